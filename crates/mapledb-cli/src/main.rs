@@ -1,0 +1,2 @@
+//! The maple command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every effect MapleDB has on the operating system.

@@ -1,0 +1,1 @@
+//! Crash images, faults and kills for MapleDB.
