@@ -1,2 +1,21 @@
-//! The MapleDB file format: what every byte means. Pure functions over byte slices.
+//! The MapleDB file format: what every byte means. Pure functions over byte slices, no I/O, and no panic
+//! on any input: whatever a file holds, the answer is a value or a [`FormatError`].
+//!
+//! Everything is little-endian, whatever the host, unless a field says otherwise.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod error;
+mod fields;
+pub mod header;
+pub mod ids;
+#[cfg(test)]
+mod testing;
+pub mod varint;
+
+pub use error::FormatError;
+pub use header::{Kind, PageHeader};
+pub use ids::{PageSize, Pgno, Txnid};
+
+/// The result of reading bytes.
+pub type Result<T> = std::result::Result<T, FormatError>;
