@@ -7,5 +7,9 @@
 compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) only");
 
 mod error;
+mod seam;
 
 pub use error::{OsError, Result};
+#[cfg(feature = "seam")]
+pub use seam::{Cut, Observer};
+pub use seam::{Effect, Seam};
