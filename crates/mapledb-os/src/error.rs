@@ -34,4 +34,15 @@ impl OsError {
     pub fn is_full(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
     }
+
+    /// Whether the reason is that something is at the path already.
+    pub fn is_exists(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// Whether the observer of the seam cut off here or before.
+    #[cfg(feature = "seam")]
+    pub fn is_cut(&self) -> bool {
+        crate::seam::Cut::is(&self.source)
+    }
 }

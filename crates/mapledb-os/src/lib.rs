@@ -6,6 +6,28 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) only");
 
+mod anon;
+mod calls;
+mod create;
 mod error;
+mod file;
+mod filesystem;
+mod limits;
+mod map;
+mod reserve;
+mod seam;
+mod write_map;
 
+pub use anon::AnonMap;
 pub use error::{OsError, Result};
+pub use file::{DataFile, FileId, FileStat};
+pub use filesystem::FileSystem;
+pub use limits::{
+    KernelVersion, RESERVE_BYTES, address_space_limit, file_size_limit, free_space_bytes, kernel_version,
+    page_size, reserve_wish_bytes,
+};
+pub use map::{MapAdvice, ReadMap};
+#[cfg(feature = "seam")]
+pub use seam::{Cut, Observer};
+pub use seam::{Effect, Seam};
+pub use write_map::WriteMap;

@@ -1,0 +1,151 @@
+//! The system calls of the data file for which the standard library has no safe form: one thin function each.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What `fallocate` is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// Allocate, and grow the file if the range ends past its end.
+    Allocate,
+    /// Give the blocks back, keep the length.
+    Punch,
+}
+
+/// The raw `fallocate`: never the C library's emulation, which writes into existing data. Retried on `EINTR`.
+pub(crate) fn fallocate(file: &File, blocks: Blocks, offset: u64, len: u64) -> io::Result<()> {
+    let mode = match blocks {
+        Blocks::Allocate => 0,
+        Blocks::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+    };
+    let (offset, len) = (signed(offset)?, signed(len)?);
+    loop {
+        // SAFETY: takes four integers and no pointer; `file` keeps the descriptor open during the call.
+        let answer = unsafe { libc::syscall(libc::SYS_fallocate, file.as_raw_fd(), mode, offset, len) };
+        match answer {
+            0 => return Ok(()),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => continue,
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// Gives the file open as `file`, which has no name, the name `to`, replacing nothing.
+///
+/// Through `/proc`, since `AT_EMPTY_PATH` wants a capability on kernels before 6.10.
+pub(crate) fn link_open_file(file: &File, to: &Path) -> io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let to = c_path(to)?;
+    // SAFETY: both pointers come from a `CString` that lives to the end of this function.
+    let answer = unsafe {
+        libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    };
+    check(answer)
+}
+
+/// Renames `from` to `to`, replacing nothing. `EINVAL` or `ENOSYS` where this is not supported.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    // SAFETY: both pointers come from a `CString` that lives to the end of this function.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks that the file, which must be empty, be overwritten in place (btrfs).
+pub(crate) fn set_nocow(file: &File) -> io::Result<()> {
+    // The numbers of `linux/fs.h`: _IOR('f', 1, long) and _IOW('f', 2, long); yet the value is an `int`.
+    const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
+    const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+    const FS_NOCOW_FL: libc::c_int = 0x0080_0000;
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the kernel writes one `int` through the pointer, which is to a live local.
+    let answer = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS as libc::Ioctl, &raw mut flags) };
+    check(answer)?;
+    flags |= FS_NOCOW_FL;
+    // SAFETY: the kernel reads one `int` through the pointer, which is to a live local.
+    let answer = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS as libc::Ioctl, &raw const flags) };
+    check(answer)
+}
+
+/// The magic number of the file system that holds `file`.
+pub(crate) fn filesystem_magic(file: &File) -> io::Result<u32> {
+    let mut stat = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel writes one `statfs` through the pointer, which is to a live local.
+    check(unsafe { libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: all its fields are integers, so the zeroed value was valid before the call filled it.
+    let stat = unsafe { stat.assume_init() };
+    // Every magic number has 32 bits; the field is wider, and signed on some C libraries.
+    Ok(stat.f_type as u32)
+}
+
+/// Bytes that an unprivileged user may still allocate on the file system that holds `file`.
+pub(crate) fn free_space_bytes(file: &File) -> io::Result<u64> {
+    let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the C library writes one `statvfs` through the pointer, which is to a live local.
+    check(unsafe { libc::fstatvfs(file.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: all its fields are integers, so the zeroed value was valid before the call filled it.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The soft limits on file size and on address space, in bytes; `None` is no limit.
+pub(crate) fn soft_limits() -> (Option<u64>, Option<u64>) {
+    // SAFETY: the kernel writes one `rlimit` through the pointer, which `soft_limit` keeps live.
+    let file_size = soft_limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, limit) });
+    // SAFETY: as above.
+    let address_space = soft_limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) });
+    (file_size, address_space)
+}
+
+fn soft_limit(ask: impl FnOnce(*mut libc::rlimit) -> libc::c_int) -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let answer = ask(&raw mut limit);
+    (answer == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// The kernel's release, as in `6.18.2-generic`.
+pub(crate) fn kernel_release() -> String {
+    let mut name = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: the kernel writes one `utsname` through the pointer, which is to a live local. It cannot fail.
+    unsafe { libc::uname(name.as_mut_ptr()) };
+    // SAFETY: all its fields are arrays of integers, so the zeroed value was valid before the call filled it.
+    let name = unsafe { name.assume_init() };
+    name.release.iter().take_while(|c| **c != 0).map(|c| char::from(*c as u8)).collect()
+}
+
+/// The kernel's page size in bytes.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: takes an integer and no pointer.
+    let answer = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(answer).expect("every Linux knows its page size")
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn signed(bytes: u64) -> io::Result<i64> {
+    i64::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
+}
+
+fn check(answer: libc::c_int) -> io::Result<()> {
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

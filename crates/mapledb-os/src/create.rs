@@ -1,0 +1,172 @@
+//! Making a file so that at every moment, crashes included, either nothing or a whole file stands at its path.
+//!
+//! The steps: a file without a name in the right directory (`O_TMPFILE`), or under a temporary name where that is
+//! not to be had; blocks; bytes; sync; the name, replacing nothing; sync of the directory. An error before the name
+//! leaves nothing. A crash before it leaves nothing either, except under a temporary name, `.maple-….new`, which
+//! nobody opens and anybody may remove.
+//!
+//! An error of the last sync alone leaves the file: others may have opened it and committed to it by then.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use crate::calls;
+use crate::error::{OsError, Result};
+use crate::file::DataFile;
+use crate::seam::{Effect, Seam};
+
+impl DataFile {
+    /// Makes a file of `len_bytes` at `path`, with the permissions `mode` less the umask, and answers it open for
+    /// reading and writing. Its bytes are zero, then whatever `fill` writes. When this returns, the file and its
+    /// name are durable. Symbolic links in the directory part are resolved.
+    ///
+    /// Some twelve system calls, two of them syncs.
+    ///
+    /// # Errors
+    /// Something is at `path` already, if only a dangling symbolic link, or has come there meanwhile
+    /// ([`OsError::is_exists`]; it is untouched); the directory is missing or not writable; the disk is full
+    /// ([`OsError::is_full`]); whatever `fill` answers. Nothing remains, unless all but the last sync of the
+    /// directory succeeded.
+    pub fn create_in_place(
+        path: &Path,
+        mode: u32,
+        len_bytes: u64,
+        seam: Seam,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<DataFile> {
+        let failed = |e| OsError::new("create", path, e);
+        let target = target_of(path).map_err(failed)?;
+        // Only to spare the work: what decides is the link.
+        if target.symlink_metadata().is_ok() {
+            return Err(failed(io::Error::from_raw_os_error(libc::EEXIST)));
+        }
+        let draft = Draft::start(target, mode, seam).map_err(failed)?;
+        draft.prepare(len_bytes, fill)?;
+        let file = draft.publish().map_err(failed)?;
+        file.sync_dir()?;
+        Ok(file)
+    }
+}
+
+/// `path` with its directory resolved.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+    let name = path.file_name().ok_or_else(no_name)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(dir.canonicalize()?.join(name))
+}
+
+/// A file that has not got its name yet. Dropping it removes its temporary one.
+struct Draft {
+    file: Option<DataFile>,
+    temporary: Option<PathBuf>,
+    seam: Seam,
+}
+
+impl Draft {
+    fn start(target: PathBuf, mode: u32, seam: Seam) -> io::Result<Draft> {
+        let dir = target.parent().expect("a target has a directory").to_path_buf();
+        let (file, temporary) = match open_anonymous(&dir, mode, &seam) {
+            Ok(file) => (file, None),
+            Err(e) if wants_temporary_name(&e) => {
+                let (file, name) = open_temporary(&dir, mode, &seam)?;
+                (file, Some(name))
+            }
+            Err(e) => return Err(e),
+        };
+        let mut draft = Draft { file: None, temporary, seam: seam.clone() };
+        draft.file = Some(DataFile::adopt(file, target, true, seam).map_err(|e| e.source)?);
+        Ok(draft)
+    }
+
+    fn file(&self) -> &DataFile {
+        self.file.as_ref().expect("a draft holds its file until it is published")
+    }
+
+    fn prepare(&self, len_bytes: u64, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<()> {
+        let file = self.file();
+        if file.filesystem()?.is_btrfs() {
+            // Without it an overwrite may find the disk full, which is a SIGBUS; but that is a rare end, and on a
+            // file system mounted against it there is no way to have it. So a refusal is not an error.
+            let _ = calls::set_nocow(file.as_file());
+        }
+        file.grow(0, len_bytes)?;
+        self.seam
+            .run(Effect::Fill { len: len_bytes }, || fill(file.as_file()))
+            .map_err(|e| file.failed("write the first bytes of", e))?;
+        file.sync_all()
+    }
+
+    fn publish(mut self) -> io::Result<DataFile> {
+        let target = self.file().path();
+        match &self.temporary {
+            None => self.seam.run(Effect::Link, || calls::link_open_file(self.file().as_file(), target))?,
+            Some(name) => match self.seam.run(Effect::Rename, || calls::rename_new(name, target)) {
+                Ok(()) => self.temporary = None,
+                // The file system does not know renaming without replacing. The second name goes with the draft.
+                Err(e) if is_unsupported(&e) => {
+                    self.seam.run(Effect::Link, || fs::hard_link(name, target))?
+                }
+                Err(e) => return Err(e),
+            },
+        }
+        Ok(self.file.take().expect("a draft holds its file until it is published"))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(name) = &self.temporary {
+            // Nothing depends on its removal, and the error that brought us here is the one to tell.
+            let _ = self.seam.run(Effect::Unlink, || fs::remove_file(name));
+        }
+    }
+}
+
+fn open_anonymous(dir: &Path, mode: u32, seam: &Seam) -> io::Result<File> {
+    // The name is given through this directory; without it the file could never get one.
+    if !Path::new("/proc/self/fd").exists() {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(mode).custom_flags(libc::O_TMPFILE);
+    seam.run(Effect::Create { anonymous: true }, || options.open(dir))
+}
+
+/// A new file in `dir` under a name that no other file has, and that name.
+fn open_temporary(dir: &Path, mode: u32, seam: &Seam) -> io::Result<(File, PathBuf)> {
+    const ATTEMPTS: u32 = 16;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode);
+    let mut last = io::Error::from_raw_os_error(libc::EEXIST);
+    for _ in 0..ATTEMPTS {
+        let name = dir.join(temporary_name());
+        match seam.run(Effect::Create { anonymous: false }, || options.open(&name)) {
+            Ok(file) => return Ok((file, name)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
+/// Not secret, only unlikely to meet another: `O_EXCL` decides. Short, since the target's name may be of any length.
+fn temporary_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    format!(".maple-{}-{nanos:x}-{count}.new", std::process::id())
+}
+
+/// Kernels and file systems without `O_TMPFILE` take it for the directory it contains, or refuse it.
+fn wants_temporary_name(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EISDIR) || is_unsupported(error)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL))
+}
