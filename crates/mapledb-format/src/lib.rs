@@ -9,13 +9,17 @@ pub mod error;
 mod fields;
 pub mod header;
 pub mod ids;
+pub mod overflow;
 #[cfg(test)]
 mod testing;
+pub mod tree_record;
 pub mod varint;
 
 pub use error::FormatError;
 pub use header::{Kind, PageHeader};
 pub use ids::{PageSize, Pgno, Txnid};
+pub use overflow::{OverflowHead, OverflowRef, Run, RunGeometry};
+pub use tree_record::{OrderId, TableRecord, TreeRecord};
 
 /// The result of reading bytes.
 pub type Result<T> = std::result::Result<T, FormatError>;
