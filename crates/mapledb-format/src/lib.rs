@@ -7,6 +7,7 @@
 
 pub mod error;
 mod fields;
+pub mod free;
 pub mod header;
 pub mod ids;
 pub mod overflow;
@@ -16,6 +17,7 @@ pub mod tree_record;
 pub mod varint;
 
 pub use error::FormatError;
+pub use free::{Extent, FreedExtent, PageBounds, PendingGroup};
 pub use header::{Kind, PageHeader};
 pub use ids::{PageSize, Pgno, Txnid};
 pub use overflow::{OverflowHead, OverflowRef, Run, RunGeometry};
