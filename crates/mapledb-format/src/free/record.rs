@@ -409,7 +409,7 @@ mod tests {
             for value in [&value[..], value.get(..9).unwrap_or_default(), value.get(..129).unwrap_or_default()] {
                 let mut value = value.to_vec();
                 if let Some(first) = value.first_mut() {
-                    *first = kind % 2 | (*first & 0x80);
+                    *first = (kind % 2) | (*first & 0x80);
                 }
                 if let Ok(record) = ChunkRecord::decode(chunk, &value, everywhere) {
                     let _ = record.longest();
