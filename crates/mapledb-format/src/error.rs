@@ -139,6 +139,9 @@ pub enum MetaFault {
     /// The first bytes are not MapleDB's: another file, or damage there.
     #[error("it does not begin with MapleDB's magic")]
     WrongMagic,
+    /// The file ends inside the meta.
+    #[error("the file ends inside it")]
+    Truncated,
     /// Another version of the format.
     #[error("format version {found} is not the one this build reads")]
     OtherVersion {
