@@ -98,6 +98,12 @@ pub enum FormatError {
         /// The slot, from 0.
         slot: u16,
     },
+    /// A branch counts other entries below a child than there are.
+    #[error("the count of slot {slot} is not what lies below it")]
+    WrongCount {
+        /// The slot, from 0.
+        slot: u16,
+    },
     /// A value's reference record makes no sense.
     #[error("bad value reference: {0}")]
     BadReference(&'static str),

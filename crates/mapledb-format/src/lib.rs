@@ -5,17 +5,22 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod branch;
 pub mod error;
 mod fields;
 pub mod free;
 pub mod head_body;
 pub mod header;
 pub mod ids;
+pub mod leaf;
 pub mod lockfile;
 pub mod manifest;
 pub mod meta;
 pub mod meta_choice;
+pub mod node;
+pub mod order;
 pub mod overflow;
+pub mod plan;
 #[cfg(test)]
 mod testing;
 pub mod tree_record;
