@@ -7,5 +7,11 @@
 compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) only");
 
 mod error;
+pub mod fork;
+pub mod futex;
+pub mod ofd;
+pub mod process;
+pub mod shared;
+pub mod sync;
 
 pub use error::{OsError, Result};
