@@ -9,6 +9,7 @@ compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) 
 mod error;
 pub mod fork;
 pub mod futex;
+pub mod lock_file;
 pub mod ofd;
 pub mod process;
 pub mod shared;

@@ -17,10 +17,12 @@ mod region {
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::FileExt;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     use memmap2::{MmapOptions, MmapRaw};
 
+    use crate::fork::ParentFile;
     use crate::{OsError, Result};
 
     /// What may lie in memory that others store to at any time.
@@ -58,17 +60,17 @@ mod region {
     #[derive(Debug)]
     pub struct SharedRegion {
         map: MmapRaw,
-        backing: Option<(File, PathBuf)>,
+        backing: Option<(Arc<ParentFile>, PathBuf)>,
         known_len: AtomicUsize,
     }
 
     impl SharedRegion {
         /// Maps `file` with `reserve` bytes of address space; where that much is refused, with half, and so on
         /// down to `least`.
-        pub fn map(file: File, path: &Path, reserve: usize, least: usize) -> Result<SharedRegion> {
+        pub fn map(file: Arc<ParentFile>, path: &Path, reserve: usize, least: usize) -> Result<SharedRegion> {
             let mut len = reserve;
             let map = loop {
-                match MmapOptions::new().len(len).map_raw(&file) {
+                match MmapOptions::new().len(len).map_raw(file.file()) {
                     Ok(map) => break map,
                     Err(_) if len / 2 >= least => len /= 2,
                     Err(e) => return Err(OsError::new("map", path, e)),
@@ -100,7 +102,7 @@ mod region {
         /// Learns how far the file reaches by now. Cost: a system call.
         pub fn refresh(&self) -> Result<()> {
             if let Some((file, path)) = &self.backing {
-                let len = file.metadata().map_err(|e| OsError::new("look at", path, e))?.len();
+                let len = file.file().metadata().map_err(|e| OsError::new("look at", path, e))?.len();
                 let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.reserve());
                 self.known_len.fetch_max(len, Ordering::AcqRel);
             }
@@ -116,7 +118,7 @@ mod region {
                 return Err(OsError::new("grow past its reserve", self.path(), error));
             }
             if let Some((file, path)) = &self.backing {
-                allocate(file, path, start as u64, end as u64)?;
+                allocate(file.file(), path, start as u64, end as u64)?;
             }
             self.known_len.fetch_max(end, Ordering::AcqRel);
             Ok(())
@@ -246,6 +248,8 @@ impl<const N: usize> crate::sync::Zeroed for Pad<N> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::fork::ParentFile;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
     shared_struct! {
@@ -260,10 +264,14 @@ mod tests {
         }
     }
 
+    fn handle(file: &tempfile::NamedTempFile) -> Arc<ParentFile> {
+        let handle = file.reopen().expect("reopen");
+        Arc::new(ParentFile::new(handle, file.path()).expect("register"))
+    }
+
     fn region(reserve: usize) -> (tempfile::NamedTempFile, SharedRegion) {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let handle = file.reopen().expect("reopen");
-        let region = SharedRegion::map(handle, file.path(), reserve, 4096).expect("map");
+        let region = SharedRegion::map(handle(&file), file.path(), reserve, 4096).expect("map");
         (file, region)
     }
 
@@ -283,8 +291,7 @@ mod tests {
     #[test]
     fn two_mappings_of_one_file_see_each_others_stores_and_growth() {
         let (file, a) = region(1 << 20);
-        let handle = file.reopen().expect("reopen");
-        let b = SharedRegion::map(handle, file.path(), 1 << 20, 4096).expect("map");
+        let b = SharedRegion::map(handle(&file), file.path(), 1 << 20, 4096).expect("map");
         a.grow_to(0, 8192).expect("grow");
         a.view::<Pair>(4096).expect("known").two.store(7, Ordering::Release);
         assert!(b.view::<Pair>(4096).is_none(), "not known yet");

@@ -1,1 +1,4 @@
 //! MapleDB.
+
+#[doc(hidden)]
+pub mod mvcc;
