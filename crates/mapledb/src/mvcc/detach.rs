@@ -42,7 +42,7 @@ impl Drop for Detaching {
 
 impl Attached {
     /// Begins to go, waiting at most `wait` for others that come or go. Refused while this process has readers or
-    /// a writer.
+    /// a writer; the caller sees to it that no thread begins either from now on.
     pub fn begin_detach(&self, wait: Duration) -> std::result::Result<Detaching, AttachError> {
         let member = &self.member;
         member.check()?;

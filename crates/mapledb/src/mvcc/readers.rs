@@ -53,8 +53,9 @@ impl Pin {
         self.member.is_forked()
     }
 
+    /// The slot, while it is this process's: not in a forked child, and not after leaving, when it may be another's.
     fn slot(&self) -> Option<&ReaderSlot> {
-        if self.is_forked() {
+        if self.is_forked() || self.member.has_left() {
             return None;
         }
         self.member.memory.block(self.place.block).ok()?.slots.get(self.place.slot)
