@@ -11,16 +11,16 @@ use crate::error::Result;
 
 /// A page as a parent refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageRef {
+pub struct PageRef {
     /// The page.
-    pub(crate) pgno: Pgno,
+    pub pgno: Pgno,
     /// The low half of its checksum; 0 for a page the running transaction owns.
-    pub(crate) tag: u32,
+    pub tag: u32,
 }
 
 impl PageRef {
     /// Whether the running transaction owns the page.
-    pub(crate) fn is_own(self) -> bool {
+    pub fn is_own(self) -> bool {
         self.tag == 0
     }
 }
@@ -33,7 +33,7 @@ impl From<Entry> for PageRef {
 }
 
 /// Where a tree reads its pages.
-pub(crate) trait Pages {
+pub trait Pages {
     /// The size of every page.
     fn page_size(&self) -> PageSize;
 
@@ -52,7 +52,7 @@ pub(crate) trait Pages {
 }
 
 /// Where a tree writes its pages: those the running transaction owns.
-pub(crate) trait PagesMut: Pages {
+pub trait PagesMut: Pages {
     /// The running transaction.
     fn txnid(&self) -> Txnid;
 

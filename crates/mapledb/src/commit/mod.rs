@@ -22,7 +22,8 @@ use crate::store::{Generation, Store};
 pub(crate) use create::create;
 pub(crate) use heal::settle_after_death;
 use plan::{Circumstances, Step, plan};
-pub(crate) use recover::{Found, Recovery, examine, recover};
+pub use recover::Recovery;
+pub(crate) use recover::{Found, examine, recover};
 
 /// How far a commit has got when it is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

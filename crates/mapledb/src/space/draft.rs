@@ -85,9 +85,8 @@ impl Draft {
 
     /// The next page of the current run, or of another.
     fn next_page(&mut self) -> Result<Pgno> {
-        if let Some(extent) = self.space.loose.iter().next() {
-            self.space.loose.take_front(extent.first, 1);
-            return Ok(extent.first);
+        if let Some(pgno) = self.space.loose.take_lowest() {
+            return Ok(pgno);
         }
         loop {
             if let Some(run) = &mut self.run

@@ -81,6 +81,12 @@ impl Extents {
         Some(Extent::new(first, taken))
     }
 
+    /// Takes the lowest page.
+    pub(crate) fn take_lowest(&mut self) -> Option<Pgno> {
+        let (&first, _) = self.runs.first_key_value()?;
+        self.take_front(Pgno::new(first)?, 1).map(|page| page.first)
+    }
+
     /// The shortest extent of at least `pages`.
     pub(crate) fn best_fit(&self, pages: u64) -> Option<Extent> {
         self.by_size.range((pages, 0)..).next().and_then(sized)

@@ -38,7 +38,6 @@ use crate::error::{Error, Result};
 pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
-pub(crate) use cull::{Cull, Verdict};
 pub(crate) use cursor::Cursor;
 pub(crate) use insert::{Place, Value};
 pub(crate) use range::Range;

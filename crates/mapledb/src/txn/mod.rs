@@ -7,5 +7,5 @@ mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
 pub use self::read::ReadTxn;
-pub(crate) use self::write::TableId;
+pub(crate) use self::write::{TableId, check_types};
 pub use self::write::WriteTxn;

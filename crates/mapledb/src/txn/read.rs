@@ -17,7 +17,6 @@ const PAGES_USED_WORD: usize = 2;
 const DEFAULT_TABLE_WORD: usize = 3;
 const DEFAULT_SEQUENCE_WORD: usize = 11;
 const CATALOG_WORD: usize = 12;
-const FREE_WORD: usize = 20;
 
 /// A snapshot to read: nothing in it changes, whatever is committed meanwhile, and it blocks nobody.
 ///
@@ -46,14 +45,6 @@ impl ReadTxn {
     #[inline]
     pub fn txnid(&self) -> u64 {
         self.view.txnid.get()
-    }
-
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    pub(crate) fn pages_used(&self) -> u64 {
-        self.view.pages_used.get()
     }
 
     /// Refused in a forked child: the pin belongs to the parent.
@@ -85,9 +76,9 @@ impl ReadTxn {
         self.tree_at(CATALOG_WORD)
     }
 
-    pub(crate) fn free_tree(&self) -> Result<TreeRecord> {
-        self.check_process()?;
-        self.tree_at(FREE_WORD)
+    /// Pages of the snapshot's file as they are, unverified.
+    pub(crate) fn raw_pages(&self, first: Pgno, pages: u64) -> Result<&[u8]> {
+        self.view.raw(&self.core.store, first, pages)
     }
 
     pub(crate) fn find_table(&self, name: &str) -> Result<Option<TableRecord>> {

@@ -162,6 +162,16 @@ impl WriteTxn {
         Ok(self.opened.len() - 1)
     }
 
+    /// Makes a named table with the attributes and the sequence of another file's, and nothing in it.
+    pub(crate) fn adopt_named(&mut self, name: &str, record: &TableRecord) -> Result<TableId> {
+        self.check()?;
+        let mut record = record.clone();
+        record.tree = TreeRecord::empty(record.tree.order);
+        self.is_changed = true;
+        self.opened.push(Opened { name: name.to_string(), record, is_changed: true });
+        Ok(TableId::Named(self.opened.len() - 1))
+    }
+
     /// Every named table as it stands, by name.
     pub(crate) fn list_tables(&self) -> Result<Vec<(String, TableRecord)>> {
         self.check()?;
