@@ -27,7 +27,10 @@ const CLAIM_MIN: u64 = 64;
 const POPULATE_FROM: u64 = 16;
 
 /// The pages of the running write transaction.
-pub(crate) struct Draft {
+///
+/// Public without being exported: it is a type of what a write transaction's tables read through, which users hold
+/// and need not name.
+pub struct Draft {
     store: Arc<Store>,
     /// The snapshot it builds on, seen with the running transaction's number so that nothing of its own is refused.
     view: View,
