@@ -98,6 +98,12 @@ pub enum FormatError {
         /// The slot, from 0.
         slot: u16,
     },
+    /// A branch counts other entries below a child than there are.
+    #[error("the count of slot {slot} is not what lies below it")]
+    WrongCount {
+        /// The slot, from 0.
+        slot: u16,
+    },
     /// A value's reference record makes no sense.
     #[error("bad value reference: {0}")]
     BadReference(&'static str),
@@ -139,6 +145,9 @@ pub enum MetaFault {
     /// The first bytes are not MapleDB's: another file, or damage there.
     #[error("it does not begin with MapleDB's magic")]
     WrongMagic,
+    /// The file ends inside the meta.
+    #[error("the file ends inside it")]
+    Truncated,
     /// Another version of the format.
     #[error("format version {found} is not the one this build reads")]
     OtherVersion {

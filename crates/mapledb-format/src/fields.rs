@@ -54,10 +54,3 @@ pub(crate) fn put_u32<const AT: usize, const LEN: usize>(record: &mut [u8; LEN],
 pub(crate) fn put_u64<const AT: usize, const LEN: usize>(record: &mut [u8; LEN], value: u64) {
     put::<AT, 8, LEN>(record, value.to_le_bytes());
 }
-
-/// Whether the bytes of `record` from `AT` on, `N` of them, are all zero.
-#[inline(always)]
-pub(crate) fn is_zero<const AT: usize, const N: usize, const LEN: usize>(record: &[u8; LEN]) -> bool {
-    const { assert!(AT + N <= LEN, "field lies outside its record") };
-    record[AT..AT + N].iter().all(|&byte| byte == 0)
-}

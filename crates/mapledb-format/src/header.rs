@@ -34,13 +34,13 @@ pub const CHECKSUM_FROM: usize = 8;
 
 const CHECKSUM_AT: usize = 0;
 const PGNO_AT: usize = 8;
-const KIND_AT: usize = 14;
+pub(crate) const KIND_AT: usize = 14;
 const LEVEL_AT: usize = 15;
 const TXNID_AT: usize = 16;
-const COUNT_AT: usize = 24;
-const PREFIX_LEN_AT: usize = 26;
-const HEAP_LEN_AT: usize = 28;
-const DEAD_AT: usize = 30;
+pub(crate) const COUNT_AT: usize = 24;
+pub(crate) const PREFIX_LEN_AT: usize = 26;
+pub(crate) const HEAP_LEN_AT: usize = 28;
+pub(crate) const DEAD_AT: usize = 30;
 
 const _: () = assert!(CHECKSUM_AT + 8 == CHECKSUM_FROM && CHECKSUM_FROM == PGNO_AT);
 const _: () = assert!(PGNO_AT + 6 == KIND_AT && KIND_AT + 1 == LEVEL_AT && LEVEL_AT + 1 == TXNID_AT);
@@ -196,6 +196,28 @@ pub fn stored_txnid(page: &[u8]) -> Result<Txnid> {
 #[inline]
 pub fn stored_pgno(page: &[u8]) -> Result<Pgno> {
     Ok(Pgno::from_le_bytes(get::<PGNO_AT, 6, _>(head_of(page)?)))
+}
+
+/// Makes a copy of a page the page `pgno`, written by `txnid`, unsealed. Bytes too few for a page are left alone.
+#[inline]
+pub fn renumber(page: &mut [u8], pgno: Pgno, txnid: Txnid) {
+    if let Some(head) = page.first_chunk_mut::<HEADER_BYTES>() {
+        put_u64::<CHECKSUM_AT, _>(head, 0);
+        put::<PGNO_AT, 6, _>(head, pgno.to_le_bytes());
+        put_u64::<TXNID_AT, _>(head, txnid.0);
+    }
+}
+
+/// The level byte; 0 of bytes too few for a header.
+#[inline(always)]
+pub fn level_of(page: &[u8]) -> u8 {
+    page.get(LEVEL_AT).copied().unwrap_or(0)
+}
+
+/// The kind byte, known or not; 0 of bytes too few for a header.
+#[inline(always)]
+pub fn kind_of(page: &[u8]) -> u8 {
+    page.get(KIND_AT).copied().unwrap_or(0)
 }
 
 /// Whether the header at the front of `page` is that of the page which a sealed reference, read in

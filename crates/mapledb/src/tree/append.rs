@@ -1,0 +1,136 @@
+//! Sorted input, laid down at the right edge.
+//!
+//! The path to the last leaf is kept; a pair goes behind the last one, and a full node is left full and followed by a
+//! new one. Counts of the right edge are written when a node is closed and when the appender finishes, not at every
+//! pair.
+
+use mapledb_format::branch::{Entry, cell_len};
+use mapledb_format::header::Kind;
+use mapledb_format::leaf::NewValue;
+use mapledb_format::node::key_max;
+use mapledb_format::order::Order;
+use mapledb_format::{Pgno, leaf as leaf_format};
+
+use super::insert::Carry;
+use super::split::total;
+use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
+use crate::error::{Error, Result};
+
+/// Appends pairs in key order behind everything a tree holds.
+pub(crate) struct Appender<'t, 'p, P, O> {
+    tree: &'t mut TreeMut<'p, P, O>,
+    /// Own nodes of the right edge, the leaf first.
+    edge: Vec<Pgno>,
+    last: Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
+    /// Starts behind the last entry of `tree`.
+    pub(crate) fn new(tree: &'t mut TreeMut<'p, P, O>) -> Result<Appender<'t, 'p, P, O>> {
+        let is_empty = tree.record.depth == 0;
+        if is_empty {
+            tree.plant()?;
+        }
+        let mut edge = Vec::new();
+        let mut pgno = tree.touch_root()?;
+        for level in (1..usize::from(tree.record.depth)).rev() {
+            edge.push(pgno);
+            let node = branch(tree.pages, PageRef { pgno, tag: 0 }, level)?;
+            let index = node.len().saturating_sub(1);
+            let entry = node.entry(index).map_err(|cause| corrupt(pgno, cause))?;
+            pgno = tree.touch_child(pgno, index, entry, level - 1)?;
+        }
+        edge.push(pgno);
+        edge.reverse();
+        let last = leaf(tree.pages, PageRef { pgno, tag: 0 })?;
+        let last = match last.len() {
+            0 => Vec::new(),
+            len => last.key(len - 1).map_err(|cause| corrupt(pgno, cause))?.to_vec(),
+        };
+        Ok(Appender { tree, edge, last, is_empty })
+    }
+
+    /// Puts a pair behind the last one. A key that is not greater is refused and changes nothing.
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let max = key_max(self.tree.page_len());
+        if key.len() > max {
+            return Err(Error::KeyTooLong { len: key.len(), max });
+        }
+        if !self.is_empty && O::compare(&self.last, key).is_ge() {
+            return Err(Error::NotSorted);
+        }
+        let new = if leaf_format::is_inline(self.tree.page_len(), key.len(), value.len() as u64) {
+            NewValue::Inline(value)
+        } else {
+            NewValue::Overflow(self.tree.store_run(value)?)
+        };
+        if !self.tree.leaf_mut(self.edge[0])?.fits(new.cell_len(key.len())) {
+            let next = self.tree.new_node(Kind::Leaf, 0)?;
+            let separator = O::separator(&self.last, key).to_vec();
+            self.close(0, separator, next)?;
+        }
+        let pgno = self.edge[0];
+        let fault = |cause| corrupt(pgno, cause);
+        let mut leaf = self.tree.leaf_mut(pgno)?;
+        let index = leaf.node().map_err(fault)?.len();
+        leaf.insert_pair::<O>(index, key, &new).map_err(fault)?;
+        self.tree.record.entries += 1;
+        self.is_empty = false;
+        self.last.clear();
+        self.last.extend_from_slice(key);
+        Ok(())
+    }
+
+    /// Puts `next` behind the edge node of `level`, which is full.
+    fn close(&mut self, level: usize, separator: Vec<u8>, next: Pgno) -> Result<()> {
+        let left_count = self.count(level)?;
+        self.edge[level] = next;
+        let entry = Entry { child: next, tag: 0, count: 0 };
+        let Some(&parent) = self.edge.get(level + 1) else {
+            self.tree.grow_root(Carry { separator, left_count, right: next, right_count: 0 })?;
+            self.edge.push(self.tree.record.root);
+            return Ok(());
+        };
+        self.set_last_count(parent, left_count)?;
+        let fault = |cause| corrupt(parent, cause);
+        let mut branch = self.tree.branch_mut(parent)?;
+        if branch.fits(cell_len(separator.len())) {
+            let index = branch.node().map_err(fault)?.len();
+            return branch.insert_child::<O>(index, &separator, entry).map_err(fault);
+        }
+        let fresh = self.tree.new_node(Kind::Branch, level as u8 + 1)?;
+        self.tree
+            .branch_mut(fresh)?
+            .insert_child::<O>(0, &[], entry)
+            .map_err(|cause| corrupt(fresh, cause))?;
+        self.close(level + 1, separator, fresh)
+    }
+
+    /// How many entries lie below the edge node of `level`, whose own children are counted.
+    fn count(&mut self, level: usize) -> Result<u64> {
+        let pgno = self.edge[level];
+        if level == 0 {
+            return Ok(leaf(self.tree.pages, PageRef { pgno, tag: 0 })?.len() as u64);
+        }
+        total(&self.tree.branch_mut(pgno)?).map_err(|cause| corrupt(pgno, cause))
+    }
+
+    fn set_last_count(&mut self, parent: Pgno, count: u64) -> Result<()> {
+        let fault = |cause| corrupt(parent, cause);
+        let mut branch = self.tree.branch_mut(parent)?;
+        let node = branch.node().map_err(fault)?;
+        let index = node.len().saturating_sub(1);
+        let entry = Entry { count, ..node.entry(index).map_err(fault)? };
+        branch.set_entry(index, entry).map_err(fault)
+    }
+
+    /// Writes the counts of the right edge; without this the tree is not whole.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        for level in 1..self.edge.len() {
+            let count = self.count(level - 1)?;
+            self.set_last_count(self.edge[level], count)?;
+        }
+        self.tree.tidy_root()
+    }
+}

@@ -1,0 +1,302 @@
+//! A place in a tree, from which to go either way.
+
+use mapledb_format::Pgno;
+use mapledb_format::branch::Branch;
+use mapledb_format::leaf::Leaf;
+use mapledb_format::order::Order;
+
+use super::{PageRef, Pages, Tree, corrupt};
+use crate::error::Result;
+
+/// Which way to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Forward,
+    Back,
+}
+
+/// A branch on the path and the child that was taken.
+struct Step<'p> {
+    branch: Branch<'p>,
+    pgno: Pgno,
+    index: usize,
+}
+
+/// A leaf and a gap in it: `index` is the slot after the gap, so `0..=len`.
+pub(super) struct Spot<'p> {
+    pub(super) leaf: Leaf<'p>,
+    pub(super) pgno: Pgno,
+    pub(super) index: usize,
+}
+
+/// A path from the root to a gap between two entries.
+pub(super) struct Path<'p, P, O> {
+    pub(super) tree: Tree<'p, P, O>,
+    steps: Vec<Step<'p>>,
+    pub(super) spot: Option<Spot<'p>>,
+}
+
+impl<'p, P: Pages, O: Order> Path<'p, P, O> {
+    pub(super) fn new(tree: Tree<'p, P, O>) -> Path<'p, P, O> {
+        Path { tree, steps: Vec::with_capacity(usize::from(tree.record.depth)), spot: None }
+    }
+
+    /// Goes to the gap before `key`, or before where it would be; answers whether `key` is there.
+    pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool> {
+        self.steps.clear();
+        self.spot = None;
+        let depth = usize::from(self.tree.record.depth);
+        if depth == 0 {
+            return Ok(false);
+        }
+        let mut at = self.tree.root();
+        let mut implied = 0;
+        for level in (1..depth).rev() {
+            let branch = self.tree.branch(at, level)?;
+            let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+            implied = branch.implied_for(index, implied);
+            at = self.push(branch, at.pgno, index)?;
+        }
+        let leaf = self.tree.leaf(at)?;
+        let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        self.spot = Some(Spot { leaf, pgno: at.pgno, index: place.index });
+        Ok(place.exact)
+    }
+
+    /// Goes before the first entry (`Forward`) or behind the last (`Back`).
+    pub(super) fn edge(&mut self, way: Way) -> Result<()> {
+        self.steps.clear();
+        self.spot = None;
+        match usize::from(self.tree.record.depth) {
+            0 => Ok(()),
+            depth => self.fall(self.tree.root(), depth - 1, way),
+        }
+    }
+
+    /// Goes before the entry that has `n` entries before it; the end if there are fewer.
+    pub(super) fn nth(&mut self, n: u64) -> Result<()> {
+        self.steps.clear();
+        self.spot = None;
+        let depth = usize::from(self.tree.record.depth);
+        if depth == 0 {
+            return Ok(());
+        }
+        let mut at = self.tree.root();
+        let mut left = n;
+        for level in (1..depth).rev() {
+            let branch = self.tree.branch(at, level)?;
+            let mut index = 0;
+            loop {
+                let count = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?.count;
+                if left < count || index + 1 == branch.len() {
+                    break;
+                }
+                left -= count;
+                index += 1;
+            }
+            at = self.push(branch, at.pgno, index)?;
+        }
+        let leaf = self.tree.leaf(at)?;
+        let index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
+        self.spot = Some(Spot { leaf, pgno: at.pgno, index });
+        Ok(())
+    }
+
+    /// Moves to the neighbouring leaf, to its near end. Answers whether there is one; if not, nothing changes.
+    pub(super) fn step_leaf(&mut self, way: Way) -> Result<bool> {
+        let turn = self.steps.iter().rposition(|step| match way {
+            Way::Forward => step.index + 1 < step.branch.len(),
+            Way::Back => step.index > 0,
+        });
+        let Some(turn) = turn else { return Ok(false) };
+        let height = self.steps.len() - turn;
+        self.steps.truncate(turn + 1);
+        let step = &mut self.steps[turn];
+        step.index = match way {
+            Way::Forward => step.index + 1,
+            Way::Back => step.index - 1,
+        };
+        let fault = |cause| corrupt(step.pgno, cause);
+        let entry = step.branch.entry(step.index).map_err(fault)?;
+        // The leaf after the next is needed by the time this one has been read.
+        let beyond = match way {
+            Way::Forward => step.index + 1,
+            Way::Back => step.index.wrapping_sub(1),
+        };
+        if let Ok(next) = step.branch.entry(beyond) {
+            self.tree.pages.prefetch(next.child);
+        }
+        self.fall(entry.into(), height - 1, way)?;
+        Ok(true)
+    }
+
+    /// Takes the first (`Forward`) or last child all the way down from `at`.
+    fn fall(&mut self, mut at: PageRef, level: usize, way: Way) -> Result<()> {
+        for level in (1..=level).rev() {
+            let branch = self.tree.branch(at, level)?;
+            let index = match way {
+                Way::Forward => 0,
+                Way::Back => branch.len().saturating_sub(1),
+            };
+            at = self.push(branch, at.pgno, index)?;
+        }
+        let leaf = self.tree.leaf(at)?;
+        let index = match way {
+            Way::Forward => 0,
+            Way::Back => leaf.len(),
+        };
+        self.spot = Some(Spot { leaf, pgno: at.pgno, index });
+        Ok(())
+    }
+
+    fn push(&mut self, branch: Branch<'p>, pgno: Pgno, index: usize) -> Result<PageRef> {
+        let entry = branch.entry(index).map_err(|cause| corrupt(pgno, cause))?;
+        self.tree.pages.prefetch(entry.child);
+        self.steps.push(Step { branch, pgno, index });
+        Ok(entry.into())
+    }
+
+    /// How many entries lie before the gap.
+    pub(super) fn rank(&self) -> Result<u64> {
+        let Some(spot) = &self.spot else { return Ok(0) };
+        let mut rank = spot.index as u64;
+        for step in &self.steps {
+            let before = step.branch.count_before(step.index).map_err(|cause| corrupt(step.pgno, cause))?;
+            rank = rank.saturating_add(before);
+        }
+        Ok(rank)
+    }
+}
+
+/// A place at an entry of a tree, or at none.
+///
+/// The tree cannot change while a cursor on it lives.
+pub(crate) struct Cursor<'p, P, O> {
+    path: Path<'p, P, O>,
+    at_entry: bool,
+}
+
+/// A key and its value, in place.
+pub(crate) type Pair<'p> = (&'p [u8], &'p [u8]);
+
+impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
+    /// A cursor at no entry.
+    pub(crate) fn new(tree: Tree<'p, P, O>) -> Cursor<'p, P, O> {
+        Cursor { path: Path::new(tree), at_entry: false }
+    }
+
+    /// The entry the cursor is at.
+    pub(crate) fn current(&self) -> Result<Option<Pair<'p>>> {
+        match &self.path.spot {
+            Some(spot) if self.at_entry => pair_at(&self.path.tree, spot, spot.index).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes to the first entry.
+    pub(crate) fn first(&mut self) -> Result<Option<Pair<'p>>> {
+        self.path.edge(Way::Forward)?;
+        self.settle_forward()
+    }
+
+    /// Goes to the last entry.
+    pub(crate) fn last(&mut self) -> Result<Option<Pair<'p>>> {
+        self.path.edge(Way::Back)?;
+        self.settle_back()
+    }
+
+    /// Goes to the entry of `key`; at no entry if there is none.
+    pub(crate) fn seek_exact(&mut self, key: &[u8]) -> Result<Option<Pair<'p>>> {
+        self.at_entry = self.path.seek(key)?;
+        self.current()
+    }
+
+    /// Goes to the first entry at or after `key` (`inclusive`), or after it.
+    pub(crate) fn seek_from(&mut self, key: &[u8], inclusive: bool) -> Result<Option<Pair<'p>>> {
+        let exact = self.path.seek(key)?;
+        if let (true, false, Some(spot)) = (exact, inclusive, &mut self.path.spot) {
+            spot.index += 1;
+        }
+        self.settle_forward()
+    }
+
+    /// Goes to the last entry at or before `key` (`inclusive`), or before it.
+    pub(crate) fn seek_to(&mut self, key: &[u8], inclusive: bool) -> Result<Option<Pair<'p>>> {
+        let exact = self.path.seek(key)?;
+        if let (true, true, Some(spot)) = (exact, inclusive, &mut self.path.spot) {
+            spot.index += 1;
+        }
+        self.settle_back()
+    }
+
+    /// Goes to the entry that has `n` entries before it.
+    pub(crate) fn seek_nth(&mut self, n: u64) -> Result<Option<Pair<'p>>> {
+        self.path.nth(n)?;
+        self.settle_forward()
+    }
+
+    /// Goes to the next entry; the first if the cursor was at none.
+    pub(crate) fn next(&mut self) -> Result<Option<Pair<'p>>> {
+        match &mut self.path.spot {
+            Some(spot) if self.at_entry => spot.index += 1,
+            Some(_) => return Ok(None),
+            None => self.path.edge(Way::Forward)?,
+        }
+        self.settle_forward()
+    }
+
+    /// Goes to the previous entry; the last if the cursor was at none.
+    pub(crate) fn previous(&mut self) -> Result<Option<Pair<'p>>> {
+        match &mut self.path.spot {
+            Some(_) if self.at_entry => {}
+            Some(_) => return Ok(None),
+            None => self.path.edge(Way::Back)?,
+        }
+        self.settle_back()
+    }
+
+    /// From a gap to the entry after it.
+    fn settle_forward(&mut self) -> Result<Option<Pair<'p>>> {
+        self.at_entry = loop {
+            match &self.path.spot {
+                None => break false,
+                Some(spot) if spot.index < spot.leaf.len() => break true,
+                Some(_) => {
+                    if !self.path.step_leaf(Way::Forward)? {
+                        break false;
+                    }
+                }
+            }
+        };
+        self.current()
+    }
+
+    /// From a gap to the entry before it.
+    fn settle_back(&mut self) -> Result<Option<Pair<'p>>> {
+        self.at_entry = loop {
+            match &mut self.path.spot {
+                None => break false,
+                Some(spot) if spot.index > 0 => {
+                    spot.index -= 1;
+                    break true;
+                }
+                Some(_) => {
+                    if !self.path.step_leaf(Way::Back)? {
+                        break false;
+                    }
+                }
+            }
+        };
+        self.current()
+    }
+}
+
+#[inline]
+pub(super) fn pair_at<'p, P: Pages, O: Order>(
+    tree: &Tree<'p, P, O>,
+    spot: &Spot<'p>,
+    index: usize,
+) -> Result<Pair<'p>> {
+    let key = spot.leaf.key(index).map_err(|cause| corrupt(spot.pgno, cause))?;
+    Ok((key, tree.value(&spot.leaf, spot.pgno, index)?))
+}

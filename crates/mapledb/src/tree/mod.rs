@@ -1,0 +1,146 @@
+//! The copy-on-write B+tree: one structure for user tables, the catalog, free-space records and duplicate sets.
+//!
+//! A tree knows its [`TreeRecord`] and nothing else: no file, no database, no tenant. It asks for pages through two
+//! small traits, [`Pages`] and [`PagesMut`], so it runs over a map, a transaction's dirty pages, or a double in memory.
+//!
+//! A page that the running transaction owns has tag 0 wherever it is referred to, in its parent's entry or in the tree
+//! record (I3). That mark is what tells own pages from committed ones: whoever writes first *touches* the path from
+//! the root down, and [`seal`] turns the marks back into tags, children before parents.
+
+mod append;
+mod count;
+mod cull;
+mod cursor;
+mod delete;
+mod insert;
+mod overflow;
+mod range;
+mod seal;
+mod search;
+mod split;
+mod walk;
+
+#[cfg(test)]
+pub(crate) mod double;
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+
+use mapledb_format::branch::Branch;
+use mapledb_format::header;
+use mapledb_format::leaf::Leaf;
+use mapledb_format::order::{Bytewise, Order};
+use mapledb_format::tree_record::TreeRecord;
+use mapledb_format::{FormatError, Pgno};
+
+use crate::error::{Error, Result};
+pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
+
+pub(crate) use append::Appender;
+pub(crate) use cursor::Cursor;
+pub(crate) use insert::{Place, Value};
+pub(crate) use range::Range;
+pub(crate) use walk::{Visit, Walked, walk, walk_since};
+
+/// The deepest tree: three cells to a page reach 2^48 pages in 31 levels.
+pub(crate) const DEPTH_MAX: usize = 32;
+
+/// A tree to read.
+pub(crate) struct Tree<'p, P, O = Bytewise> {
+    pages: &'p P,
+    record: TreeRecord,
+    order: PhantomData<O>,
+}
+
+impl<P, O> Clone for Tree<'_, P, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P, O> Copy for Tree<'_, P, O> {}
+
+impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
+    /// The tree that `record` describes.
+    #[inline]
+    pub(crate) fn new(pages: &'p P, record: &TreeRecord) -> Tree<'p, P, O> {
+        Tree { pages, record: *record, order: PhantomData }
+    }
+
+    #[inline(always)]
+    fn root(&self) -> PageRef {
+        PageRef { pgno: self.record.root, tag: self.record.root_tag }
+    }
+
+    /// The page `at`, which must be a branch on `level`.
+    #[inline(always)]
+    fn branch(&self, at: PageRef, level: usize) -> Result<Branch<'p>> {
+        branch(self.pages, at, level)
+    }
+
+    /// The page `at`, which must be a leaf.
+    #[inline(always)]
+    fn leaf(&self, at: PageRef) -> Result<Leaf<'p>> {
+        leaf(self.pages, at)
+    }
+}
+
+/// A tree to change. After an error the transaction is unusable: a path may be half rewritten.
+pub(crate) struct TreeMut<'p, P, O = Bytewise> {
+    pages: &'p mut P,
+    record: &'p mut TreeRecord,
+    order: PhantomData<O>,
+}
+
+impl<'p, P: PagesMut, O: Order> TreeMut<'p, P, O> {
+    /// The tree that `record` describes; changes go into `record`.
+    pub(crate) fn new(pages: &'p mut P, record: &'p mut TreeRecord) -> TreeMut<'p, P, O> {
+        TreeMut { pages, record, order: PhantomData }
+    }
+
+    /// The tree as it stands, to read.
+    pub(crate) fn reading(&self) -> Tree<'_, P, O> {
+        Tree::new(self.pages, self.record)
+    }
+
+    fn root(&self) -> PageRef {
+        PageRef { pgno: self.record.root, tag: self.record.root_tag }
+    }
+
+    fn set_root(&mut self, at: PageRef) {
+        self.record.root = at.pgno;
+        self.record.root_tag = at.tag;
+    }
+
+    fn page_len(&self) -> usize {
+        self.pages.page_size().bytes()
+    }
+}
+
+#[inline(always)]
+fn branch<P: Pages>(pages: &P, at: PageRef, level: usize) -> Result<Branch<'_>> {
+    let page = pages.page(at)?;
+    check_level(page, level).and_then(|()| Branch::view(page)).map_err(|cause| corrupt(at.pgno, cause))
+}
+
+#[inline(always)]
+fn leaf<P: Pages>(pages: &P, at: PageRef) -> Result<Leaf<'_>> {
+    let page = pages.page(at)?;
+    Leaf::view(page).map_err(|cause| corrupt(at.pgno, cause))
+}
+
+#[inline(always)]
+fn check_level(page: &[u8], level: usize) -> std::result::Result<(), FormatError> {
+    let found = header::level_of(page);
+    if usize::from(found) == level {
+        Ok(())
+    } else {
+        Err(FormatError::WrongLevel { found, expected: level as u8 })
+    }
+}
+
+#[cold]
+fn corrupt(pgno: Pgno, cause: FormatError) -> Error {
+    Error::Corrupt { pgno, cause }
+}

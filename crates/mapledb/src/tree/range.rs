@@ -1,0 +1,103 @@
+//! All entries between two bounds, from either end.
+//!
+//! Both ends are gaps, found by one descent each. Walking never compares keys: an end is reached when both gaps are in
+//! the same leaf and meet. A forward step inside a leaf is one slot and one cell.
+
+use std::ops::Bound;
+
+use mapledb_format::order::Order;
+
+use super::cursor::{Pair, Path, Way, pair_at};
+use super::{Pages, Tree};
+use crate::error::Result;
+
+/// The entries between two bounds.
+pub(crate) struct Range<'p, P, O> {
+    front: Path<'p, P, O>,
+    back: Path<'p, P, O>,
+}
+
+impl<'p, P: Pages, O: Order> Range<'p, P, O> {
+    /// The entries of `tree` from `low` to `high`; none if they cross.
+    ///
+    /// Cost: two descents.
+    pub(crate) fn new(tree: Tree<'p, P, O>, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Result<Self> {
+        let mut range = Range { front: Path::new(tree), back: Path::new(tree) };
+        if crosses::<O>(low, high) {
+            return Ok(range);
+        }
+        match low {
+            Bound::Unbounded => range.front.edge(Way::Forward)?,
+            Bound::Included(key) => pass(&mut range.front, key, false)?,
+            Bound::Excluded(key) => pass(&mut range.front, key, true)?,
+        }
+        match high {
+            Bound::Unbounded => range.back.edge(Way::Back)?,
+            Bound::Included(key) => pass(&mut range.back, key, true)?,
+            Bound::Excluded(key) => pass(&mut range.back, key, false)?,
+        }
+        Ok(range)
+    }
+
+    /// How many entries are left, from subtree counts alone.
+    ///
+    /// Cost: no page beyond the two paths already held.
+    pub(crate) fn remaining(&self) -> Result<u64> {
+        Ok(self.back.rank()?.saturating_sub(self.front.rank()?))
+    }
+
+    /// The next entry from the front.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Pair<'p>>> {
+        loop {
+            let (Some(front), Some(back)) = (&mut self.front.spot, &self.back.spot) else { return Ok(None) };
+            let end = if front.pgno == back.pgno { back.index } else { front.leaf.len() };
+            if front.index < end {
+                let index = front.index;
+                front.index += 1;
+                let front = &*front;
+                return pair_at(&self.front.tree, front, index).map(Some);
+            }
+            if front.pgno == back.pgno || !self.front.step_leaf(Way::Forward)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next entry from the back.
+    pub(crate) fn next_back(&mut self) -> Result<Option<Pair<'p>>> {
+        loop {
+            let (Some(front), Some(back)) = (&self.front.spot, &mut self.back.spot) else { return Ok(None) };
+            let start = if front.pgno == back.pgno { front.index } else { 0 };
+            if back.index > start {
+                back.index -= 1;
+                let back = &*back;
+                return pair_at(&self.back.tree, back, back.index).map(Some);
+            }
+            if front.pgno == back.pgno || !self.back.step_leaf(Way::Back)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Goes to the gap before `key`, or behind it if it is there and is to be passed.
+fn pass<P: Pages, O: Order>(path: &mut Path<'_, P, O>, key: &[u8], over: bool) -> Result<()> {
+    let exact = path.seek(key)?;
+    if let (true, true, Some(spot)) = (exact, over, &mut path.spot) {
+        spot.index += 1;
+    }
+    Ok(())
+}
+
+/// Whether no key can lie between the bounds, so that the gaps might pass each other.
+fn crosses<O: Order>(low: Bound<&[u8]>, high: Bound<&[u8]>) -> bool {
+    let (low_key, high_key) = match (low, high) {
+        (Bound::Included(low), Bound::Included(high)) => return O::compare(low, high).is_gt(),
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            (low, high)
+        }
+        _ => return false,
+    };
+    O::compare(low_key, high_key).is_ge()
+}

@@ -1,0 +1,58 @@
+//! From the root to one leaf.
+
+use mapledb_format::Pgno;
+use mapledb_format::leaf::{Leaf, ValueField};
+use mapledb_format::node::Position;
+use mapledb_format::order::Order;
+
+use super::{Pages, Tree, corrupt};
+use crate::error::Result;
+
+impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
+    /// The value of `key`.
+    ///
+    /// Cost: one page touch a level, and the run of a multi-page value.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'p [u8]>> {
+        match self.find(key)? {
+            Some((leaf, pgno, at)) if at.exact => self.value(&leaf, pgno, at.index).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the tree holds `key`.
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.find(key)?.is_some_and(|(_, _, at)| at.exact))
+    }
+
+    /// The leaf where `key` is or would go, and the place in it; `None` in an empty tree.
+    #[inline]
+    fn find(&self, key: &[u8]) -> Result<Option<(Leaf<'p>, Pgno, Position)>> {
+        let depth = usize::from(self.record.depth);
+        if depth == 0 {
+            return Ok(None);
+        }
+        let mut at = self.root();
+        let mut implied = 0;
+        for level in (1..depth).rev() {
+            let branch = self.branch(at, level)?;
+            let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+            let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
+            self.pages.prefetch(entry.child);
+            implied = branch.implied_for(index, implied);
+            at = entry.into();
+        }
+        let leaf = self.leaf(at)?;
+        let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        Ok(Some((leaf, at.pgno, place)))
+    }
+
+    /// The value of slot `index` of a leaf, wherever it lies.
+    #[inline]
+    pub(super) fn value(&self, leaf: &Leaf<'p>, pgno: Pgno, index: usize) -> Result<&'p [u8]> {
+        match leaf.value(index).map_err(|cause| corrupt(pgno, cause))? {
+            ValueField::Inline(value) => Ok(value),
+            ValueField::Overflow(reference) => self.overflow(&reference),
+        }
+    }
+}

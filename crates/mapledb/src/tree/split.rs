@@ -1,0 +1,154 @@
+//! Cutting a full node in two.
+//!
+//! Where to cut is decided on sizes alone ([`plan::split`]); then both halves are laid out afresh from a copy, which
+//! gathers dead bytes and takes the longest prefix for the heads of each.
+
+use std::ops::Range;
+
+use mapledb_format::branch::{Branch, BranchMut, ENTRY_BYTES, Entry, cell_len};
+use mapledb_format::header::Kind;
+use mapledb_format::leaf::{Leaf, LeafCells, LeafMut, NewValue};
+use mapledb_format::node::{Cells, Node, NodeMut, SLOT_BYTES, capacity};
+use mapledb_format::order::Order;
+use mapledb_format::plan::{self, Growth};
+use mapledb_format::{FormatError, Pgno};
+
+use super::insert::Carry;
+use super::{PagesMut, TreeMut, corrupt};
+use crate::error::Result;
+
+/// Which half of a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    Left,
+    Right,
+}
+
+impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
+    /// Cuts the own leaf `pgno` so that the pair fits before slot `index`, and puts it in. Answers which half it fell
+    /// into and where its value field lies.
+    pub(super) fn split_leaf(
+        &mut self,
+        pgno: Pgno,
+        index: usize,
+        key: &[u8],
+        new: &NewValue<'_>,
+        growth: Growth,
+    ) -> Result<(Carry, Half, Range<usize>)> {
+        let right = self.new_node(Kind::Leaf, 0)?;
+        let old = self.pages.own_mut(pgno, 1)?.to_vec();
+        let fault = |cause| corrupt(pgno, cause);
+        let node = Leaf::view(&old).map_err(fault)?;
+        let plan = plan_cut(&node, index, new.cell_len(key.len()), growth).map_err(fault)?;
+        // The plan counts the new cell; the old ones to its left are one fewer.
+        let half = if index < plan.left { Half::Left } else { Half::Right };
+        let cut = if half == Half::Left { plan.left - 1 } else { plan.left };
+        fill::<_, O>(self.leaf_mut(pgno)?, &node, 0..cut).map_err(fault)?;
+        fill::<_, O>(self.leaf_mut(right)?, &node, cut..node.len()).map_err(fault)?;
+        let field = match half {
+            Half::Left => self.leaf_mut(pgno)?.insert_pair::<O>(index, key, new),
+            Half::Right => self.leaf_mut(right)?.insert_pair::<O>(index - cut, key, new),
+        }
+        .map_err(fault)?;
+
+        let (left_count, last) = last_key(self.leaf_mut(pgno)?).map_err(fault)?;
+        let mut half_right = self.leaf_mut(right)?;
+        let node = LeafMut::new(half_right.page_mut());
+        let node = node.node().map_err(fault)?;
+        let separator = O::separator(&last, node.key(0).map_err(fault)?).to_vec();
+        let carry = Carry { separator, left_count, right, right_count: node.len() as u64 };
+        Ok((carry, half, field))
+    }
+
+    /// Cuts the own branch `pgno` so that a child fits before slot `index`, and puts it in.
+    pub(super) fn split_branch(
+        &mut self,
+        pgno: Pgno,
+        index: usize,
+        separator: &[u8],
+        entry: Entry,
+        growth: Growth,
+    ) -> Result<Carry> {
+        let old = self.pages.own_mut(pgno, 1)?.to_vec();
+        let fault = |cause| corrupt(pgno, cause);
+        let node = Branch::view(&old).map_err(fault)?;
+        let right = self.new_node(Kind::Branch, mapledb_format::header::level_of(&old))?;
+        let growth = if index == node.len() { growth } else { Growth::Scattered };
+        let plan = plan_cut(&node, index, cell_len(separator.len()), growth).map_err(fault)?;
+        // The first separator of the right half moves up: it is the cut itself.
+        let is_new_first = index == plan.left;
+        let half = if index < plan.left { Half::Left } else { Half::Right };
+        let cut = if half == Half::Left { plan.left - 1 } else { plan.left };
+        let up = if is_new_first { separator.to_vec() } else { node.key(cut).map_err(fault)?.to_vec() };
+
+        fill::<_, O>(self.branch_mut(pgno)?, &node, 0..cut).map_err(fault)?;
+        let mut right_half = self.branch_mut(right)?;
+        right_half.clear();
+        if is_new_first {
+            right_half.insert_child::<O>(0, &[], entry).map_err(fault)?;
+            push_all(&mut right_half, &node, cut..node.len()).map_err(fault)?;
+        } else {
+            let first = node.cell(cut).map_err(fault)?;
+            right_half.push_raw(0, first.get(..ENTRY_BYTES).unwrap_or(first)).map_err(fault)?;
+            push_all(&mut right_half, &node, cut + 1..node.len()).map_err(fault)?;
+        }
+        right_half.retake_heads::<O>().map_err(fault)?;
+        match half {
+            Half::Left => self.branch_mut(pgno)?.insert_child::<O>(index, separator, entry),
+            Half::Right if is_new_first => Ok(()),
+            Half::Right => self.branch_mut(right)?.insert_child::<O>(index - cut, separator, entry),
+        }
+        .map_err(fault)?;
+        let left_count = total(&self.branch_mut(pgno)?).map_err(fault)?;
+        let right_count = total(&self.branch_mut(right)?).map_err(fault)?;
+        Ok(Carry { separator: up, left_count, right, right_count })
+    }
+}
+
+fn plan_cut<C: Cells>(
+    node: &Node<'_, C>,
+    index: usize,
+    new_len: usize,
+    growth: Growth,
+) -> std::result::Result<plan::SplitPlan, FormatError> {
+    let mut sizes = Vec::with_capacity(node.len() + 1);
+    for at in 0..node.len() {
+        sizes.push(node.cell(at)?.len() + SLOT_BYTES);
+    }
+    sizes.insert(index, new_len + SLOT_BYTES);
+    Ok(plan::split(&sizes, capacity(node.page().len()), growth))
+}
+
+/// Lays a node out afresh with the cells `range` of another.
+pub(super) fn fill<C: Cells, O: Order>(
+    mut to: NodeMut<'_, C>,
+    from: &Node<'_, C>,
+    range: Range<usize>,
+) -> std::result::Result<(), FormatError> {
+    to.clear();
+    push_all(&mut to, from, range)?;
+    to.retake_heads::<O>()
+}
+
+/// Appends the cells `range` of `from`, heads left to be made.
+pub(super) fn push_all<C: Cells>(
+    to: &mut NodeMut<'_, C>,
+    from: &Node<'_, C>,
+    range: Range<usize>,
+) -> std::result::Result<(), FormatError> {
+    for index in range {
+        to.push_raw(from.slot(index)?.field, from.cell(index)?)?;
+    }
+    Ok(())
+}
+
+fn last_key(leaf: NodeMut<'_, LeafCells>) -> std::result::Result<(u64, Vec<u8>), FormatError> {
+    let node = leaf.node()?;
+    Ok((node.len() as u64, node.key(node.len().saturating_sub(1))?.to_vec()))
+}
+
+/// How many entries lie below an own branch.
+pub(super) fn total(branch: &BranchMut<'_>) -> std::result::Result<u64, FormatError> {
+    let node = branch.node()?;
+    node.count_before(node.len())
+}
