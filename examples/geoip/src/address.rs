@@ -84,6 +84,12 @@ pub struct Range {
     pub country: Country,
 }
 
+impl Range {
+    pub fn covers(&self, bits: u128) -> bool {
+        self.start <= bits && bits <= self.end
+    }
+}
+
 /// The ranges of both families; within a family ascending and disjoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranges {
