@@ -232,27 +232,19 @@ impl Pages for Draft {
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
-        let own = at.tag == 0 || self.is_handed(at.pgno);
-        if !own {
-            return self.view.run(&self.store, at);
-        }
         let too_long = FormatError::BadReference("its value is longer than any file");
         let geometry = RunGeometry::of(at.len, self.store.page_size())
             .ok_or(Error::Corrupt { pgno: at.pgno, cause: too_long })?;
-        self.store.own(self.generation, at.pgno, geometry.pages)
+        // A run is sealed as soon as it is stored, so its tag does not tell whose it is.
+        match self.space.handed.holds(&Extent::new(at.pgno, geometry.pages)) {
+            true => self.store.own(self.generation, at.pgno, geometry.pages),
+            false => self.view.run(&self.store, at),
+        }
     }
 
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(&self.store, pgno);
-    }
-}
-
-impl Draft {
-    /// Whether this transaction wrote the run at `pgno`: a run is sealed as soon as it is stored, so its tag does not
-    /// tell.
-    fn is_handed(&self, pgno: Pgno) -> bool {
-        self.space.handed.contains(pgno)
     }
 }
 

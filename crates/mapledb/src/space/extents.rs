@@ -102,9 +102,10 @@ impl Extents {
         self.iter().next_back()
     }
 
-    /// Whether the set holds `pgno`.
-    pub(crate) fn contains(&self, pgno: Pgno) -> bool {
-        self.runs.range(..=pgno.get()).next_back().is_some_and(|(&at, &pages)| pgno.get() < at + pages)
+    /// Whether the set holds all of `extent`.
+    pub(crate) fn holds(&self, extent: &Extent) -> bool {
+        let before = self.runs.range(..=extent.first.get()).next_back();
+        before.is_some_and(|(&at, &pages)| extent.end() <= at + pages)
     }
 
     /// The pages of this set that `other` does not hold, ascending.

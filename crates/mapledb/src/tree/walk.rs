@@ -9,7 +9,7 @@ use mapledb_format::tree_record::TreeRecord;
 use mapledb_format::{FormatError, Pgno, Txnid};
 
 use super::insert::validate;
-use super::{PageRef, Pages, Tree, corrupt};
+use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
 
 /// One page, or the run of a multi-page value.
@@ -84,14 +84,14 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         let used = super::insert::used_of(page).map_err(fault)? as u64;
         (self.visit)(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used })?;
         if level == 0 {
-            self.leaf(at.pgno, page, low, high)
+            self.leaf(at, page, low, high)
         } else {
-            self.branch(at.pgno, page, level, low, high)
+            self.branch(at, page, level, low, high)
         }
     }
 
-    fn leaf(&mut self, pgno: Pgno, page: &[u8], low: Option<&[u8]>, high: Option<&[u8]>) -> Result<u64> {
-        let fault = |cause| corrupt(pgno, cause);
+    fn leaf(&mut self, at: PageRef, page: &[u8], low: Option<&[u8]>, high: Option<&[u8]>) -> Result<u64> {
+        let fault = |cause| corrupt(at.pgno, cause);
         let leaf = Leaf::view(page).map_err(fault)?;
         self.walked.leaf_pages += 1;
         if leaf.is_empty() {
@@ -100,6 +100,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         for index in 0..leaf.len() {
             inside::<O>(leaf.key(index).map_err(fault)?, index, low, high).map_err(fault)?;
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
+                let run = run_of(at, run)?;
                 let bytes = self.tree.pages.run(&run)?;
                 let born = match run.tag {
                     0 => Txnid(0),
@@ -116,13 +117,13 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
 
     fn branch(
         &mut self,
-        pgno: Pgno,
+        at: PageRef,
         page: &[u8],
         level: usize,
         low: Option<&[u8]>,
         high: Option<&[u8]>,
     ) -> Result<u64> {
-        let fault = |cause| corrupt(pgno, cause);
+        let fault = |cause| corrupt(at.pgno, cause);
         let branch = Branch::view(page).map_err(fault)?;
         self.walked.branch_pages += 1;
         let mut total = 0u64;
@@ -134,7 +135,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
             if let (Some(separator), true) = (child_low, index > 0) {
                 inside::<O>(separator, index, low, high).map_err(fault)?;
             }
-            let count = self.node(entry.into(), level - 1, child_low, child_high)?;
+            let count = self.node(child(at, entry)?, level - 1, child_low, child_high)?;
             if count != entry.count {
                 return Err(fault(FormatError::WrongCount { slot: index as u16 }));
             }
@@ -193,14 +194,14 @@ fn node_since<P: Pages>(
         let leaf = Leaf::view(page).map_err(fault)?;
         for index in 0..leaf.len() {
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
-                run_since(pages, &run, since, visit)?;
+                run_since(pages, &run_of(at, run)?, since, visit)?;
             }
         }
     } else {
         let branch = Branch::view(page).map_err(fault)?;
         for index in 0..branch.len() {
             let entry = branch.entry(index).map_err(fault)?;
-            node_since(pages, entry.into(), level - 1, since, visit)?;
+            node_since(pages, child(at, entry)?, level - 1, since, visit)?;
         }
     }
     Ok(())
