@@ -37,8 +37,9 @@ pub fn run(data: &Ranges, file: &Path, replacements: u32, commits: Commits) -> R
         if commits == Commits::Two {
             replace_v4_only(&env, number, &next, &current)?;
         }
-        message::tell(&Event::Replaced(replace(&env, file, number, &next)?))?;
+        let replacement = replace(&env, file, number, &next)?;
         thread::sleep(STAND);
+        message::tell(&Event::Replaced(replacement))?;
         current = next;
     }
     message::await_order(Order::Report)?;
