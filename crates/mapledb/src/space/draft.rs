@@ -27,7 +27,7 @@ const CLAIM_MIN: u64 = 64;
 const POPULATE_FROM: u64 = 16;
 
 /// The pages of the running write transaction.
-pub(crate) struct Draft {
+pub struct Draft {
     store: Arc<Store>,
     /// The snapshot it builds on, seen with the running transaction's number so that nothing of its own is refused.
     view: View,
@@ -149,7 +149,7 @@ impl Draft {
         let wish = pages.max(appetite);
         if self.space.is_busy {
             return match self.space.pool.best_fit(pages) {
-                Some(fit) => Ok(self.from_pool(fit, wish)),
+                Some(fit) => Ok(self.take_from_pool(fit, wish)),
                 None => self.grow(pages),
             };
         }
@@ -158,27 +158,27 @@ impl Draft {
             && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
             && fit.pages >= good
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         let claim = wish.max(CLAIM_MIN);
         if self.claim(claim, good)?
             && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
             && fit.pages >= good
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         if let Some(fit) = self.space.pool.best_fit(pages) {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         if self.claim(claim, pages)?
             && let Some(fit) = self.space.pool.best_fit(pages)
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         self.grow(wish.max(pages))
     }
 
-    fn from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
+    fn take_from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
         self.space.pool.take_front(fit.first, wish).unwrap_or(fit)
     }
 

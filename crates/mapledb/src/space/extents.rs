@@ -25,10 +25,6 @@ impl Extents {
         self.runs.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// The extents, ascending.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> {
         self.runs.iter().filter_map(|(&first, &pages)| Some(Extent::new(Pgno::new(first)?, pages)))

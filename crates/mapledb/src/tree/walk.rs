@@ -1,7 +1,7 @@
 //! Every page of a tree, with everything the format promises about it checked on the way.
 
 use mapledb_format::branch::{Branch, Entry};
-use mapledb_format::header::{self, Kind};
+use mapledb_format::header;
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::{OverflowRef, Run};
@@ -17,11 +17,6 @@ use crate::error::Result;
 pub(crate) struct Visit {
     pub(crate) pgno: Pgno,
     pub(crate) pages: u64,
-    pub(crate) kind: Kind,
-    pub(crate) level: u8,
-    pub(crate) born: Txnid,
-    /// Bytes in use of the page, or of the value.
-    pub(crate) used: u64,
 }
 
 /// What a walk found in all.
@@ -79,10 +74,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         if !at.is_own() {
             validate::<O>(page, level).map_err(fault)?;
         }
-        let born = header::stored_txnid(page).map_err(fault)?;
-        let kind = if level == 0 { Kind::Leaf } else { Kind::Branch };
-        let used = super::insert::used_of(page).map_err(fault)? as u64;
-        (self.visit)(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used })?;
+        (self.visit)(Visit { pgno: at.pgno, pages: 1 })?;
         if level == 0 {
             self.leaf(at, page, low, high)
         } else {
@@ -102,14 +94,9 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
                 let run = run_of(at, run)?;
                 let bytes = self.tree.pages.run(&run)?;
-                let born = match run.tag {
-                    0 => Txnid(0),
-                    _ => header::stored_txnid(bytes).map_err(|cause| corrupt(run.pgno, cause))?,
-                };
                 let pages = self.tree.pages.page_size().pages_for(bytes.len() as u64);
                 self.walked.overflow_pages += pages;
-                let kind = Kind::Overflow;
-                (self.visit)(Visit { pgno: run.pgno, pages, kind, level: 0, born, used: run.len })?;
+                (self.visit)(Visit { pgno: run.pgno, pages })?;
             }
         }
         Ok(leaf.len() as u64)
@@ -188,8 +175,7 @@ fn node_since<P: Pages>(
         return Ok(());
     }
     header::check_sum(page).and_then(|()| super::check_level(page, level)).map_err(fault)?;
-    let kind = if level == 0 { Kind::Leaf } else { Kind::Branch };
-    visit(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used: 0 })?;
+    visit(Visit { pgno: at.pgno, pages: 1 })?;
     if level == 0 {
         let leaf = Leaf::view(page).map_err(fault)?;
         for index in 0..leaf.len() {
@@ -222,5 +208,5 @@ fn run_since<P: Pages>(
     let size = pages.page_size();
     Run::open(bytes, size).and_then(|run| run.check_all()).map_err(fault)?;
     let pages = size.pages_for(bytes.len() as u64);
-    visit(Visit { pgno: run.pgno, pages, kind: Kind::Overflow, level: 0, born, used: run.len })
+    visit(Visit { pgno: run.pgno, pages })
 }
