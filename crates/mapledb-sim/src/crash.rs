@@ -355,7 +355,8 @@ impl Run {
         let bounds = self.recorder.bounds();
         let found = law(&env, &self.history, &bounds)?;
         self.history.truncate_after(found);
-        self.recorder.set_law(&self.history, Bounds::exactly(found, bounds.txnid_max));
+        let txnid_max = bounds.txnid_max.max(self.history.at(found).txnid);
+        self.recorder.set_law(&self.history, Bounds::exactly(found, txnid_max));
         self.recorder.note("after opening").map_err(io("note"))?;
         let recovery = env.recovery().clone();
         self.env = Some(env);

@@ -98,9 +98,11 @@ impl Image {
                 Disk::synced(&bytes)
             }
         };
-        if ending == Ending::CrashWithThisBoot {
-            // A lock file that is older than its boot says is nothing a system leaves behind; data must stand all the
-            // same, but numbers given out since then are not known to anyone.
+        // What a crash of the system leaves of the numbers given out is what the metas say and a wide jump past it. An
+        // opening that made nothing durable leaves nothing (a gap in the engine); nor is a lock file that is older than
+        // its boot says anything a system leaves behind.
+        let is_anchored = point.history.at(bounds.durable).txnid > bounds.txnid_before;
+        if ending == Ending::CrashWithThisBoot || ending != Ending::Death && !is_anchored {
             bounds.txnid_max = 0;
         }
         let label = format!("{ending:?} {}", point.label);

@@ -82,11 +82,13 @@ pub struct Bounds {
     pub reached: usize,
     /// The largest transaction number given out: none up to it may be given out again.
     pub txnid_max: u64,
+    /// The largest number given out before the environment was opened this time.
+    pub txnid_before: u64,
 }
 
 impl Bounds {
     /// All three at `index`.
     pub fn exactly(index: usize, txnid_max: u64) -> Bounds {
-        Bounds { durable: index, acked: index, reached: index, txnid_max }
+        Bounds { durable: index, acked: index, reached: index, txnid_max, txnid_before: txnid_max }
     }
 }

@@ -25,6 +25,13 @@ use plan::{Circumstances, Step, plan};
 pub use recover::Recovery;
 pub(crate) use recover::{Found, examine, recover};
 
+/// What is stored over a meta that must never stand: no meta, and told from damage by its first bytes.
+const CLEARED_META: [u8; mapledb_format::ids::META_BYTES] = {
+    let mut bytes = [0; mapledb_format::ids::META_BYTES];
+    bytes.split_at_mut(8).0.copy_from_slice(b"cleared\n");
+    bytes
+};
+
 /// How far a commit has got when it is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
