@@ -1,7 +1,12 @@
 //! The command line.
 
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 use clap::{Args, Parser, Subcommand};
 
+use crate::failure::{Failure, Kind};
 use crate::verbs::check::CheckArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
@@ -30,8 +35,14 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 the answer is no, 2 usage, 3 malformed input, 4 a file could not be used, 5 the database is
-damaged, 130 interrupted.";
+Exit codes:
+    0  done
+    1  the answer is no
+    2  the command line makes no sense
+    3  the input is malformed
+    4  a file or table could not be used
+    5  the database is damaged
+  130  interrupted";
 
 /// What every verb understands.
 #[derive(Debug, Clone, Copy, Args)]
@@ -42,8 +53,15 @@ pub struct Manner {
     /// Print no progress, notes or summaries on standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Read without a lock file: for read-only media; keeps writers out meanwhile
-    #[arg(long, global = true)]
+}
+
+/// The database of a verb that only reads.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// The database
+    pub file: PathBuf,
+    /// Use no lock file: for read-only media; keeps writers out meanwhile
+    #[arg(long)]
     pub frozen: bool,
 }
 
@@ -65,6 +83,18 @@ pub enum Verb {
     Copy(CopyArgs),
     Readers(ReadersArgs),
     Page(PageArgs),
+}
+
+/// Prints what clap has to say about a command line: help for who asked for it, else what is wrong.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let rendered = error.render().to_string();
+        return Failure::usage(rendered.trim_start_matches("error: ").trim_end()).tell(true);
+    }
+    // To say more is of no use if standard output or error is closed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]

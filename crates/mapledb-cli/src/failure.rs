@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::output;
 use crate::text::form;
 
 /// The classes of failure. Each has one exit code, and one word in JSON.
@@ -110,7 +111,7 @@ impl Failure {
     /// Tells the failure on standard error and answers the exit code.
     pub fn tell(&self, as_json: bool) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("{}", self.line(as_json));
+            output::aside(&self.line(as_json));
         }
         ExitCode::from(self.kind.code())
     }
@@ -161,10 +162,7 @@ mod tests {
         let failure = Failure::input("no \"key\"").at("line 3");
         assert_eq!(failure.line(false), "maple: line 3: no \"key\"");
         assert_eq!(Failure::file("no a\x1b[2J\n").line(false), "maple: no a\\u{1b}[2J\\n");
-        assert_eq!(
-            failure.line(true),
-            r#"{"error":"line 3: no \"key\"","exit_code":3,"kind":"input"}"#
-        );
+        assert_eq!(failure.line(true), r#"{"error":"line 3: no \"key\"","exit_code":3,"kind":"input"}"#);
         let failure = Failure::input("cut short").after([("records read", 7), ("records loaded", 0)]);
         assert_eq!(failure.line(false), "maple: cut short (records read 7, records loaded 0)");
         assert_eq!(

@@ -25,7 +25,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cli::refuse(&error),
+    };
     match verbs::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(cli.manner.json),

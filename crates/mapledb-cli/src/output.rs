@@ -40,6 +40,11 @@ impl Output {
     }
 }
 
+/// Prints a line on standard error. If nobody is there to read it, that is no reason to stop.
+pub fn aside(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints one report: a JSON document, or what `in_words` writes.
 pub fn report<R: Serialize>(
     as_json: bool,
@@ -47,6 +52,10 @@ pub fn report<R: Serialize>(
     in_words: impl FnOnce(&R, &mut Output) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut output = Output::open();
-    if as_json { output.json(report)? } else { in_words(report, &mut output)? }
+    if as_json {
+        output.json(report)?
+    } else {
+        in_words(report, &mut output)?
+    }
     output.finish()
 }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use mapledb::{ReadTxn, Table, TableInfo};
+use mapledb::{Env, ReadTxn, Table, TableInfo, WriteTxn};
 
 use crate::argument;
 use crate::door::failure;
@@ -37,7 +37,7 @@ pub fn untyped(name: Option<&str>) -> Bytes<'_> {
 }
 
 /// The types of a table's keys and values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Types {
     /// The type of its keys.
     pub keys: Type,
@@ -57,12 +57,19 @@ pub fn types_of(txn: &ReadTxn, name: Option<&str>) -> Result<Types, Failure> {
     find(&txn.tables().map_err(failure)?, name).map(Types::recorded)
 }
 
+/// Begins a write on a table whose keys and values were understood by these types. What the command line stands for is
+/// read before, so that nobody waits for the lock while a file or standard input is read.
+pub fn write_as(env: &Env, name: Option<&str>, types: &Types) -> Result<WriteTxn, Failure> {
+    let txn = env.write().map_err(failure)?;
+    if find(&txn.tables().map_err(failure)?, name).map(Types::recorded)? == *types {
+        return Ok(txn);
+    }
+    Err(Failure::file("the table was replaced by one of other types a moment ago: try again"))
+}
+
 /// The table called `name`, or the default one, among `tables`.
 pub fn find<'t>(tables: &'t [TableInfo], name: Option<&str>) -> Result<&'t TableInfo, Failure> {
-    tables
-        .iter()
-        .find(|table| table.name.as_deref() == name)
-        .ok_or_else(|| missing(name.unwrap_or_default()))
+    tables.iter().find(|table| table.name.as_deref() == name).ok_or_else(|| missing(name.unwrap_or_default()))
 }
 
 /// What to say where a table is not there.
@@ -133,9 +140,9 @@ fn prefix_bytes(prefix: &OsStr, keys: &Type) -> Result<Vec<u8>, Failure> {
     match (form::parse(text), keys) {
         (Ok(Form::Exact(bytes)), _) => Ok(bytes),
         (Ok(Form::Plain(text)), Type::Bytes | Type::Str) => Ok(text.as_bytes().to_vec()),
-        (Ok(Form::Plain(_)), _) => {
-            Err(Failure::usage(format!("keys of type {keys} have no prefix as text: give it as hex:, or use --from and --until")))
-        }
+        (Ok(Form::Plain(_)), _) => Err(Failure::usage(format!(
+            "keys of type {keys} have no prefix as text: give it as hex:, or use --from and --until"
+        ))),
         (Err(why), _) => Err(Failure::usage(why).at(text)),
     }
 }
@@ -197,7 +204,11 @@ mod tests {
         let bounds = args(|args| args.from = Some("258".into())).bounds(&numbers).unwrap();
         assert_eq!(bounds.low, Bound::Included(vec![1, 2]));
         let refused = args(|args| args.prefix = Some("1".into())).bounds(&numbers).unwrap_err();
-        assert!(refused.message.starts_with("keys of type u16 have no prefix as text"), "{}", refused.message);
+        assert!(
+            refused.message.starts_with("keys of type u16 have no prefix as text"),
+            "{}",
+            refused.message
+        );
         let bounds = args(|args| args.prefix = Some("hex:01".into())).bounds(&numbers).unwrap();
         assert_eq!(bounds.as_range(), (Bound::Included(&[1][..]), Bound::Excluded(&[2][..])));
     }

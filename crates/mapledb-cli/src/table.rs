@@ -68,8 +68,13 @@ pub fn fields<'a>(
 
 fn bare() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
+}
+
+/// A table's name as people see it.
+pub fn name(table: Option<&str>) -> String {
+    table.unwrap_or("(default)").to_owned()
 }
 
 /// A number with its thousands apart.

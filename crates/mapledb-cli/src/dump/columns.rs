@@ -6,7 +6,8 @@ use super::{Columns, Field};
 pub const NAMES: [&str; 2] = ["key", "value"];
 
 /// What to say about a first line that names other columns.
-pub const NO_HEADER: &str = "the first line must name the columns key and value; with --no-header there is none";
+pub const NO_HEADER: &str =
+    "the first line must name the columns key and value; with --no-header there is none";
 
 /// The field that a column's bytes are. The error is a sentence.
 pub fn field(bytes: &[u8], columns: Columns) -> Result<Field, String> {

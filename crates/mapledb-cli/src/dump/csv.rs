@@ -11,6 +11,7 @@ use super::columns::{NAMES, NO_HEADER, field};
 use super::lines::Lines;
 use super::{Columns, Item, Record, Sink, Source, TableHead, malformed};
 use crate::failure::Failure;
+use crate::table::plural;
 use crate::text::Type;
 
 /// A file to be read.
@@ -27,7 +28,7 @@ impl<R: BufRead> CsvSource<R> {
     }
 
     /// The fields of the next row and the line it begins on, or `None` at the end.
-    fn next_row(&mut self) -> Result<Option<(Vec<Vec<u8>>, u64)>, Failure> {
+    fn next_row(&mut self) -> Result<Option<(Fields, u64)>, Failure> {
         let mut row = Row::default();
         let mut begun_on = 0;
         while let Some(line) = self.lines.next_line()? {
@@ -63,7 +64,10 @@ impl<R: BufRead> Source for CsvSource<R> {
             return Ok(None);
         };
         let [key, value] = &fields[..] else {
-            return Err(malformed(line, format!("{} fields where key and value belong", fields.len())));
+            return Err(malformed(
+                line,
+                format!("{} where key and value belong", plural(fields.len() as u64, "field", "fields")),
+            ));
         };
         let key = field(key, self.columns).map_err(|why| malformed(line, format!("key: {why}")))?;
         let value = field(value, self.columns).map_err(|why| malformed(line, format!("value: {why}")))?;
@@ -71,12 +75,15 @@ impl<R: BufRead> Source for CsvSource<R> {
     }
 }
 
+/// The fields of a row.
+type Fields = Vec<Vec<u8>>;
+
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A row on its way from one line, or from several where a quoted field spans them.
 #[derive(Default)]
 struct Row {
-    fields: Vec<Vec<u8>>,
+    fields: Fields,
     /// The field that the lines so far have left open.
     open: Option<Vec<u8>>,
 }

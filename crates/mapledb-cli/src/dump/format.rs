@@ -5,17 +5,19 @@ use std::path::Path;
 use clap::ValueEnum;
 
 /// A dump format.
+///
+/// What each is stands in ordinary comments: the help would spend a paragraph on each doc comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// One JSON object a line: keeps table names and types, several tables
+    // One JSON object a line.
     Jsonl,
-    /// Comma-separated key,value: one table
+    // Comma-separated, one table.
     Csv,
-    /// Tab-separated key and value: one table
+    // Tab-separated, one table.
     Tsv,
-    /// The VERSION=3 text of db_dump and mdb_dump, in hexadecimal: several tables
+    // The VERSION=3 text of db_dump and mdb_dump, in hexadecimal.
     Bytevalue,
-    /// The same with printable characters as they are, as by db_dump -p and mdb_dump -p
+    // The same with printable characters as they are.
     Print,
 }
 

@@ -108,7 +108,10 @@ impl<R: BufRead> Source for JsonLinesSource<R> {
                     return Ok(Some(Item::Record(Record { key, value, line })));
                 }
                 None if self.has_tables && !self.ended => {
-                    return Err(malformed(line + 1, "the dump is cut short: it ends before its records line"));
+                    return Err(malformed(
+                        line + 1,
+                        "the dump is cut short: it ends before its records line",
+                    ));
                 }
                 None => return Ok(None),
             }

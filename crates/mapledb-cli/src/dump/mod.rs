@@ -124,7 +124,9 @@ pub fn sink<'w>(
         Format::Jsonl => Box::new(json_lines::JsonLinesSink::new(output)),
         Format::Csv => Box::new(csv::CsvSink::new(output, header)),
         Format::Tsv => Box::new(tsv::TsvSink::new(output, header)),
-        Format::Bytevalue => Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Bytevalue, page_size)),
+        Format::Bytevalue => {
+            Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Bytevalue, page_size))
+        }
         Format::Print => Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Print, page_size)),
     }
 }

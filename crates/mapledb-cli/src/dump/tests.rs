@@ -61,9 +61,37 @@ fn refusal(format: Format, text: &[u8]) -> String {
 
 fn hostile() -> Pairs {
     let mut pairs: Pairs = [
-        "", "a", "\\", "\\\\", "\\0", "\\00", "a\\b", " ", "\t", "\n", "\r\n", "\"", "\",\"", "key,value", "@f", "hex:00",
-        "text:x", "esc:\\", "DATA=END", " DATA=END", "HEADER=END", "VERSION=3", "é", "\u{feff}", "{\"hex\":\"00\"}", "null",
-        "-1", "=1+1", "\u{0}", "\u{7f}", "\u{1b}[2J",
+        "",
+        "a",
+        "\\",
+        "\\\\",
+        "\\0",
+        "\\00",
+        "a\\b",
+        " ",
+        "\t",
+        "\n",
+        "\r\n",
+        "\"",
+        "\",\"",
+        "key,value",
+        "@f",
+        "hex:00",
+        "text:x",
+        "esc:\\",
+        "DATA=END",
+        " DATA=END",
+        "HEADER=END",
+        "VERSION=3",
+        "é",
+        "\u{feff}",
+        "{\"hex\":\"00\"}",
+        "null",
+        "-1",
+        "=1+1",
+        "\u{0}",
+        "\u{7f}",
+        "\u{1b}[2J",
     ]
     .iter()
     .flat_map(|text| [(text.as_bytes().to_vec(), Vec::new()), (Vec::new(), text.as_bytes().to_vec())])
@@ -108,7 +136,10 @@ fn several_tables_keep_their_names_and_in_json_their_types() {
         for ((wrote_head, wrote), (read_head, read)) in written.iter().zip(&read) {
             assert_eq!(read_head.name, wrote_head.name);
             assert_eq!(read, wrote);
-            assert_eq!(read_head.types, (format == Format::Jsonl).then(|| wrote_head.types.clone()).flatten());
+            assert_eq!(
+                read_head.types,
+                (format == Format::Jsonl).then(|| wrote_head.types.clone()).flatten()
+            );
         }
     }
 }
@@ -120,7 +151,8 @@ fn the_text_that_others_write_is_read() {
     let tables = read(Format::Bytevalue, WITH_HEADER, mdb_dump).unwrap();
     assert_eq!(tables[0].0.name.as_deref(), Some("t1"));
     assert_eq!(tables[0].1, [(b"a".to_vec(), b"v".to_vec())]);
-    let db_dump = b"VERSION=3\r\nformat=print\r\ntype=hash\r\nduplicates=0\r\nkeys=1\r\nh_nelem=4\r\nHEADER=END\r\n \
+    let db_dump =
+        b"VERSION=3\r\nformat=print\r\ntype=hash\r\nduplicates=0\r\nkeys=1\r\nh_nelem=4\r\nHEADER=END\r\n \
         \\00\\FF\\\\\r\n \r\nDATA=END\r\n\r\n";
     let tables = read(Format::Print, WITH_HEADER, db_dump).unwrap();
     assert_eq!(tables[0].1, [(b"\0\xff\\".to_vec(), Vec::new())]);
@@ -151,7 +183,10 @@ fn malformed_berkeley_text_is_refused_by_line() {
     let table: [(&[u8], &str); 14] = [
         (b"", "the dump is empty"),
         (b"\n\nVERSION=2\n", "line 3: \"VERSION=2\" where VERSION=3 belongs"),
-        (b"VERSION=3\ntype=btree\nHEADER=END\n", "line 1: the header has no format= line: bytevalue or print"),
+        (
+            b"VERSION=3\ntype=btree\nHEADER=END\n",
+            "line 1: the header has no format= line: bytevalue or print",
+        ),
         (b"VERSION=3\nformat=hex\n", "line 2: format=hex is not known: bytevalue and print are"),
         (b"VERSION=3\nformat=print\n", "line 3: the dump is cut short: it ends before HEADER=END"),
         (b"VERSION=3\nnonsense\n", "line 2: \"nonsense\" is no header line"),
@@ -179,7 +214,10 @@ fn malformed_berkeley_text_is_refused_by_line() {
 #[test]
 fn headers_that_ask_for_what_is_not_there_are_refused() {
     let table = [
-        ("duplicates=1", "duplicates=1 asks for several values under one key, which MapleDB does not have yet"),
+        (
+            "duplicates=1",
+            "duplicates=1 asks for several values under one key, which MapleDB does not have yet",
+        ),
         ("dupsort=1", "dupsort=1 asks for sorted values under one key, which MapleDB does not have yet"),
         (
             "dupfixed=1",
@@ -218,7 +256,10 @@ fn backslashes_that_old_mdb_dump_leaves_bare_are_told() {
     let data = " k\n c:\\6 x\nDATA=END\n";
     for bare in [" c:\\41", " \\ ", " \\", " \\zz", " \\\\\\20"] {
         let text = section("mapsize=1048576\n", &format!(" k\n{bare}\nDATA=END\n"));
-        assert!(refusal(Format::Print, &text).starts_with("line 6: a backslash that is not doubled"), "{bare}");
+        assert!(
+            refusal(Format::Print, &text).starts_with("line 6: a backslash that is not doubled"),
+            "{bare}"
+        );
     }
     assert!(refusal(Format::Print, &section("", data)).starts_with("line 5: a backslash before neither"));
     let fine = section("mapsize=1048576\n", " \\0a\\ff\n \\\\41\nDATA=END\n");
@@ -236,9 +277,12 @@ fn malformed_json_lines_are_refused_by_line() {
         (b"[]", &format!("line 1: {shape}")),
         (b"{\"keys\":\"u8\",\"values\":\"u8\"}", &format!("line 1: {shape}")),
         (b"{\"key\":\"a\",", "line 1: not JSON at column 11: EOF while parsing a value"),
-        (b"{\"key\":\"\\ud800\",\"value\":\"\"}", "line 1: not JSON at column 14: unexpected end of hex escape"),
-        (b"{\"key\":\"\xff\",\"value\":\"\"}", "line 1: not JSON at column 10: invalid unicode code point"),
-        (b"{\"key\":\"a\",\"value\":\"\"} x", "line 1: not JSON at column 25: trailing characters"),
+        (
+            b"{\"key\":\"\\ud800\",\"value\":\"\"}",
+            "line 1: not JSON at column 15: unexpected end of hex escape",
+        ),
+        (b"{\"key\":\"\xff\",\"value\":\"\"}", "line 1: not JSON at column 9: invalid unicode code point"),
+        (b"{\"key\":\"a\",\"value\":\"\"} x", "line 1: not JSON at column 24: trailing characters"),
         (b"{\"key\":1,\"value\":\"\"}", "1: a number where a string or {\"hex\":\"…\"} belongs"),
         (b"{\"key\":\"\",\"value\":\"\"}\n{\"records\":2}", "line 2: the dump counts 2 records, but holds 1"),
         (b"{\"records\":0}\n{\"key\":\"\",\"value\":\"\"}", "line 2: nothing may follow the records line"),
@@ -259,10 +303,10 @@ fn malformed_columns_are_refused_by_line() {
     let csv: [(&[u8], &str); 11] = [
         (b"", &format!("line 1: {header}")),
         (b"a,b\n", &format!("line 1: {header}")),
-        (b"key,value\na,b\nc\n", "line 3: 1 fields where key and value belong"),
+        (b"key,value\na,b\nc\n", "line 3: 1 field where key and value belong"),
         (b"key,value\n\"a\n\",b\nc,d,e\n", "line 4: 3 fields where key and value belong"),
         (b"key,value\na,\xff\n", "line 2: value: not UTF-8: write binary fields as hex:"),
-        (b"key,value\r\na,b\r\nc\r\n", "line 3: 1 fields where key and value belong"),
+        (b"key,value\r\na,b\r\nc\r\n", "line 3: 1 field where key and value belong"),
         (b"key,value\na,b\n\"c,d\ne,f\n", "line 3: a quote is never closed"),
         (b"key,value\na,\"b\n\"\"", "line 2: a quote is never closed"),
         (b"key,value\na\"b\",c\n", "line 2: a quote inside a field that does not begin with one"),
@@ -278,7 +322,7 @@ fn malformed_columns_are_refused_by_line() {
         (b"key\tvalue\na\tb\n\n", "line 3: no tab between key and value"),
         (b"key\tvalue\na\tb\tc\n", "line 2: more than one tab: write tabs inside a field as esc:\\t"),
         (b"key\tvalue\n\xff\tb\n", "line 2: key: not UTF-8: write binary fields as hex:"),
-        (b"key\tvalue\nu8:256\tb\n", "2: 256 is not a u8 (0 to 255)"),
+        (b"key\tvalue\nu8:256\tb\n", "2: 256 is not of type u8 (0 to 255)"),
     ];
     for (text, why) in tsv {
         assert_eq!(refusal(Format::Tsv, text), why, "{}", text.escape_ascii());

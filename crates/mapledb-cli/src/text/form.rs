@@ -219,8 +219,8 @@ mod tests {
             ("esc:\\u{+41}", refused("a backslash at character 1 begins no escape")),
             ("u16:258", exact(b"\x01\x02")),
             ("i8:-1", exact(b"\x7f")),
-            ("u8:256", refused("256 is not a u8 (0 to 255)")),
-            ("u64:x", refused("x is not a u64 (0 to 18446744073709551615)")),
+            ("u8:256", refused("256 is not of type u8 (0 to 255)")),
+            ("u64:x", refused("x is not of type u64 (0 to 18446744073709551615)")),
         ];
         for (text, meaning) in table {
             assert_eq!(parse(text), meaning, "{text}");

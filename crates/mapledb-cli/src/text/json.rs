@@ -1,8 +1,8 @@
 //! Keys and values as JSON.
 //!
 //! Text is a string, an integer a number, a tuple an array of its parts, nothing `null`, and bytes that are no text
-//! are `{"hex":"00ff"}`, which any type accepts. Integers beyond 64 bits are written as strings of digits, and a string
-//! of digits is read for any integer, since JSON readers keep no more than 53 or 64 bits of a number.
+//! are `{"hex":"00ff"}`, which any type accepts. Integers of 128-bit types are written as strings of digits, and a
+//! string of digits is read for any integer, since JSON readers keep no more than 53 or 64 bits of a number.
 
 use data_encoding::HEXLOWER;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -46,6 +46,7 @@ impl Serialize for Datum {
                 (_, Ok(number)) => to.serialize_i64(number),
                 _ => to.serialize_str(digits),
             },
+            Datum::Wide(digits) => to.serialize_str(digits),
             Datum::Nothing => to.serialize_unit(),
             Datum::Tuple(parts) => {
                 let mut sequence = to.serialize_seq(Some(parts.len()))?;
@@ -58,7 +59,8 @@ impl Serialize for Datum {
 
 /// The JSON text of bytes, in one line.
 pub fn text_of(kind: &Type, bytes: &[u8]) -> String {
-    serde_json::to_string(&Json::new(kind, bytes)).expect("strings, numbers and arrays of them always are JSON")
+    serde_json::to_string(&Json::new(kind, bytes))
+        .expect("strings, numbers and arrays of them always are JSON")
 }
 
 /// The bytes that a JSON value stands for in a key or value of type `kind`. The error is a sentence.
@@ -142,7 +144,11 @@ mod tests {
             ("u8", b"\0\0", r#"{"hex":"0000"}"#),
             ("(u16,str)", b"\0\x07a", r#"[7,"a"]"#),
             ("()", b"", "null"),
-            ("u128", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", r#""340282366920938463463374607431768211455""#),
+            (
+                "u128",
+                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                r#""340282366920938463463374607431768211455""#,
+            ),
             ("Point", b"xy", r#"{"hex":"7879"}"#),
         ];
         for (name, bytes, text) in table {
@@ -156,11 +162,15 @@ mod tests {
             ("bytes", "5", "a number where a string or {\"hex\":\"…\"} belongs"),
             ("bytes", r#"{"hex":"5"}"#, "an odd number of hexadecimal digits"),
             ("bytes", r#"{"hex":"55","a":1}"#, "an object where a string or {\"hex\":\"…\"} belongs"),
-            ("str", r#"{"hex":"ff"}"#, "these 1 bytes are not a str"),
-            ("u8", "256", "256 is not a u8 (0 to 255)"),
-            ("u8", "1.5", "1.5 is not a u8 (0 to 255)"),
-            ("i8", "\"x\"", "x is not a i8 (-128 to 127)"),
-            ("u64", "18446744073709551616", "1.8446744073709552e19 is not a u64 (0 to 18446744073709551615)"),
+            ("str", r#"{"hex":"ff"}"#, "these 1 bytes are not of type str"),
+            ("u8", "256", "256 is not of type u8 (0 to 255)"),
+            ("u8", "1.5", "1.5 is not of type u8 (0 to 255)"),
+            ("i8", "\"x\"", "x is not of type i8 (-128 to 127)"),
+            (
+                "u64",
+                "18446744073709551616",
+                "1.8446744073709552e+19 is not of type u64 (0 to 18446744073709551615)",
+            ),
             ("i8", "[]", "an array where a number (i8) belongs"),
             ("()", "\"\"", "a string where null belongs"),
             ("(u8,str)", "[1]", "an array where an array of 2 parts ((u8,str)) belongs"),

@@ -11,8 +11,10 @@ use super::{json, tuple};
 pub enum Datum {
     /// Bytes, which may be text.
     Bytes(Vec<u8>),
-    /// A number in decimal.
+    /// A number in decimal, of a type that 64 bits hold.
     Number(String),
+    /// A number in decimal, of a type of 128 bits.
+    Wide(String),
     /// Nothing.
     Nothing,
     /// The parts of a tuple.
@@ -54,11 +56,19 @@ impl Integer {
     /// The bytes of the number that `digits` write in decimal.
     pub fn bytes_of_text(self, digits: &str) -> Result<Vec<u8>, String> {
         let above_min = match self.signed {
-            true => digits.parse().ok().filter(|n| *n >= self.min() && *n <= self.max_signed()).map(|n| self.above_min(n)),
+            true => digits
+                .parse()
+                .ok()
+                .filter(|n| *n >= self.min() && *n <= self.max_signed())
+                .map(|n| self.above_min(n)),
             false => digits.parse().ok().filter(|n| *n <= self.span()),
         };
         let Some(above_min) = above_min else {
-            return Err(format!("{digits} is not a {self} ({} to {})", self.text(0), self.text(self.span())));
+            return Err(format!(
+                "{digits} is not of type {self} ({} to {})",
+                self.text(0),
+                self.text(self.span())
+            ));
         };
         Ok(above_min.to_be_bytes().get(16 - self.bytes..).unwrap_or_default().to_vec())
     }
@@ -69,6 +79,11 @@ impl Integer {
             return None;
         }
         Some(self.text(bytes.iter().fold(0u128, |number, &byte| number << 8 | u128::from(byte))))
+    }
+
+    fn datum_of(self, bytes: &[u8]) -> Option<Datum> {
+        let digits = self.text_of(bytes)?;
+        Some(if self.bytes > 8 { Datum::Wide(digits) } else { Datum::Number(digits) })
     }
 
     /// The number so far above the smallest, in decimal.
@@ -186,7 +201,7 @@ impl Type {
         match self {
             Type::Bytes | Type::Foreign(_) => Some(Datum::Bytes(bytes.to_vec())),
             Type::Str => str::from_utf8(bytes).is_ok().then(|| Datum::Bytes(bytes.to_vec())),
-            Type::Integer(integer) => integer.text_of(bytes).map(Datum::Number),
+            Type::Integer(integer) => integer.datum_of(bytes),
             Type::Unit => bytes.is_empty().then_some(Datum::Nothing),
             Type::Tuple(parts) => tuple::decode(parts, bytes).map(Datum::Tuple),
         }
@@ -196,16 +211,22 @@ impl Type {
     pub fn encode(&self, datum: &Datum) -> Result<Vec<u8>, String> {
         match (self, datum) {
             (Type::Bytes | Type::Str | Type::Foreign(_), Datum::Bytes(bytes)) => self.checked(bytes.clone()),
-            (Type::Integer(integer), Datum::Number(number)) => integer.bytes_of_text(number),
+            (Type::Integer(integer), Datum::Number(number) | Datum::Wide(number)) => {
+                integer.bytes_of_text(number)
+            }
             (Type::Unit, Datum::Nothing) => Ok(Vec::new()),
             (Type::Tuple(parts), Datum::Tuple(data)) => tuple::encode(parts, data),
-            _ => Err(format!("that is not a {self}")),
+            _ => Err(format!("that is not of type {self}")),
         }
     }
 
     /// `bytes`, if they can be a key or value of this type.
     pub fn checked(&self, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-        if self.fits(&bytes) { Ok(bytes) } else { Err(format!("these {} bytes are not a {self}", bytes.len())) }
+        if self.fits(&bytes) {
+            Ok(bytes)
+        } else {
+            Err(format!("these {} bytes are not of type {self}", bytes.len()))
+        }
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {
@@ -235,13 +256,13 @@ impl fmt::Display for Type {
     }
 }
 
-/// The parts of `(u64,str)`, or `None` if that is not what `name` is. Tuples have two parts or more, and hold no
+/// The parts of `(u64,str)`, or `None` if that is not what `name` is. Tuples have two to four parts, and hold no
 /// tuples.
 fn tuple_parts(name: &str) -> Option<Vec<Type>> {
     let inner = name.strip_prefix('(')?.strip_suffix(')')?;
     let parts: Vec<Type> = inner.split(',').map(|part| Type::recorded(part.trim())).collect();
     let known = parts.iter().all(|part| matches!(part, Type::Bytes | Type::Str | Type::Integer(_)));
-    (known && parts.len() > 1).then_some(parts)
+    (known && (2..=4).contains(&parts.len())).then_some(parts)
 }
 
 #[cfg(test)]
@@ -283,12 +304,12 @@ mod tests {
     #[test]
     fn text_that_is_not_of_the_type_is_refused_with_a_sentence() {
         let table = [
-            ("u8", "-1", "-1 is not a u8 (0 to 255)"),
-            ("i8", "128", "128 is not a i8 (-128 to 127)"),
-            ("u128", "1e3", "1e3 is not a u128 (0 to 340282366920938463463374607431768211455)"),
-            ("u32", "u64:5", "these 8 bytes are not a u32"),
-            ("str", "hex:ff", "these 1 bytes are not a str"),
-            ("()", "x", "these 1 bytes are not a ()"),
+            ("u8", "-1", "-1 is not of type u8 (0 to 255)"),
+            ("i8", "128", "128 is not of type i8 (-128 to 127)"),
+            ("u128", "1e3", "1e3 is not of type u128 (0 to 340282366920938463463374607431768211455)"),
+            ("u32", "u64:5", "these 8 bytes are not of type u32"),
+            ("str", "hex:ff", "these 1 bytes are not of type str"),
+            ("()", "x", "these 1 bytes are not of type ()"),
             ("(u8,str)", "1,a", "a key of type (u8,str) is written as a JSON array, such as [1,\"a\"]"),
             ("pod:16/4", "x", "text cannot write a pod:16/4: give its bytes as hex: or esc:"),
         ];

@@ -139,7 +139,8 @@ fn report<C: Cells, S>(
         }
     }
     // What a whole check finds may be one of the faults above again: then it is told once.
-    let whole = [misplaced(&header, place), check_sum(page).err(), Node::<C>::validate::<Bytewise>(page).err()];
+    let whole =
+        [misplaced(&header, place), check_sum(page).err(), Node::<C>::validate::<Bytewise>(page).err()];
     for fault in whole.into_iter().flatten().map(|error| error.to_string()) {
         if !faults.contains(&fault) {
             faults.push(fault);
@@ -162,7 +163,8 @@ fn misplaced(header: &PageHeader, place: PagePlace) -> Option<FormatError> {
     if found != expected {
         return Some(FormatError::WrongPgno { found, expected });
     }
-    (!level_fits).then(|| FormatError::WrongLevel { found: header.level, expected: u8::from(header.level == 0) })
+    (!level_fits)
+        .then(|| FormatError::WrongLevel { found: header.level, expected: u8::from(header.level == 0) })
 }
 
 fn head_in_words<S: Serialize>(report: &NodeReport<S>, output: &mut Output) -> Result<(), Failure> {

@@ -69,7 +69,10 @@ pub fn in_words(report: &OverflowReport, output: &mut Output) -> Result<(), Fail
         ("value", table::size(report.len_bytes)),
         ("pages", table::count(report.pages)),
         ("chunks", table::count(report.chunks)),
-        ("verified", if report.verified { "the whole run" } else { "the head only: the run is long" }.to_owned()),
+        (
+            "verified",
+            if report.verified { "the whole run" } else { "the head only: the run is long" }.to_owned(),
+        ),
     ]);
     table::fields(output, fields)
 }
