@@ -32,7 +32,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             self.free_run(&run)?;
         }
         self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
-        self.record.entries -= 1;
+        self.record.entries = self.record.entries.saturating_sub(1);
         self.shrink(&path)?;
         Ok(true)
     }
@@ -102,7 +102,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         } else {
             join_branches::<O>(target, &page_a, &separator, &page_b).map_err(fault)?;
         }
-        self.set_entry(parent, left, Entry { child: keep.child, tag: 0, count: a.count + b.count })?;
+        self.set_entry(parent, left, Entry { child: keep.child, tag: 0, count: a.count.saturating_add(b.count) })?;
         self.remove_child(parent, left + 1)?;
         let given = if give.child == a.child { &page_a } else { &page_b };
         let born = header::stored_txnid(given).map_err(fault)?;
@@ -178,10 +178,15 @@ fn join_branches<O: Order>(
     to.clear();
     let (a, b) = (Node::<BranchCells>::view(a)?, Node::<BranchCells>::view(b)?);
     push_all(&mut to, &a, 0..a.len())?;
-    // The right node's first child had no separator of its own; its parent knew it.
-    let mut first = b.cell(0)?.to_vec();
-    first.extend_from_slice(separator);
-    to.push_raw(separator.len() as u16, &first)?;
-    push_all(&mut to, &b, 1..b.len())?;
+    if a.is_empty() {
+        // A range took all its children: what is left has nothing before it to be separated from.
+        push_all(&mut to, &b, 0..b.len())?;
+    } else if !b.is_empty() {
+        // The right node's first child had no separator of its own; its parent knew it.
+        let mut first = b.cell(0)?.to_vec();
+        first.extend_from_slice(separator);
+        to.push_raw(separator.len() as u16, &first)?;
+        push_all(&mut to, &b, 1..b.len())?;
+    }
     to.retake_heads::<O>()
 }

@@ -54,8 +54,7 @@ impl Core {
     /// Cost: no system call, no allocation and no lock.
     #[inline]
     pub(crate) fn begin_read(self: &Arc<Core>) -> Result<ReadTxn> {
-        let (pin, head) = self.attached.pin()?;
-        ReadTxn::new(Arc::clone(self), pin, head)
+        ReadTxn::begin(self)
     }
 
     /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
@@ -84,6 +83,7 @@ impl Core {
             return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
         }
         if guard.took_over() {
+            event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
             settle_after_death(&self.committer(&guard))?;
         }
         Ok(Some(guard))
@@ -134,7 +134,6 @@ impl Core {
         if *is_detached || self.attached.is_forked() {
             return Ok(());
         }
-        self.syncer.stop();
         let synced = if self.options.is_read_only { Ok(()) } else { self.sync() };
         let detaching = self.attached.begin_detach(Attached::PATIENCE)?;
         *is_detached = true;
