@@ -27,7 +27,8 @@ loom: ## the shared-memory protocol under every interleaving, and one run for ea
 	scripts/loom
 
 model: ## random operations beside a sorted map for HOURS=1, or as many as are given
-	MAPLE_MODEL_HOURS=$(HOURS) cargo test --release --locked --package mapledb --features seam --test model -- --nocapture
+	MAPLE_MODEL_SECONDS=$$(awk 'BEGIN { print int($(HOURS) * 3600) }') \
+	    cargo test --release --locked --package mapledb --test model -- --nocapture
 
 fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly toolchain and cargo-fuzz, else SKIP
 	fuzz/run $(FUZZ_SECONDS)
