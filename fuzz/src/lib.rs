@@ -143,9 +143,12 @@ fn use_it(env: &Env) -> Result<()> {
     }
     txn.main().delete_range(&b"key 00100"[..]..&b"key 00200"[..])?;
     txn.open_table(&BLOBS)?.put(&77, &[3; 20_000])?;
-    let _ = txn.drop_table("blobs");
     txn.commit()?;
-    read_it(env)
+    read_it(env)?;
+    let mut txn = env.write()?;
+    txn.drop_table("blobs")?;
+    txn.main().clear()?;
+    txn.commit().map(|_| ())
 }
 
 fn read_it(env: &Env) -> Result<()> {
@@ -208,4 +211,44 @@ pub fn lock_file(input: &[u8]) {
     let lock_path = dir.path().join(format!("hostile.maple{}", lockfile::LOCK_SUFFIX));
     std::fs::write(lock_path, &lock).expect("room for a small file");
     use_file(options(), &path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a file with these bytes opens, checks clean and can be used.
+    fn is_sound(file: &[u8]) -> bool {
+        let dir = tempfile::tempdir().expect("a directory for temporary files");
+        let path = dir.path().join("file.maple");
+        std::fs::write(&path, file).expect("room for a small file");
+        open(options().access(Access::Exclusive), &path).is_ok_and(|env| {
+            let is_clean = env.check(|_| {}).is_ok_and(|report| report.is_clean());
+            is_clean && use_it(&env).is_ok()
+        })
+    }
+
+    /// A file with one bit turned in a value, in every page that holds or held it.
+    fn damaged(mut file: Vec<u8>) -> Vec<u8> {
+        let key = b"key 00100";
+        // A leaf cell holds the value before the key and the key's length.
+        let places: Vec<usize> = (32 * PAGE..file.len() - 9).filter(|at| &file[*at..at + 9] == key).collect();
+        assert!(!places.is_empty(), "the sample has the key");
+        places.into_iter().for_each(|at| file[at - 12] ^= 1);
+        file
+    }
+
+    #[test]
+    fn a_damage_is_noticed_unless_it_is_mended() {
+        let sample = &sample().data;
+        assert!(is_sound(sample));
+        let mut mended = sample.clone();
+        mend::data_file(&mut mended);
+        assert!(is_sound(&mended), "mending spoils nothing");
+
+        let mut damaged = damaged(sample.clone());
+        assert!(!is_sound(&damaged), "a checksum notices");
+        mend::data_file(&mut damaged);
+        assert!(is_sound(&damaged), "mending gets past the checksums");
+    }
 }
