@@ -3,9 +3,10 @@
 CARGO_TARGET_DIR ?= target
 HOURS ?= 1
 FUZZ_SECONDS ?= 60
+CRASH_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model fuzz demo bench-lmdb fanout bless
+.PHONY: help build check test loom model crash fuzz demo bench-lmdb fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ loom: ## the shared-memory protocol under every interleaving, and one run for ea
 model: ## random operations beside a sorted map for HOURS=1, or as many as are given
 	MAPLE_MODEL_SECONDS=$$(awk 'BEGIN { print int($(HOURS) * 3600) }') \
 	    cargo test --release --locked --package mapledb --test model -- --nocapture
+
+crash: ## crash images of random transactions for CRASH_SECONDS=60
+	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- crash --seconds $(CRASH_SECONDS)
 
 fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly toolchain and cargo-fuzz, else SKIP
 	fuzz/run $(FUZZ_SECONDS)

@@ -73,7 +73,21 @@ fn damage(file: &mut [u8], damage: &Damage) {
         What::Word(word) => store(file, at, &word.to_le_bytes()),
         What::Long(long) => store(file, at, &long.to_le_bytes()),
         What::Edge(which) => {
-            let edges = [0u64, 1, 31, 32, 33, 4095, 4096, 4097, 1 << 16, (1 << 47) - 1, (1 << 48) - 1, 1 << 62, u64::MAX];
+            let edges = [
+                0u64,
+                1,
+                31,
+                32,
+                33,
+                4095,
+                4096,
+                4097,
+                1 << 16,
+                (1 << 47) - 1,
+                (1 << 48) - 1,
+                1 << 62,
+                u64::MAX,
+            ];
             store(file, at, &edges[usize::from(which) % edges.len()].to_le_bytes());
         }
         What::PageCopied(from, len) => {
@@ -129,7 +143,10 @@ fn make_sample() -> Result<Sample> {
     txn.commit()?;
     env.close()?;
     let read = |path: &Path| std::fs::read(path).expect("the file was just closed");
-    Ok(Sample { data: read(&path), lock: read(&dir.path().join(format!("sample.maple{}", lockfile::LOCK_SUFFIX))) })
+    Ok(Sample {
+        data: read(&path),
+        lock: read(&dir.path().join(format!("sample.maple{}", lockfile::LOCK_SUFFIX))),
+    })
 }
 
 /// Everything a user does with a file. Errors are answers.

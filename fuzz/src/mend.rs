@@ -7,7 +7,8 @@ use mapledb_format::branch::{Branch, BranchMut, Entry};
 use mapledb_format::leaf::{Leaf, LeafMut, ValueField};
 use mapledb_format::overflow::seal_run;
 use mapledb_format::{
-    HeadBody, Manifest, Meta, OverflowHead, OverflowRef, PageSize, RunGeometry, Slot, Txnid, header, lockfile, meta,
+    HeadBody, Manifest, Meta, OverflowHead, OverflowRef, PageSize, RunGeometry, Slot, Txnid, header,
+    lockfile, meta,
 };
 
 use crate::PAGE;

@@ -55,8 +55,10 @@ fn blocks(path: &Path) -> Vec<Block> {
 fn run(dir: &Path, script: &str) -> (bool, String) {
     let bin = Path::new(env!("CARGO_BIN_EXE_maple")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("sh").args(["-euc", script]).current_dir(dir).env("PATH", path).output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let output =
+        Command::new("sh").args(["-euc", script]).current_dir(dir).env("PATH", path).output().unwrap();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     (output.status.success(), text)
 }
 
@@ -67,7 +69,9 @@ fn matches(expected: &[&str], output: &[&str]) -> bool {
         (Some((&"...", rest)), later) => {
             matches(rest, output) || later.is_some_and(|(_, later)| matches(expected, later))
         }
-        (Some((wanted, rest)), Some((got, later))) => wanted.trim_end() == got.trim_end() && matches(rest, later),
+        (Some((wanted, rest)), Some((got, later))) => {
+            wanted.trim_end() == got.trim_end() && matches(rest, later)
+        }
         _ => false,
     }
 }
@@ -115,7 +119,8 @@ fn has_package(name: &str) -> Result<(), String> {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members = manifest.lines().filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
     let is_there = members.map(|member| root().join(member).join("Cargo.toml")).any(|path| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line == format!("name = \"{name}\"")))
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.lines().any(|line| line == format!("name = \"{name}\"")))
     });
     if is_there { Ok(()) } else { Err(format!("there is no package {name}")) }
 }
@@ -130,7 +135,9 @@ fn what_the_documents_say_to_type_works() {
         std::fs::create_dir_all(&dir).unwrap();
         for block in blocks(path) {
             let done = match block.info.as_str() {
-                "sh" => Some(run(&dir, &block.text)).filter(|(done, _)| !done).map_or(Ok(()), |(_, output)| Err(output)),
+                "sh" => Some(run(&dir, &block.text))
+                    .filter(|(done, _)| !done)
+                    .map_or(Ok(()), |(_, output)| Err(output)),
                 "console" => run_console(&dir, &block.text),
                 "sh target" => look_up(&block.text),
                 "rust" | "text" => Ok(()),
@@ -169,7 +176,8 @@ fn what_the_documents_point_to_is_there() {
 /// The anchors of a document's headings, as code hosts make them.
 fn anchors(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
-    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let titles =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles
         .map(|title| {
             let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -184,7 +192,10 @@ fn every_document_with_rust_is_among_those_that_are_compiled() {
     for path in documents() {
         if blocks(&path).iter().any(|block| block.info.starts_with("rust")) {
             let name = path.strip_prefix(root()).unwrap().display().to_string();
-            assert!(library.contains(&format!("../../../{name}\")")), "{name} has rust blocks that nobody runs");
+            assert!(
+                library.contains(&format!("../../../{name}\")")),
+                "{name} has rust blocks that nobody runs"
+            );
         }
     }
 }

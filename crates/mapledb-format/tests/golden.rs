@@ -17,8 +17,8 @@ use mapledb_format::lockfile;
 use mapledb_format::order::Bytewise;
 use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, seal_run};
 use mapledb_format::{
-    Extent, FreedExtent, HeadBody, Identity, Kind, Manifest, Meta, OrderId, OverflowRef, PageHeader, PageSize,
-    PendingGroup, Pgno, Run, RunGeometry, Slot, TableRecord, TreeRecord, Txnid, header,
+    Extent, FreedExtent, HeadBody, Identity, Kind, Manifest, Meta, OrderId, OverflowRef, PageHeader,
+    PageSize, PendingGroup, Pgno, Run, RunGeometry, Slot, TableRecord, TreeRecord, Txnid, header,
 };
 
 const SIZE: PageSize = PageSize::MIN;
@@ -182,8 +182,11 @@ fn a_meta_stands_as_it_did() {
         incompatible: 0,
         identity: Identity(*b"an identity of16"),
         head: head(),
-        manifest: Manifest::build([(Extent::new(pgno(40), 1), 0x0102_0304_0506_0708), (Extent::new(pgno(42), 17), 9)])
-            .unwrap(),
+        manifest: Manifest::build([
+            (Extent::new(pgno(40), 1), 0x0102_0304_0506_0708),
+            (Extent::new(pgno(42), 17), 9),
+        ])
+        .unwrap(),
     };
     let golden = hold("meta.hex", &meta.encode());
     assert_eq!(Meta::decode(&golden, Slot::B).unwrap(), meta);
@@ -227,7 +230,8 @@ fn records_of_tables_and_free_space_stand_as_they_did() {
 
 #[test]
 fn the_lock_files_layout_stands_as_it_did() {
-    let words = lockfile::HeadRecord { seq: 9, body: head(), durable_txnid: Txnid(11), durable_checksum: 5 }.encode();
+    let words =
+        lockfile::HeadRecord { seq: 9, body: head(), durable_txnid: Txnid(11), durable_checksum: 5 }.encode();
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let golden = hold("lock_head_record.hex", &bytes);
     let (words, _) = golden.as_chunks::<8>();

@@ -129,7 +129,9 @@ impl Dump<'_> {
             let value_len = usize::from(slot.field & 0x7fff);
             let value = match leaf.value(index).unwrap() {
                 ValueField::Inline(value) => match TableRecord::decode(value) {
-                    Ok(table) => format!("table record: root {}, {} entries", table.tree.root, table.tree.entries),
+                    Ok(table) => {
+                        format!("table record: root {}, {} entries", table.tree.root, table.tree.entries)
+                    }
                     Err(_) => format!("value {:?}", String::from_utf8_lossy(value)),
                 },
                 ValueField::Overflow(run) => format!("reference: run at {}, {} bytes", run.pgno, run.len),
@@ -140,7 +142,14 @@ impl Dump<'_> {
             } else {
                 format!("key {key:02x?}")
             };
-            cells.push((at + usize::from(slot.offset), value_len, value, key_at, 2 + leaf.key(index).unwrap().len(), key));
+            cells.push((
+                at + usize::from(slot.offset),
+                value_len,
+                value,
+                key_at,
+                2 + leaf.key(index).unwrap().len(),
+                key,
+            ));
         }
         cells.sort();
         for (value_at, value_len, value, key_at, key_len, key) in cells {
@@ -175,7 +184,9 @@ fn dump(file: &mut [u8]) -> String {
     }
     let catalog = newest.head.catalog.root;
     let page = &dump.file[catalog.get() as usize * 4096..][..4096];
-    let ValueField::Inline(record) = Leaf::view(page).unwrap().value(0).unwrap() else { panic!("a short record") };
+    let ValueField::Inline(record) = Leaf::view(page).unwrap().value(0).unwrap() else {
+        panic!("a short record")
+    };
     let roots = [
         (newest.head.default_table.root, "the default table"),
         (catalog, "the catalog"),
@@ -215,7 +226,10 @@ fn the_document_shows_the_bytes_of_a_real_file() {
     if std::env::var_os("MAPLE_BLESS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{text}{END}{after}")).unwrap();
     } else {
-        assert_eq!(shown, text, "docs/format.md shows other bytes than a real file has; see the head of this test");
+        assert_eq!(
+            shown, text,
+            "docs/format.md shows other bytes than a real file has; see the head of this test"
+        );
     }
 }
 
@@ -260,11 +274,13 @@ fn a_live_lock_file_holds_its_words_where_the_layout_says() {
     assert_eq!(bytes[lockfile::MAGIC_AT..8], lockfile::LOCK_MAGIC);
     assert_eq!(word(lockfile::DURABLE_TXNID_AT), txnid);
     assert_eq!(word(lockfile::PUBLISHED_SEQ_AT), word(lockfile::HEAD_SEQ_AT));
-    let place = lockfile::RING_AT + word(lockfile::PUBLISHED_SEQ_AT) as usize % lockfile::RING_LEN * lockfile::RECORD_BYTES;
+    let place = lockfile::RING_AT
+        + word(lockfile::PUBLISHED_SEQ_AT) as usize % lockfile::RING_LEN * lockfile::RECORD_BYTES;
     let words = std::array::from_fn(|at| word(place + 8 * at));
     assert_eq!(lockfile::HeadRecord::decode(&words).unwrap().body.txnid.get(), txnid);
     let slots = lockfile::BLOCKS_AT + lockfile::BLOCK_SLOTS_AT;
-    let pins = (0..lockfile::BLOCK_SLOTS).map(|slot| word(slots + slot * lockfile::SLOT_BYTES + lockfile::SLOT_PIN_AT));
+    let pins = (0..lockfile::BLOCK_SLOTS)
+        .map(|slot| word(slots + slot * lockfile::SLOT_BYTES + lockfile::SLOT_PIN_AT));
     assert_eq!(pins.filter(|pin| *pin == txnid).count(), 1, "one reader pins its snapshot");
     drop(reader);
     let report = env.check(|_| {}).unwrap();
