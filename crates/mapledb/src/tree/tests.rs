@@ -312,6 +312,26 @@ fn deleting_everything_one_by_one_gives_every_page_back() {
     assert_eq!((bed.record.depth, bed.pages.held()), (0, 0));
 }
 
+/// Ranges that end anywhere below branches of any level, so that some branch loses all its children beside a sparse
+/// one that it then joins.
+#[test]
+fn a_range_may_take_all_children_of_a_branch_at_any_level() {
+    let key = |n: u32| [&[b'k'; 600][..], &n.to_be_bytes()].concat();
+    let entries = 220;
+    for low in (0..entries).step_by(9) {
+        for high in (low..=entries).step_by(7) {
+            let mut bed = Bed::new(4096);
+            for n in 0..entries {
+                bed.put(&key(n), b"");
+            }
+            bed.commit();
+            bed.delete_range(Bound::Included(&key(low)), Bound::Excluded(&key(high)));
+            bed.commit();
+            bed.check();
+        }
+    }
+}
+
 #[test]
 fn counting_touches_a_path_or_two_however_large_the_tree() {
     for (entries, most) in [(10_000u64, 8), (300_000, 8)] {
