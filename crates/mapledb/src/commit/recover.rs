@@ -2,7 +2,7 @@
 //!
 //! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
 //! one order that is safe against a crash at any point: verify, store the same bytes again, sync. No page gets a
-//! checksum here that it did not have, and nothing is made durable that was not verified.
+//! checksum here that it did not have, and nothing is made durable that was not verified (I10).
 //!
 //! | last use ended | what is done at the first attach |
 //! |---|---|
