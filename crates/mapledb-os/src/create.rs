@@ -127,6 +127,54 @@ impl Drop for Draft {
     }
 }
 
+/// A name beside a target under which a file may be made before it gets the target's. Dropping it removes the file.
+///
+/// For files that need a name while they are made; [`DataFile::create_in_place`] serves those that do not.
+#[derive(Debug)]
+pub struct NamedDraft {
+    path: PathBuf,
+}
+
+impl NamedDraft {
+    /// A name in the directory of `target` that no other file has; no file is made.
+    ///
+    /// # Errors
+    /// The directory does not exist.
+    pub fn beside(target: &Path) -> Result<NamedDraft> {
+        let failed = |e| OsError::new("create", target, e);
+        let target = target_of(target).map_err(failed)?;
+        let dir = target.parent().unwrap_or(Path::new("/"));
+        Ok(NamedDraft { path: dir.join(temporary_name()) })
+    }
+
+    /// The name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file the name `target` instead, durably, unless there is a file of that name.
+    ///
+    /// # Errors
+    /// There is one ([`OsError::is_exists`]), or the system refuses; the file is removed.
+    pub fn publish(self, target: &Path) -> Result<()> {
+        let failed = |e| OsError::new("create", target, e);
+        match calls::rename_new(&self.path, target) {
+            Err(e) if is_unsupported(&e) => fs::hard_link(&self.path, target),
+            other => other,
+        }
+        .map_err(failed)?;
+        let dir = target.canonicalize().map_err(failed)?;
+        File::open(dir.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+}
+
+impl Drop for NamedDraft {
+    fn drop(&mut self) {
+        // It is gone already when it was published by renaming.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 fn open_anonymous(dir: &Path, mode: u32, seam: &Seam) -> io::Result<File> {
     // The name is given through this directory; without it the file could never get one.
     if !Path::new("/proc/self/fd").exists() {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::calls::{self, Blocks};
 use crate::error::{OsError, Result};
 use crate::filesystem::FileSystem;
+use crate::fork::ParentFile;
 use crate::limits;
 use crate::seam::{Effect, Seam};
 
@@ -77,7 +78,7 @@ impl FileStat {
 /// ```
 #[derive(Debug)]
 pub struct DataFile {
-    file: File,
+    file: ParentFile,
     path: PathBuf,
     id: FileId,
     writable: bool,
@@ -122,6 +123,7 @@ impl DataFile {
     /// A data file around an open descriptor.
     pub(crate) fn adopt(file: File, path: PathBuf, writable: bool, seam: Seam) -> Result<DataFile> {
         let meta = file.metadata().map_err(|e| OsError::new("stat", &path, e))?;
+        let file = ParentFile::new(file, &path)?;
         Ok(DataFile { id: FileStat::of(&meta).id, file, path, writable, seam })
     }
 
@@ -146,7 +148,7 @@ impl DataFile {
     }
 
     pub(crate) fn as_file(&self) -> &File {
-        &self.file
+        self.file.file()
     }
 
     /// What the file system says about it now. One system call.
@@ -154,7 +156,7 @@ impl DataFile {
     /// # Errors
     /// The file system does not answer.
     pub fn stat(&self) -> Result<FileStat> {
-        self.file.metadata().map(|meta| FileStat::of(&meta)).map_err(|e| self.failed("stat", e))
+        self.file.file().metadata().map(|meta| FileStat::of(&meta)).map_err(|e| self.failed("stat", e))
     }
 
     /// Whether `path`, links followed, still names this very file: `false` if it names another one or none.
@@ -175,7 +177,7 @@ impl DataFile {
     /// # Errors
     /// The file system does not answer.
     pub fn filesystem(&self) -> Result<FileSystem> {
-        calls::filesystem_magic(&self.file)
+        calls::filesystem_magic(self.file.file())
             .map(FileSystem::from_magic)
             .map_err(|e| self.failed("ask for the file system of", e))
     }
@@ -185,7 +187,7 @@ impl DataFile {
     /// # Errors
     /// The file system does not answer.
     pub fn free_space_bytes(&self) -> Result<u64> {
-        calls::free_space_bytes(&self.file).map_err(|e| self.failed("ask for the free space of", e))
+        calls::free_space_bytes(self.file.file()).map_err(|e| self.failed("ask for the free space of", e))
     }
 
     /// Reads into `into` from `offset` on and answers how many bytes there were before the end of the file.
@@ -199,7 +201,7 @@ impl DataFile {
             .run(effect, || {
                 let mut done = 0;
                 while done < into.len() {
-                    match self.file.read_at(&mut into[done..], offset + done as u64) {
+                    match self.file.file().read_at(&mut into[done..], offset + done as u64) {
                         Ok(0) => break,
                         Ok(n) => done += n,
                         Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -252,7 +254,7 @@ impl DataFile {
             return Err(too_big());
         }
         let native = self.seam.run(Effect::Grow { offset, len }, || {
-            calls::fallocate(&self.file, Blocks::Allocate, offset, len)
+            calls::fallocate(self.file.file(), Blocks::Allocate, offset, len)
         });
         match native {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
@@ -268,7 +270,7 @@ impl DataFile {
         while at < end {
             // To the next page boundary: writes that straddle pages would dirty each twice.
             let len = (zeros.len() - at as usize % zeros.len()).min((end - at) as usize);
-            self.file.write_all_at(&zeros[..len], at)?;
+            self.file.file().write_all_at(&zeros[..len], at)?;
             at += len as u64;
         }
         Ok(())
@@ -287,7 +289,7 @@ impl DataFile {
     /// Not permitted, or an I/O error.
     pub fn truncate(&self, len: u64) -> Result<()> {
         self.seam
-            .run(Effect::Truncate { len }, || self.file.set_len(len))
+            .run(Effect::Truncate { len }, || self.file.file().set_len(len))
             .map_err(|e| self.failed("truncate", e))
     }
 
@@ -299,9 +301,9 @@ impl DataFile {
     /// # Errors
     /// Not permitted, or an I/O error.
     pub fn punch(&self, offset: u64, len: u64) -> Result<bool> {
-        let punched = self
-            .seam
-            .run(Effect::Punch { offset, len }, || calls::fallocate(&self.file, Blocks::Punch, offset, len));
+        let punched = self.seam.run(Effect::Punch { offset, len }, || {
+            calls::fallocate(self.file.file(), Blocks::Punch, offset, len)
+        });
         match punched {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(false),
@@ -315,7 +317,7 @@ impl DataFile {
     /// Bytes may be lost, and a later success would not mean that they are there: never retry.
     pub fn sync_all(&self) -> Result<()> {
         self.seam
-            .run(Effect::SyncFile { data_only: false }, || self.file.sync_all())
+            .run(Effect::SyncFile { data_only: false }, || self.file.file().sync_all())
             .map_err(|e| self.failed("sync", e))
     }
 
@@ -325,7 +327,7 @@ impl DataFile {
     /// As [`DataFile::sync_all`].
     pub fn sync_data(&self) -> Result<()> {
         self.seam
-            .run(Effect::SyncFile { data_only: true }, || self.file.sync_data())
+            .run(Effect::SyncFile { data_only: true }, || self.file.file().sync_data())
             .map_err(|e| self.failed("sync", e))
     }
 
@@ -358,6 +360,6 @@ impl AsFd for DataFile {
 
 impl AsRawFd for DataFile {
     fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+        self.file.file().as_raw_fd()
     }
 }

@@ -12,13 +12,21 @@ mod create;
 mod error;
 mod file;
 mod filesystem;
+pub mod fork;
+pub mod futex;
 mod limits;
+pub mod lock_file;
 mod map;
+pub mod ofd;
+pub mod process;
 mod reserve;
 mod seam;
+pub mod shared;
+pub mod sync;
 mod write_map;
 
 pub use anon::AnonMap;
+pub use create::NamedDraft;
 pub use error::{OsError, Result};
 pub use file::{DataFile, FileId, FileStat};
 pub use filesystem::FileSystem;
@@ -27,6 +35,7 @@ pub use limits::{
     page_size, reserve_wish_bytes,
 };
 pub use map::{MapAdvice, ReadMap};
+pub use reserve::prefetch;
 #[cfg(feature = "seam")]
 pub use seam::{Cut, Observer};
 pub use seam::{Effect, Seam};

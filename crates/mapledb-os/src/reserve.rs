@@ -156,6 +156,12 @@ fn whole_pages(bytes: u64) -> u64 {
     bytes.min(MAPPABLE_MAX).next_multiple_of(page_size())
 }
 
+/// Asks the CPU for the cache line of a value.
+#[inline(always)]
+pub fn prefetch<T>(at: &T) {
+    prefetch_line(std::ptr::from_ref(at).cast());
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn prefetch_line(at: *const u8) {

@@ -1,7 +1,11 @@
 //! The one error of MapleDB: what was tried, where, and why it could not be.
 
+use std::path::PathBuf;
+
 use mapledb_format::{FormatError, Pgno};
 use mapledb_os::OsError;
+
+use crate::mvcc::{AttachError, MvccError};
 
 /// The result of anything that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -11,16 +15,231 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A page is not what it must be. Nothing read from it was handed out.
-    #[error("corrupt page {pgno}: {cause}")]
+    #[error("corrupt page {pgno}: {cause}; run `maple check` on the file, and restore it from a copy")]
     Corrupt {
         /// The page.
         pgno: Pgno,
         /// What is wrong with it.
         cause: FormatError,
     },
+    /// The head that the metas or the lock file describe makes no sense.
+    #[error("corrupt head record: {cause}")]
+    BadHead {
+        /// What is wrong with it.
+        cause: FormatError,
+    },
+    /// The file does not begin with MapleDB's magic in either meta.
+    #[error("{} is not a MapleDB file", path.display())]
+    NotMapleDb {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was made by another version of the format.
+    #[error("{} has format version {found}, which this build does not read; dump it with the build that made it", path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The file uses features this build does not know and cannot read without.
+    #[error("{} needs features this build does not know ({flags:#010x}); open it with a newer build", path.display())]
+    UnknownFeatures {
+        /// The file.
+        path: PathBuf,
+        /// The unknown flags.
+        flags: u32,
+    },
+    /// Neither meta can stand.
+    #[error("{} cannot be opened, for neither of its metas stands: meta A: {a}; meta B: {b}; restore it from a copy", path.display())]
+    NoMeta {
+        /// The file.
+        path: PathBuf,
+        /// Why meta A does not.
+        a: String,
+        /// Why meta B does not.
+        b: String,
+    },
+    /// The metas contradict each other.
+    #[error("{} cannot be opened: {cause}", path.display())]
+    BadMetas {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        cause: FormatError,
+    },
+    /// The file is shorter than its metas say.
+    #[error("{} has {found} bytes and should have {expected}: it was truncated; restore it from a copy", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that the head says are in use.
+        expected: u64,
+        /// The bytes there are.
+        found: u64,
+    },
+    /// The file's last use ended uncleanly, and it is open read-only.
+    #[error("{} was not closed cleanly and must be recovered: open it for writing once", path.display())]
+    NeedsRecovery {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is to be created and there is one.
+    #[error("{} exists: open it, or choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no such file.
+    #[error("{} does not exist: create it, or check the name", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file lies on a file system that processes of several machines share.
+    #[error("{} lies on {filesystem}, where processes of other machines cannot be kept apart: open it exclusively or frozen", path.display())]
+    NetworkFileSystem {
+        /// The file.
+        path: PathBuf,
+        /// The file system.
+        filesystem: String,
+    },
+    /// The same file is open in this process with other options.
+    #[error("{} is open in this process as {open}, and cannot be opened as {asked}: use the same options, or close it first", path.display())]
+    OpenDifferently {
+        /// The file.
+        path: PathBuf,
+        /// How it is open.
+        open: String,
+        /// How it was to be opened.
+        asked: String,
+    },
+    /// An option has a value that cannot be.
+    #[error("{what}")]
+    BadOption {
+        /// Which, and what it may be.
+        what: String,
+    },
+    /// The process may not attach to the file.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Shared memory refused.
+    #[error(transparent)]
+    Shared(MvccError),
     /// The system refused an effect.
     #[error(transparent)]
     Os(#[from] OsError),
+    /// The disk is full, or the user's quota is reached. The last commit stands as it was.
+    #[error("{0}: the disk is full; free some space and try again, nothing is lost")]
+    DiskFull(#[source] OsError),
+    /// The environment's own size quota is reached. The last commit stands as it was.
+    #[error("the size quota of {bytes} bytes is reached: delete something, or open the environment with a larger quota")]
+    QuotaReached {
+        /// The quota in bytes.
+        bytes: u64,
+    },
+    /// No file can be so large.
+    #[error("a file of {pages} pages is larger than any can be")]
+    FileTooLarge {
+        /// The pages it would have.
+        pages: u64,
+    },
+    /// The environment cannot be written through this handle.
+    #[error("the environment is open read-only: open it for writing")]
+    ReadOnly,
+    /// A sync failed, in this process or another.
+    #[error("{} is poisoned: a sync failed and what it left on the disk is not known; close it in every process and open it again, which recovers what stands", path.display())]
+    Poisoned {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A sync failed before the commit's meta was stored: the commit did not happen.
+    #[error("the commit did not happen, and the environment is poisoned: {cause}")]
+    SyncFailed {
+        /// The failure.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// A sync failed after the commit's meta was stored: whether it happened shows at the next opening.
+    #[error("commit {txnid} is indeterminate, and the environment is poisoned: {cause}; close it in every process and open it again: it holds the commit whole or not at all")]
+    Indeterminate {
+        /// The commit.
+        txnid: u64,
+        /// The failure.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// An earlier error left the transaction half changed.
+    #[error("an earlier error left this transaction unusable: drop it and begin another")]
+    TxnUnusable,
+    /// The environment was opened before a fork and is used in the child.
+    #[error("this process was forked after the environment was opened: open it again in the child")]
+    AfterFork,
+    /// The environment cannot be closed while handles or transactions of it are alive.
+    #[error("cannot close the environment: transactions or other handles of it are alive in this process")]
+    StillInUse,
+    /// There is no such table.
+    #[error("there is no table called {name:?}")]
+    TableMissing {
+        /// The name.
+        name: String,
+    },
+    /// There is such a table already.
+    #[error("there is a table called {name:?} already")]
+    TableExists {
+        /// The name.
+        name: String,
+    },
+    /// A table holds other types than it was opened with.
+    #[error("table {name:?} maps {recorded}, and cannot be opened as {asked}")]
+    TableTypes {
+        /// The table.
+        name: String,
+        /// The types the catalog records.
+        recorded: String,
+        /// The types asked for.
+        asked: String,
+    },
+    /// A table cannot have such a name.
+    #[error("a table cannot be called {name:?}: a name has 1 to {max} bytes")]
+    TableName {
+        /// The name.
+        name: String,
+        /// The longest name in bytes.
+        max: usize,
+    },
+    /// A type's name is too long for the catalog.
+    #[error("the type name {name:?} is too long for the catalog")]
+    TypeNameTooLong {
+        /// The name.
+        name: String,
+    },
+    /// A table has an order this build does not have.
+    #[error("the table has the order {order:?}, which this build does not have")]
+    UnknownOrder {
+        /// The order.
+        order: String,
+    },
+    /// Bytes in a table are not a value of its type.
+    #[error("these {len} bytes are not a {expected}")]
+    Decode {
+        /// The type they should be.
+        expected: String,
+        /// How many bytes there are.
+        len: usize,
+    },
+    /// What the caller was reading from could not be read on; the message is the caller's.
+    #[error("{what}")]
+    Input {
+        /// What went wrong.
+        what: String,
+    },
+    /// The caller asked for an end.
+    #[error("given up on request; nothing was left behind")]
+    Interrupted,
+    /// A table's sequence has no more numbers.
+    #[error("the table's sequence is used up")]
+    SequenceExhausted,
     /// A key is longer than a quarter of a page.
     #[error("a key of {len} bytes is too long: the most is {max}")]
     KeyTooLong {
@@ -38,4 +257,23 @@ pub enum Error {
     /// A key to append is not greater than the last one.
     #[error("keys to append must be given in order: this one is not greater than the last")]
     NotSorted,
+}
+
+impl Error {
+    /// Whether the error is about what was asked for, so that nothing was changed by it.
+    pub(crate) fn is_about_arguments(&self) -> bool {
+        matches!(self, Error::KeyTooLong { .. } | Error::NotSorted | Error::Decode { .. })
+    }
+}
+
+impl From<MvccError> for Error {
+    fn from(error: MvccError) -> Error {
+        match error {
+            MvccError::AfterFork => Error::AfterFork,
+            MvccError::ReadOnly => Error::ReadOnly,
+            MvccError::StillInUse(_) => Error::StillInUse,
+            MvccError::Os(error) => Error::Os(error),
+            other => Error::Shared(other),
+        }
+    }
 }

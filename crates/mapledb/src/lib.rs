@@ -1,6 +1,33 @@
-//! MapleDB: an embedded, transactional, ordered key-value store.
+//! MapleDB: an embedded, transactional, ordered key-value store in one file.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod error;
-mod tree;
+#[doc(hidden)]
+pub mod mvcc;
 
-pub use error::{Error, Result};
+// Under loom only the protocol of shared memory is built: it is what the models run.
+macro_rules! without_loom {
+    ($($item:item)*) => { $(#[cfg(not(loom))] $item)* };
+}
+
+without_loom! {
+    mod api;
+    mod catalog;
+    mod check;
+    mod commit;
+    mod env;
+    mod error;
+    mod pages;
+    mod space;
+    mod store;
+    mod tree;
+    mod txn;
+
+    pub use api::{Codec, Cursor, Key, KeyPart, Pod, Range, ReadTable, Table, TableInfo, TableStat, WriteTable};
+    pub use check::{CheckProblem, CheckProgress, CheckReport};
+    pub use commit::{Durability, Recovery};
+    pub use env::{Access, CopyReport, Env, Info, Metrics, Options, ReaderInfo};
+    pub use error::{Error, Result};
+    pub use mapledb_os::MapAdvice;
+    pub use store::Verify;
+    pub use txn::{ReadTxn, WriteTxn};
+}

@@ -27,85 +27,24 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use mapledb_format::branch::{Branch, Entry};
+use mapledb_format::branch::Branch;
 use mapledb_format::header;
 use mapledb_format::leaf::Leaf;
 use mapledb_format::order::{Bytewise, Order};
-use mapledb_format::overflow::OverflowRef;
 use mapledb_format::tree_record::TreeRecord;
-use mapledb_format::{FormatError, PageSize, Pgno, Txnid};
+use mapledb_format::{FormatError, Pgno};
 
 use crate::error::{Error, Result};
+pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
-pub(crate) use cull::{Cull, Verdict};
 pub(crate) use cursor::Cursor;
 pub(crate) use insert::{Place, Value};
 pub(crate) use range::Range;
-pub(crate) use walk::{Visit, walk};
+pub(crate) use walk::{Visit, Walked, walk, walk_since};
 
 /// The deepest tree: three cells to a page reach 2^48 pages in 31 levels.
 pub(crate) const DEPTH_MAX: usize = 32;
-
-/// A page as a parent refers to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageRef {
-    /// The page.
-    pub(crate) pgno: Pgno,
-    /// The low half of its checksum; 0 for a page the running transaction owns.
-    pub(crate) tag: u32,
-}
-
-impl PageRef {
-    /// Whether the running transaction owns the page.
-    pub(crate) fn is_own(self) -> bool {
-        self.tag == 0
-    }
-}
-
-impl From<Entry> for PageRef {
-    #[inline(always)]
-    fn from(entry: Entry) -> PageRef {
-        PageRef { pgno: entry.child, tag: entry.tag }
-    }
-}
-
-/// Where a tree reads its pages.
-pub(crate) trait Pages {
-    /// The size of every page.
-    fn page_size(&self) -> PageSize;
-
-    /// The page `at`, which is the one referred to: number, tag and writer agree, and its checksum has been verified as
-    /// the policy asks.
-    fn page(&self, at: PageRef) -> Result<&[u8]>;
-
-    /// The whole run that holds a multi-page value, verified likewise.
-    fn run(&self, at: &OverflowRef) -> Result<&[u8]>;
-
-    /// Hints that the first cache lines of a page will be read next.
-    #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        let _ = pgno;
-    }
-}
-
-/// Where a tree writes its pages: those the running transaction owns.
-pub(crate) trait PagesMut: Pages {
-    /// The running transaction.
-    fn txnid(&self) -> Txnid;
-
-    /// So many new pages in a row, contents unspecified.
-    fn allocate(&mut self, pages: u64) -> Result<Pgno>;
-
-    /// Gives pages up that transaction `born` wrote.
-    fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()>;
-
-    /// Copies a committed page to a new one of the running transaction, renumbered, and frees the old.
-    fn copy(&mut self, at: PageRef) -> Result<Pgno>;
-
-    /// Own pages, to write.
-    fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]>;
-}
 
 /// A tree to read.
 pub(crate) struct Tree<'p, P, O = Bytewise> {

@@ -4,6 +4,7 @@ use mapledb_format::branch::{Branch, Entry};
 use mapledb_format::header::{self, Kind};
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
+use mapledb_format::overflow::{OverflowRef, Run};
 use mapledb_format::tree_record::TreeRecord;
 use mapledb_format::{FormatError, Pgno, Txnid};
 
@@ -153,4 +154,72 @@ fn inside<O: Order>(
     let above = low.is_none_or(|low| O::compare(low, key).is_le());
     let below = high.is_none_or(|high| O::compare(key, high).is_lt());
     if above && below { Ok(()) } else { Err(FormatError::KeyOrder { slot: index as u16 }) }
+}
+
+/// Visits the pages of a tree that were written after `since`, each with its checksum made anew.
+///
+/// A parent is rewritten whenever its child is, so a subtree whose root is older has nothing newer in it.
+///
+/// Cost: the pages visited, and the headers of their children.
+pub(crate) fn walk_since<P: Pages>(
+    pages: &P,
+    record: &TreeRecord,
+    since: Txnid,
+    visit: &mut dyn FnMut(Visit) -> Result<()>,
+) -> Result<()> {
+    match usize::from(record.depth).checked_sub(1) {
+        Some(top) => node_since(pages, PageRef { pgno: record.root, tag: record.root_tag }, top, since, visit),
+        None => Ok(()),
+    }
+}
+
+fn node_since<P: Pages>(
+    pages: &P,
+    at: PageRef,
+    level: usize,
+    since: Txnid,
+    visit: &mut dyn FnMut(Visit) -> Result<()>,
+) -> Result<()> {
+    let fault = |cause| corrupt(at.pgno, cause);
+    let page = pages.page(at)?;
+    let born = header::stored_txnid(page).map_err(fault)?;
+    if born <= since {
+        return Ok(());
+    }
+    header::check_sum(page).and_then(|()| super::check_level(page, level)).map_err(fault)?;
+    let kind = if level == 0 { Kind::Leaf } else { Kind::Branch };
+    visit(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used: 0 })?;
+    if level == 0 {
+        let leaf = Leaf::view(page).map_err(fault)?;
+        for index in 0..leaf.len() {
+            if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
+                run_since(pages, &run, since, visit)?;
+            }
+        }
+    } else {
+        let branch = Branch::view(page).map_err(fault)?;
+        for index in 0..branch.len() {
+            let entry = branch.entry(index).map_err(fault)?;
+            node_since(pages, entry.into(), level - 1, since, visit)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_since<P: Pages>(
+    pages: &P,
+    run: &OverflowRef,
+    since: Txnid,
+    visit: &mut dyn FnMut(Visit) -> Result<()>,
+) -> Result<()> {
+    let fault = |cause| corrupt(run.pgno, cause);
+    let bytes = pages.run(run)?;
+    let born = header::stored_txnid(bytes).map_err(fault)?;
+    if born <= since {
+        return Ok(());
+    }
+    let size = pages.page_size();
+    Run::open(bytes, size).and_then(|run| run.check_all()).map_err(fault)?;
+    let pages = size.pages_for(bytes.len() as u64);
+    visit(Visit { pgno: run.pgno, pages, kind: Kind::Overflow, level: 0, born, used: run.len })
 }

@@ -1,0 +1,92 @@
+//! The one switch between the standard library's atomics and loom's.
+//!
+//! Code that is ordered by atomics takes them from here, so that a model run by loom executes the same functions
+//! as a process does. `--cfg loom` throws it.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+#[cfg(loom)]
+use loom::sync as imp;
+#[cfg(not(loom))]
+use std::sync as imp;
+
+pub use imp::MutexGuard;
+pub use imp::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Gives the processor to another thread.
+pub fn yield_now() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+}
+
+/// A mutex that does not know poisoning: what it guards is consistent between any two statements.
+#[derive(Debug)]
+pub struct Mutex<T>(imp::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A mutex over `value`.
+    pub fn new(value: T) -> Mutex<T> {
+        Mutex(imp::Mutex::new(value))
+    }
+
+    /// Waits for the mutex and takes it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A condition variable for [`Mutex`].
+#[derive(Debug)]
+pub struct Condvar(imp::Condvar);
+
+impl Default for Condvar {
+    fn default() -> Condvar {
+        Condvar(imp::Condvar::new())
+    }
+}
+
+impl Condvar {
+    /// Waits for a notification, or for `time` where one is given. Wakes without a reason, too.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>, time: Option<Duration>) -> MutexGuard<'a, T> {
+        match time {
+            None => self.0.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => self.0.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
+    /// Wakes one waiter.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What zeroed shared memory holds, for loom: its atomics are not plain memory and must be made one by one.
+#[cfg(loom)]
+pub trait Zeroed: Sized {
+    /// The value all of whose atomics are 0.
+    fn zeroed() -> Self;
+}
+
+#[cfg(loom)]
+impl Zeroed for AtomicU32 {
+    fn zeroed() -> Self {
+        AtomicU32::new(0)
+    }
+}
+
+#[cfg(loom)]
+impl Zeroed for AtomicU64 {
+    fn zeroed() -> Self {
+        AtomicU64::new(0)
+    }
+}
+
+#[cfg(loom)]
+impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
+    fn zeroed() -> Self {
+        std::array::from_fn(|_| T::zeroed())
+    }
+}

@@ -1,0 +1,146 @@
+//! Going through a table entry by entry.
+
+use std::marker::PhantomData;
+
+use mapledb_format::order::Bytewise;
+
+use super::codec::{Codec, Key, Typed};
+use crate::error::Result;
+use crate::pages::Pages;
+use crate::tree::{self, Tree};
+use crate::txn::ReadTxn;
+
+/// A key and its value.
+pub(super) type Item<'t, K, V> = (<K as Codec>::Item<'t>, <V as Codec>::Item<'t>);
+
+pub(super) fn decode<'t, K: Codec + ?Sized, V: Codec + ?Sized>(
+    pair: Option<(&'t [u8], &'t [u8])>,
+) -> Result<Option<Item<'t, K, V>>> {
+    pair.map(|(key, value)| Ok((K::decode(key)?, V::decode(value)?))).transpose()
+}
+
+/// A place at an entry of a table, or at none: before the first move, and after one that found nothing.
+///
+/// Every move answers the entry it came to. Cost: a seek is a descent; a step touches one slot and its cell, and at the
+/// end of a leaf the next one.
+pub struct Cursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    inner: tree::Cursor<'t, P, Bytewise>,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
+    pub(super) fn new(tree: Tree<'t, P>) -> Cursor<'t, K, V, P> {
+        Cursor { inner: tree::Cursor::new(tree), types: PhantomData }
+    }
+
+    /// The entry the cursor is at.
+    pub fn current(&self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.current()?)
+    }
+
+    /// Goes to the first entry.
+    pub fn first(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.first()?)
+    }
+
+    /// Goes to the last entry.
+    pub fn last(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.last()?)
+    }
+
+    /// Goes to the next entry; from none, to the first.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.next()?)
+    }
+
+    /// Goes to the previous entry; from none, to the last.
+    pub fn previous(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.previous()?)
+    }
+
+    /// Goes to the entry of `key`.
+    pub fn seek(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_exact(key))?)
+    }
+
+    /// Goes to the first entry whose key is not less than `key`.
+    pub fn ceiling(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_from(key, true))?)
+    }
+
+    /// Goes to the first entry whose key is greater than `key`.
+    pub fn higher(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_from(key, false))?)
+    }
+
+    /// Goes to the last entry whose key is not greater than `key`.
+    pub fn floor(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_to(key, true))?)
+    }
+
+    /// Goes to the last entry whose key is less than `key`.
+    pub fn lower(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_to(key, false))?)
+    }
+
+    /// Goes to the entry that has `n` entries before it.
+    pub fn nth(&mut self, n: u64) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.seek_nth(n)?)
+    }
+}
+
+/// The entries between two bounds, from either end. After an error it ends.
+pub struct Range<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    inner: tree::Range<'t, P, Bytewise>,
+    is_over: bool,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
+    pub(super) fn new(inner: tree::Range<'t, P, Bytewise>) -> Range<'t, K, V, P> {
+        Range { inner, is_over: false, types: PhantomData }
+    }
+
+    /// How many entries are left, exactly.
+    ///
+    /// Cost: no page beyond the two paths it holds already.
+    pub fn remaining(&self) -> Result<u64> {
+        if self.is_over { Ok(0) } else { self.inner.remaining() }
+    }
+
+    fn item(&mut self, pair: Result<Option<(&'t [u8], &'t [u8])>>) -> Option<Result<Item<'t, K, V>>> {
+        match pair.and_then(decode::<K, V>) {
+            Ok(Some(item)) => Some(Ok(item)),
+            Ok(None) => None,
+            Err(error) => {
+                self.is_over = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Iterator for Range<'t, K, V, P> {
+    type Item = Result<Item<'t, K, V>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let pair = self.inner.next();
+        self.item(pair)
+    }
+}
+
+impl<K: Key + ?Sized, V: Codec + ?Sized, P: Pages> DoubleEndedIterator for Range<'_, K, V, P> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let pair = self.inner.next_back();
+        self.item(pair)
+    }
+}

@@ -1,0 +1,220 @@
+//! A table to read: of a snapshot, or of a write transaction as it stands.
+
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+
+use mapledb_format::TreeRecord;
+
+use super::codec::{Codec, Key, Typed};
+use super::cursor::{Cursor, Item, Range, decode};
+use crate::error::Result;
+use crate::pages::Pages;
+use crate::tree::{self, Tree};
+use crate::txn::ReadTxn;
+
+/// The size of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableStat {
+    /// Its entries.
+    pub entries: u64,
+    /// The levels of its tree, leaves included; 0 when it is empty.
+    pub depth: u64,
+    /// Pages that hold entries.
+    pub leaf_pages: u64,
+    /// Pages that lead to them.
+    pub branch_pages: u64,
+    /// Pages that hold long values.
+    pub overflow_pages: u64,
+}
+
+impl TableStat {
+    pub(super) fn of(record: &TreeRecord) -> TableStat {
+        TableStat {
+            entries: record.entries,
+            depth: u64::from(record.depth),
+            leaf_pages: record.leaf_pages,
+            branch_pages: record.branch_pages,
+            overflow_pages: record.overflow_pages,
+        }
+    }
+}
+
+/// A table to read. Values and, where their type allows it, keys are slices of the map, valid as long as the borrow of
+/// the transaction.
+///
+/// Unless said otherwise a call costs one descent: one page touch a level of the tree.
+pub struct ReadTable<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    pages: &'t P,
+    record: TreeRecord,
+    types: Typed<K, V>,
+}
+
+impl<K: ?Sized, V: ?Sized, P> Clone for ReadTable<'_, K, V, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized, V: ?Sized, P> Copy for ReadTable<'_, K, V, P> {}
+
+impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
+    #[inline]
+    pub(super) fn new(pages: &'t P, record: &TreeRecord) -> ReadTable<'t, K, V, P> {
+        ReadTable { pages, record: *record, types: PhantomData }
+    }
+
+    #[inline(always)]
+    fn tree(&self) -> Tree<'t, P> {
+        Tree::new(self.pages, &self.record)
+    }
+
+    /// How many entries the table has. Cost: none.
+    pub fn len(&self) -> u64 {
+        self.record.entries
+    }
+
+    /// Whether the table has no entry. Cost: none.
+    pub fn is_empty(&self) -> bool {
+        self.record.entries == 0
+    }
+
+    /// The size of the table. Cost: none.
+    pub fn stat(&self) -> TableStat {
+        TableStat::of(&self.record)
+    }
+}
+
+impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
+    /// The value of `key`.
+    #[inline]
+    pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
+        K::with_bytes(key, |key| self.tree().get(key))?.map(V::decode).transpose()
+    }
+
+    /// Whether the table holds `key`.
+    pub fn contains(&self, key: &K) -> Result<bool> {
+        K::with_bytes(key, |key| self.tree().contains(key))
+    }
+
+    /// A cursor, at no entry yet. Cost: one small allocation.
+    pub fn cursor(&self) -> Cursor<'t, K, V, P> {
+        Cursor::new(self.tree())
+    }
+
+    /// The first entry.
+    pub fn first(&self) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().first()
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().last()
+    }
+
+    /// The last entry whose key is not greater than `key`.
+    pub fn floor(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().floor(key)
+    }
+
+    /// The last entry whose key is less than `key`.
+    pub fn lower(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().lower(key)
+    }
+
+    /// The first entry whose key is not less than `key`.
+    pub fn ceiling(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().ceiling(key)
+    }
+
+    /// The first entry whose key is greater than `key`.
+    pub fn higher(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().higher(key)
+    }
+
+    /// Every entry, in order.
+    pub fn iter(&self) -> Result<Range<'t, K, V, P>> {
+        tree::Range::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(Range::new)
+    }
+
+    /// The entries between two bounds; none if they cross. Cost: two descents, then a slot and a cell an entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// # const SQUARES: Table<'static, u32, u64> = Table::new("squares");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..100u32 { txn.open_table(&SQUARES)?.put(&n, &(u64::from(n) * u64::from(n)))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut found = Vec::new();
+    /// for entry in squares.range(&3..&6)?.rev() {
+    ///     let (_, square) = entry?;
+    ///     found.push(square);
+    /// }
+    /// assert_eq!(found, [25, 16, 9]);
+    /// assert_eq!(squares.count(&10..)?, 90);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn range<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<Range<'t, K, V, P>>
+    where
+        K: 'k,
+    {
+        with_bounds(bounds, |low, high| tree::Range::new(self.tree(), low, high)).map(Range::new)
+    }
+
+    /// How many entries lie between two bounds, exactly. Cost: two descents, however many they are.
+    pub fn count<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
+    where
+        K: 'k,
+    {
+        with_bounds(bounds, |low, high| self.tree().count(low, high))
+    }
+
+    /// How many keys are less than `key`.
+    pub fn rank(&self, key: &K) -> Result<u64> {
+        K::with_bytes(key, |key| self.tree().rank(key))
+    }
+
+    /// The entry that has `n` entries before it.
+    pub fn nth(&self, n: u64) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(tree::Cursor::new(self.tree()).seek_nth(n)?)
+    }
+
+    /// The entries whose key, as bytes, begins with `prefix`.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'t, K, V, P>> {
+        let prefix = prefix.as_ref();
+        let after = after_prefix(prefix);
+        let high = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        tree::Range::new(self.tree(), Bound::Included(prefix), high).map(Range::new)
+    }
+}
+
+/// The bytes of both bounds.
+pub(super) fn with_bounds<'k, K: Key + ?Sized + 'k, R>(
+    bounds: impl RangeBounds<&'k K>,
+    act: impl FnOnce(Bound<&[u8]>, Bound<&[u8]>) -> R,
+) -> R {
+    with_bound(bounds.start_bound(), |low| with_bound(bounds.end_bound(), |high| act(low, high)))
+}
+
+fn with_bound<K: Key + ?Sized, R>(bound: Bound<&&K>, act: impl FnOnce(Bound<&[u8]>) -> R) -> R {
+    match bound {
+        Bound::Unbounded => act(Bound::Unbounded),
+        Bound::Included(key) => K::with_bytes(key, |key| act(Bound::Included(key))),
+        Bound::Excluded(key) => K::with_bytes(key, |key| act(Bound::Excluded(key))),
+    }
+}
+
+/// The smallest key after all that begin with `prefix`; `None` if there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 255)?;
+    let mut after = prefix.get(..=last)?.to_vec();
+    *after.last_mut()? += 1;
+    Some(after)
+}

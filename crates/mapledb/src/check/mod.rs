@@ -1,0 +1,270 @@
+//! The whole law of a file, checked: what every page promises, and that no page is lost or held twice.
+//!
+//! *Each page is reachable from the snapshot, or in exactly one free record whose born and freed agree.* Beyond that:
+//! checksums and tags of every page, order of keys within and across pages, counts at every level, the lengths of
+//! size keys, and the manifest of the newest meta.
+
+use std::collections::BTreeMap;
+
+use mapledb_format::free::PageBounds;
+use mapledb_format::free::bitmap::CHUNK_PAGES;
+use mapledb_format::free::list::InlineFree;
+use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
+use mapledb_format::order::Bytewise;
+use mapledb_format::{Extent, FormatError, HeadBody, Pgno, TreeRecord, header};
+
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::pages::{PageRef, Pages};
+use crate::space::Extents;
+use crate::tree::{Cursor, Tree, Visit, walk};
+
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckProgress {
+    /// Pages looked at so far.
+    pub pages_done: u64,
+    /// Pages in use in all.
+    pub pages_total: u64,
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckProblem {
+    /// The page, if it is about one.
+    pub pgno: Option<u64>,
+    /// The table it was found through; `None` for the default table and for what belongs to no table.
+    pub table: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The snapshot that was checked.
+    pub txnid: u64,
+    /// Pages of the file up to the first never allocated, metas left out.
+    pub pages_total: u64,
+    /// Pages reachable from the snapshot.
+    pub pages_reachable: u64,
+    /// Pages in free records.
+    pub pages_free: u64,
+    /// Entries of all tables.
+    pub entries: u64,
+    /// Named tables.
+    pub tables: u64,
+    /// What is wrong, in the order it was found.
+    pub problems: Vec<CheckProblem>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Pages whose checksums are made anew at every touch, whatever the policy.
+struct Distrusting<'p, P>(&'p P);
+
+impl<P: Pages> Pages for Distrusting<'_, P> {
+    fn page_size(&self) -> mapledb_format::PageSize {
+        self.0.page_size()
+    }
+
+    fn page(&self, at: PageRef) -> Result<&[u8]> {
+        let page = self.0.page(at)?;
+        header::check_sum(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
+        Ok(page)
+    }
+
+    fn run(&self, at: &mapledb_format::OverflowRef) -> Result<&[u8]> {
+        let bytes = self.0.run(at)?;
+        mapledb_format::Run::open(bytes, self.page_size())
+            .and_then(|run| run.check_all())
+            .map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
+        Ok(bytes)
+    }
+}
+
+/// Checks the snapshot whose head is `head`, read through `pages`.
+///
+/// Cost: every page in use is read once.
+pub(crate) fn check<P: Pages>(
+    pages: &P,
+    head: &HeadBody,
+    progress: &mut dyn FnMut(CheckProgress),
+) -> CheckReport {
+    let pages = &Distrusting(pages);
+    let first = pages.page_size().first_data_pgno();
+    let bounds = PageBounds { first, end: head.pages_used };
+    let total = head.pages_used.get().saturating_sub(first.get());
+    let mut checker = Checker {
+        pages,
+        bounds,
+        held: Extents::default(),
+        progress,
+        report: CheckReport { txnid: head.txnid.get(), pages_total: total, ..CheckReport::default() },
+        table: None,
+    };
+    checker.tree(&head.default_table);
+    checker.tree(&head.catalog);
+    checker.tables(&head.catalog);
+    checker.tree(&head.snapshots);
+    checker.report.entries += head.default_table.entries;
+    checker.tree(&head.free);
+    checker.report.pages_reachable = checker.held.pages();
+    checker.free_records(head);
+    checker.report.pages_free = checker.held.pages() - checker.report.pages_reachable;
+    checker.lost();
+    checker.report
+}
+
+struct Checker<'p, 'f, P> {
+    pages: &'p P,
+    bounds: PageBounds,
+    held: Extents,
+    progress: &'f mut dyn FnMut(CheckProgress),
+    report: CheckReport,
+    table: Option<String>,
+}
+
+impl<P: Pages> Checker<'_, '_, P> {
+    fn problem(&mut self, pgno: Option<Pgno>, what: String) {
+        let pgno = pgno.map(Pgno::get);
+        self.report.problems.push(CheckProblem { pgno, table: self.table.clone(), what });
+    }
+
+    fn fault(&mut self, error: Error) {
+        match error {
+            Error::Corrupt { pgno, cause } => self.problem(Some(pgno), cause.to_string()),
+            other => self.problem(None, other.to_string()),
+        }
+    }
+
+    /// Walks a tree and takes its pages as held.
+    fn tree(&mut self, record: &TreeRecord) {
+        let (held, progress, total) = (&mut self.held, &mut *self.progress, self.report.pages_total);
+        let mut visit = |visit: Visit| {
+            if !held.insert(Extent::new(visit.pgno, visit.pages)) {
+                let cause = FormatError::BadReference("the page is referred to twice");
+                return Err(Error::Corrupt { pgno: visit.pgno, cause });
+            }
+            let done = held.pages();
+            if done % 256 < visit.pages {
+                progress(CheckProgress { pages_done: done, pages_total: total });
+            }
+            Ok(())
+        };
+        if let Err(error) = walk::<P, Bytewise>(self.pages, record, &mut visit) {
+            self.fault(error);
+        }
+    }
+
+    fn tables(&mut self, catalog: &TreeRecord) {
+        match catalog::list(self.pages, catalog) {
+            Err(error) => self.fault(error),
+            Ok(tables) => {
+                for (name, record) in tables {
+                    self.table = Some(name);
+                    self.tree(&record.tree);
+                    self.report.tables += 1;
+                    self.report.entries += record.tree.entries;
+                }
+                self.table = None;
+            }
+        }
+    }
+
+    fn take_free(&mut self, extent: Extent) {
+        if !self.bounds.holds(&extent) {
+            self.problem(Some(extent.first), "a free record names pages outside the file".to_string());
+        } else if !self.held.insert(extent) {
+            let what = format!("{} free page(s) from here on are in use or free twice", extent.pages);
+            self.problem(Some(extent.first), what);
+        }
+    }
+
+    fn free_records(&mut self, head: &HeadBody) {
+        match InlineFree::decode(head.inline_free(), self.bounds) {
+            Err(cause) => self.problem(None, cause.to_string()),
+            Ok(inline) => {
+                for group in &inline.pending {
+                    if group.freed > head.txnid {
+                        self.problem(None, format!("pages are freed in transaction {}, to come", group.freed));
+                    }
+                    group.extents.iter().for_each(|piece| self.take_free(piece.extent));
+                }
+                inline.available.into_iter().for_each(|extent| self.take_free(extent));
+            }
+        }
+        if let Err(error) = self.free_tree(head) {
+            self.fault(error);
+        }
+    }
+
+    fn free_tree(&mut self, head: &HeadBody) -> Result<()> {
+        let root = head.free.root;
+        let fault = |cause| Error::Corrupt { pgno: root, cause };
+        let mut longest: BTreeMap<ChunkNo, u64> = BTreeMap::new();
+        let mut sizes: BTreeMap<ChunkNo, u64> = BTreeMap::new();
+        let mut cursor = Cursor::new(Tree::<P>::new(self.pages, &head.free));
+        while let Some((key, value)) = cursor.next()? {
+            match FreeKey::decode(key).map_err(fault)? {
+                FreeKey::Pending { freed, .. } => {
+                    let group = decode_pending(key, value, self.bounds).map_err(fault)?;
+                    if freed > head.txnid {
+                        self.problem(None, format!("pages are freed in transaction {freed}, to come"));
+                    }
+                    group.extents.iter().for_each(|piece| self.take_free(piece.extent));
+                }
+                FreeKey::Chunk { chunk } => {
+                    let record = ChunkRecord::decode(chunk, value, self.bounds).map_err(fault)?;
+                    longest.insert(chunk, record.longest());
+                    self.take_chunk(chunk, &record);
+                }
+                FreeKey::Longest { pages, chunk } => {
+                    if sizes.insert(chunk, pages).is_some() {
+                        self.problem(None, format!("chunk {} has two size keys", chunk.get()));
+                    }
+                }
+            }
+        }
+        if longest != sizes {
+            self.problem(Some(root), "the size keys of free space are not those of its chunks".to_string());
+        }
+        Ok(())
+    }
+
+    fn take_chunk(&mut self, chunk: ChunkNo, record: &ChunkRecord) {
+        match record.available {
+            AvailableIn::Bitmap(bitmap) => {
+                for run in bitmap.runs() {
+                    self.take_free(Extent::new(chunk.pgno(run.start), run.len() as u64));
+                }
+            }
+            AvailableIn::Chunks(chunks) => {
+                self.take_free(Extent::new(chunk.first_pgno(), chunks.saturating_mul(u64::from(CHUNK_PAGES))));
+            }
+        }
+    }
+
+    /// Pages that nothing holds. Only worth a word when the walk itself was whole.
+    fn lost(&mut self) {
+        if !self.report.problems.is_empty() {
+            return;
+        }
+        let mut all = Extents::default();
+        if self.report.pages_total > 0 {
+            all.insert(Extent::new(self.bounds.first, self.report.pages_total));
+        }
+        for extent in all.without(&self.held) {
+            let what = format!("{} page(s) from here on are neither reachable nor free", extent.pages);
+            self.problem(Some(extent.first), what);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! After a writer died at its work: nothing of its transaction remains.
+
+use mapledb_format::{Meta, Slot, ids};
+
+use super::{Committer, decode_head};
+use crate::error::Result;
+
+/// Clears up what a dead writer may have left: a head that was not published, a meta that was stored and not
+/// published, a published commit whose durability was not noted.
+///
+/// A valid meta of a commit nobody was told of would stand at the next recovery although later commits built on
+/// another head, so it is durably invalidated before anything else is stored.
+///
+/// Cost: two metas read; a sync only where something is to be cleared up.
+pub(crate) fn settle_after_death(committer: &Committer<'_>) -> Result<()> {
+    let attached = committer.attached;
+    attached.void_unpublished(committer.guard)?;
+    let head = decode_head(&attached.head()?.head)?;
+    let durable = attached.durable()?;
+    for slot in [Slot::A, Slot::B] {
+        if durable.meta_txnids[slot as usize] == durable.txnid {
+            continue;
+        }
+        let found = Meta::decode(&committer.store.read_meta(slot), slot);
+        if found.is_ok_and(|meta| meta.head.txnid > head.txnid) {
+            invalidate(committer, slot)?;
+        }
+    }
+    // If it died between publication and the note of durability, or left relaxed heads, one sync settles both.
+    committer.sync_head()
+}
+
+/// Overwrites a meta with zeros, durably.
+fn invalidate(committer: &Committer<'_>, slot: Slot) -> Result<()> {
+    let store = committer.store;
+    let cleared = store.store_meta(slot, &[0; ids::META_BYTES]).and_then(|()| store.sync_meta(slot));
+    if cleared.is_err() {
+        committer.attached.poison()?;
+    }
+    cleared
+}

@@ -1,0 +1,163 @@
+//! Copies of a snapshot, made while readers and writers work.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use mapledb_format::order::Bytewise;
+use mapledb_format::{HeadBody, Manifest, Meta, Slot, TreeRecord};
+use mapledb_os::{DataFile, OsError, Seam};
+
+use super::{Access, Env};
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::pages::Pages;
+use crate::tree::{Appender, Cursor, Tree, TreeMut, Visit, walk};
+use crate::txn::{ReadTxn, TableId};
+
+/// What a copy holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CopyReport {
+    /// The snapshot that was copied.
+    pub txnid: u64,
+    /// Entries copied; 0 for an exact copy, which does not look at them.
+    pub entries: u64,
+    /// Pages of the copy in use.
+    pub pages: u64,
+}
+
+impl Env {
+    /// Copies the latest snapshot to a new file at `path`.
+    ///
+    /// An exact copy keeps every page where it is, and the file's identity. A
+    /// compact one is written afresh, sorted and full, with a new identity. Both are durable when the call returns,
+    /// and appear under their name whole or not at all. `progress` gets how much is done of how much, in pages or, for
+    /// a compact copy, entries; when it answers `false` the copy is given up and leaves nothing.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], a full disk, a corrupt page; [`Error::Interrupted`] when `progress` said so.
+    pub fn copy_to(
+        &self,
+        path: impl AsRef<Path>,
+        compact: bool,
+        mut progress: impl FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let (txn, head) = self.snapshot_with_head()?;
+        if path.as_ref().try_exists().unwrap_or(false) {
+            return Err(Error::Exists { path: path.as_ref().to_path_buf() });
+        }
+        match compact {
+            true => self.copy_compact(&txn, path.as_ref(), &mut progress),
+            false => self.copy_exact(&txn, &head, path.as_ref(), &mut progress),
+        }
+    }
+
+    fn copy_exact(
+        &self,
+        txn: &ReadTxn,
+        head: &HeadBody,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let size = txn.page_size();
+        let meta = |slot| {
+            let mut head = head.clone();
+            head.base_txnid = head.txnid;
+            let manifest = Manifest::empty();
+            let (page_size, identity) = (size, self.core.identity);
+            let flags = 0;
+            Meta { slot, page_size, compatible: flags, read_only_compatible: flags, incompatible: flags, identity, head, manifest }
+                .encode()
+        };
+        let len = head.pages_used.offset(size);
+        if !progress(0, head.pages_used.get()) {
+            return Err(Error::Interrupted);
+        }
+        let mut fault = None;
+        let mut pages = 0;
+        let made = DataFile::create_in_place(path, 0o666, len, Seam::unwatched(), |file| {
+            for (slot, bytes) in [(Slot::A, meta(Slot::A)), (Slot::B, meta(Slot::B))] {
+                file.write_all_at(&bytes, slot.offset())?;
+            }
+            let total = head.pages_used.get();
+            let mut visit = |visit: Visit| {
+                let bytes = txn.raw_pages(visit.pgno, visit.pages)?;
+                let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
+                file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
+                pages += visit.pages;
+                if pages % 256 < visit.pages && !progress(pages, total) { Err(Error::Interrupted) } else { Ok(()) }
+            };
+            let copied = every_tree(txn, head).and_then(|trees| {
+                trees.iter().try_for_each(|tree| walk::<_, Bytewise>(txn, tree, &mut visit).map(|_| ()))
+            });
+            copied.map_err(|error| {
+                fault = Some(error);
+                io::Error::other("the copy was given up")
+            })
+        });
+        match (made, fault) {
+            (Ok(_), _) => Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages }),
+            (Err(_), Some(fault)) => Err(fault),
+            (Err(error), None) if error.is_full() => Err(Error::DiskFull(error)),
+            (Err(error), None) if error.is_exists() => Err(Error::Exists { path: path.to_path_buf() }),
+            (Err(error), None) => Err(Error::Os(error)),
+        }
+    }
+
+    fn copy_compact(
+        &self,
+        txn: &ReadTxn,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let draft = mapledb_os::NamedDraft::beside(path)?;
+        let options = Env::options().page_size(self.page_size()).access(Access::Exclusive);
+        // SAFETY: the name was made up for this copy and nobody else knows it.
+        #[allow(unsafe_code)]
+        let copy = unsafe { options.create(draft.path()) }?;
+        let report = fill_compact(&copy, txn, progress)?;
+        copy.close()?;
+        draft.publish(path).map_err(|error| match error.is_exists() {
+            true => Error::Exists { path: path.to_path_buf() },
+            false => Error::Os(error),
+        })?;
+        Ok(report)
+    }
+}
+
+/// Every tree of a snapshot.
+fn every_tree(txn: &ReadTxn, head: &HeadBody) -> Result<Vec<TreeRecord>> {
+    let mut trees = vec![head.default_table, head.catalog, head.free, head.snapshots];
+    trees.extend(catalog::list(txn, &head.catalog)?.into_iter().map(|(_, table)| table.tree));
+    Ok(trees)
+}
+
+fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<CopyReport> {
+    let tables = catalog::list(from, &from.catalog_tree()?)?;
+    let main = from.main_tree()?;
+    let total = main.entries + tables.iter().map(|(_, table)| table.tree.entries).sum::<u64>();
+    let mut done = 0;
+    let mut to = copy.write()?;
+    let mut copy_tree = |tree: &mut TreeMut<'_, crate::space::Draft>, record: &TreeRecord| {
+        let mut cursor = Cursor::new(Tree::<_>::new(from, record));
+        let mut appender = Appender::new(tree)?;
+        while let Some((key, value)) = cursor.next()? {
+            appender.push(key, value)?;
+            done += 1;
+            if done % 4096 == 0 && !progress(done, total) {
+                return Err(Error::Interrupted);
+            }
+        }
+        appender.finish()
+    };
+    to.change(TableId::Main, |tree| copy_tree(tree, &main))?;
+    to.take_sequence(TableId::Main, from.main_sequence())?;
+    for (name, record) in &tables {
+        let table = to.adopt_named(name, record)?;
+        to.change(table, |tree| copy_tree(tree, &record.tree))?;
+    }
+    to.commit()?;
+    let pages = copy.info()?.used_pages;
+    Ok(CopyReport { txnid: from.txnid(), entries: done, pages })
+}

@@ -1,0 +1,164 @@
+//! What an environment says of itself.
+
+use std::path::PathBuf;
+
+use mapledb_format::free::PageBounds;
+use mapledb_format::free::list::InlineFree;
+use mapledb_format::free::record::{ChunkRecord, FreeKey, decode_pending};
+use mapledb_format::{HeadBody, Pgno};
+
+use super::Env;
+use crate::error::{Error, Result};
+use crate::tree::{Cursor, Tree};
+use crate::txn::ReadTxn;
+
+/// The state of an environment at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// The data file, symbolic links resolved.
+    pub path: PathBuf,
+    /// The file's random name for itself.
+    pub identity: [u8; 16],
+    /// The size of a page in bytes.
+    pub page_size: usize,
+    /// The file's length in bytes.
+    pub file_bytes: u64,
+    /// Pages of the file up to the first never allocated, metas left out.
+    pub used_pages: u64,
+    /// Pages that may be used again at once.
+    pub available_pages: u64,
+    /// Pages that wait for a snapshot to go.
+    pub waiting_pages: u64,
+    /// The latest published commit.
+    pub txnid: u64,
+    /// The latest durable commit.
+    pub durable_txnid: u64,
+    /// Bytes of address space mapped ahead.
+    pub reserve_bytes: u64,
+    /// The file system.
+    pub filesystem: String,
+    /// Read transactions alive, in all processes.
+    pub readers: u64,
+    /// The oldest snapshot a reader pins.
+    pub oldest_reader_txnid: Option<u64>,
+    /// Whether a sync has failed.
+    pub is_poisoned: bool,
+}
+
+/// One read transaction of some process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaderInfo {
+    /// The process, as it is numbered in its own namespace.
+    pub pid: u32,
+    /// The thread that began it.
+    pub tid: u32,
+    /// The snapshot it reads.
+    pub txnid: u64,
+    /// When it began, in nanoseconds since 1970.
+    pub began_at_ns: u64,
+    /// Further handles on the same snapshot.
+    pub clones: u32,
+    /// Whether it is one of this process.
+    pub is_own: bool,
+}
+
+/// Counts over all processes that have or had the environment open since the first of them attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Each count with its name, in a fixed order.
+    pub counts: Vec<(&'static str, u64)>,
+}
+
+impl Metrics {
+    /// The count called `name`.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.counts.iter().find(|(known, _)| *known == name).map(|(_, count)| *count)
+    }
+}
+
+impl Env {
+    /// The state of the environment.
+    ///
+    /// Cost: a read of the free-space records.
+    pub fn info(&self) -> Result<Info> {
+        let (txn, head) = self.snapshot_with_head()?;
+        let (available_pages, waiting_pages) = free_pages(&txn, &head)?;
+        let store = &self.core.store;
+        let first = store.page_size().first_data_pgno().get();
+        // The transaction this call reads through is not one of the user's.
+        let own = mapledb_os::process::tid();
+        let mut readers = self.readers()?;
+        if let Some(at) = readers.iter().position(|reader| reader.is_own && reader.tid == own && reader.txnid == txn.txnid())
+        {
+            readers.remove(at);
+        }
+        Ok(Info {
+            path: self.path().to_path_buf(),
+            identity: self.core.identity.0,
+            page_size: self.page_size(),
+            file_bytes: store.file().stat()?.len_bytes,
+            used_pages: head.pages_used.get().saturating_sub(first),
+            available_pages,
+            waiting_pages,
+            txnid: head.txnid.get(),
+            durable_txnid: self.core.attached.durable()?.txnid,
+            reserve_bytes: store.reserve_bytes(),
+            filesystem: store.file().filesystem()?.name().to_string(),
+            readers: readers.len() as u64,
+            oldest_reader_txnid: readers.iter().map(|reader| reader.txnid).min(),
+            is_poisoned: self.core.attached.is_poisoned()?,
+        })
+    }
+
+    /// Every read transaction alive, in all processes.
+    pub fn readers(&self) -> Result<Vec<ReaderInfo>> {
+        let readers = self.core.attached.readers()?;
+        Ok(readers
+            .into_iter()
+            .map(|reader| ReaderInfo {
+                pid: reader.pid,
+                tid: reader.tid,
+                txnid: reader.txnid,
+                began_at_ns: reader.began_at,
+                clones: reader.clones,
+                is_own: reader.is_own,
+            })
+            .collect())
+    }
+
+    /// What all processes have done to the environment since the first of them attached.
+    pub fn metrics(&self) -> Metrics {
+        let counters = self.core.attached.counters();
+        let mut counts: Vec<_> = counters.named().iter().map(|(name, counter)| (*name, counter.get())).collect();
+        counts.push(("reads_begun", self.core.attached.reads_begun().unwrap_or(0)));
+        Metrics { counts }
+    }
+}
+
+/// Pages available and pages waiting, by the records of a snapshot.
+fn free_pages(txn: &ReadTxn, head: &HeadBody) -> Result<(u64, u64)> {
+    let bounds = PageBounds { first: crate::pages::Pages::page_size(txn).first_data_pgno(), end: head.pages_used };
+    let fault = |cause| Error::Corrupt { pgno: head.free.root, cause };
+    let inline = InlineFree::decode(head.inline_free(), bounds)
+        .map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?;
+    let mut available: u64 = inline.available.iter().map(|extent| extent.pages).sum();
+    let mut waiting: u64 =
+        inline.pending.iter().flat_map(|group| &group.extents).map(|piece| piece.extent.pages).sum();
+    let mut cursor = Cursor::new(Tree::<_>::new(txn, &head.free));
+    while let Some((key, value)) = cursor.next()? {
+        match FreeKey::decode(key).map_err(fault)? {
+            FreeKey::Pending { .. } => {
+                let group = decode_pending(key, value, bounds).map_err(fault)?;
+                waiting += group.extents.iter().map(|piece| piece.extent.pages).sum::<u64>();
+            }
+            FreeKey::Chunk { chunk } => {
+                available += ChunkRecord::decode(chunk, value, bounds).map_err(fault)?.pages();
+            }
+            FreeKey::Longest { .. } => break,
+        }
+    }
+    Ok((available, waiting))
+}

@@ -1,0 +1,175 @@
+//! Opening, closing and looking at an environment.
+
+mod copy;
+mod info;
+mod open;
+mod registry;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::check::{CheckProgress, CheckReport, check};
+use crate::commit::{Recovery, decode_head};
+use crate::error::{Error, Result};
+use crate::mvcc::Wait;
+use crate::txn::{Core, ReadTxn, WriteTxn};
+
+pub use copy::CopyReport;
+pub use info::{Info, Metrics, ReaderInfo};
+pub use open::{Access, Options};
+
+/// A file of tables, open for transactions.
+///
+/// Cheap to clone and safe to share between threads. The same file opened twice in a process is one environment. It
+/// stays open until the last handle and the last transaction are gone; [`Env::close`] says how that went.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # let path = dir.path().join("users.maple");
+/// use mapledb::{Env, Table};
+///
+/// const AGES: Table<'static, str, u64> = Table::new("ages");
+///
+/// // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// let env = unsafe { Env::options().open_or_create(&path) }?;
+/// let mut txn = env.write()?;
+/// txn.open_table(&AGES)?.put("ada", &36)?;
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// assert_eq!(txn.table(&AGES)?.get("ada")?, Some(36));
+/// # drop(txn);
+/// env.close()
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Env {
+    core: Arc<Core>,
+}
+
+impl Env {
+    /// Options to create or open an environment.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    pub(crate) fn of(core: Arc<Core>) -> Env {
+        Env { core }
+    }
+
+    /// Begins a read of the latest published snapshot.
+    ///
+    /// Cost: no system call, no allocation, no lock; a few dozen nanoseconds.
+    ///
+    /// # Errors
+    /// Only in a forked child, or when shared memory holds nonsense.
+    #[inline]
+    pub fn read(&self) -> Result<ReadTxn> {
+        self.core.begin_read()
+    }
+
+    /// Begins a write, waiting for whoever writes now, in any process; first come, first served.
+    ///
+    /// # Errors
+    /// The environment is read-only, poisoned, or used in a forked child; its file was replaced.
+    pub fn write(&self) -> Result<WriteTxn> {
+        loop {
+            if let Some(txn) = self.core.begin_write(Wait::Forever)? {
+                return Ok(txn);
+            }
+        }
+    }
+
+    /// Begins a write unless somebody writes now.
+    ///
+    /// # Errors
+    /// As [`Env::write`].
+    pub fn try_write(&self) -> Result<Option<WriteTxn>> {
+        self.core.begin_write(Wait::Try)
+    }
+
+    /// Begins a write, waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`Env::write`].
+    pub fn write_timeout(&self, timeout: Duration) -> Result<Option<WriteTxn>> {
+        self.core.begin_write(Wait::For(timeout))
+    }
+
+    /// Makes every commit durable that was published before the call: a barrier for relaxed ones.
+    ///
+    /// Cost: two syncs; none if everything is durable.
+    ///
+    /// # Errors
+    /// A failed sync, which poisons the environment.
+    pub fn sync(&self) -> Result<()> {
+        self.core.sync()
+    }
+
+    /// Waits until a commit newer than `than` is published, by any process; answers its number, or `None` when the
+    /// time is over.
+    pub fn wait_newer(&self, than: u64, timeout: Option<Duration>) -> Result<Option<u64>> {
+        let wait = timeout.map_or(Wait::Forever, Wait::For);
+        match self.core.attached.wait_newer(than, wait)? {
+            true => Ok(Some(self.core.attached.published_txnid()?)),
+            false => Ok(None),
+        }
+    }
+
+    /// Closes the environment: what is relaxed is synced, and if no other process has it open, a note is left that
+    /// nothing was undone.
+    ///
+    /// # Errors
+    /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.
+    pub fn close(self) -> Result<()> {
+        match Arc::try_unwrap(self.core) {
+            Ok(core) => core.detach(),
+            Err(_) => Err(Error::StillInUse),
+        }
+    }
+
+    /// Where the data file is, symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        self.core.store.file().path()
+    }
+
+    /// The size of a page in bytes.
+    pub fn page_size(&self) -> usize {
+        self.core.store.page_size().bytes()
+    }
+
+    /// The longest key in bytes: a quarter of a page.
+    pub fn key_max(&self) -> usize {
+        mapledb_format::node::key_max(self.page_size())
+    }
+
+    /// What opening found, and did about it.
+    pub fn recovery(&self) -> &Recovery {
+        &self.core.recovery
+    }
+
+    /// Checks the latest snapshot: every page, every order, every count, and that no page is lost or held twice.
+    ///
+    /// Works beside a writer, and keeps the snapshot from being reused meanwhile. `progress` is called every few
+    /// hundred pages.
+    ///
+    /// Cost: every page in use is read.
+    pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
+        let (txn, head) = self.snapshot_with_head()?;
+        Ok(check(&txn, &head, &mut progress))
+    }
+
+    /// A read transaction with the whole head of its snapshot, free space included.
+    fn snapshot_with_head(&self) -> Result<(ReadTxn, mapledb_format::HeadBody)> {
+        loop {
+            let txn = self.core.begin_read()?;
+            let head = decode_head(&self.core.attached.published()?.head)?;
+            // The pin holds the snapshot; the record was copied after it and must be the same.
+            if head.txnid.get() == txn.txnid() {
+                return Ok((txn, head));
+            }
+        }
+    }
+}

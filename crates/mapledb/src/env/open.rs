@@ -1,0 +1,309 @@
+//! How an environment comes to be: options, and the order in which a file is opened.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapledb_format::{PageSize, ids};
+use mapledb_os::{DataFile, FileId, MapAdvice, Seam};
+
+use super::{Env, registry};
+use crate::commit::{Durability, Found, body_words, create, examine, recover};
+use crate::error::{Error, Result};
+use crate::mvcc::{Attach, Attached, Mode, NewHead, Start, Target, attach};
+use crate::store::{Store, Verify};
+use crate::txn::{Core, CoreOptions};
+
+/// Who else may have the file open, and what this handle may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Any number of processes read and write. Needs a writable lock file beside the data file.
+    #[default]
+    Shared,
+    /// As [`Access::Shared`], with the data file opened read-only. The lock file must be writable all the same,
+    /// since a reader pins its snapshot there.
+    SharedReadOnly,
+    /// Nobody writes, which a lock on the data file sees to; no lock file is used. For read-only media, and for users
+    /// who may write nothing. Relaxed commits that are not durable yet are not seen.
+    Frozen,
+    /// This process alone.
+    Exclusive,
+}
+
+impl Access {
+    fn mode(self) -> Mode {
+        match self {
+            Access::Shared | Access::SharedReadOnly => Mode::Shared,
+            Access::Frozen => Mode::Frozen,
+            Access::Exclusive => Mode::Exclusive,
+        }
+    }
+
+    fn writes(self) -> bool {
+        matches!(self, Access::Shared | Access::Exclusive)
+    }
+}
+
+/// Options of an environment. The defaults suit nearly everybody.
+#[derive(Clone, Debug)]
+pub struct Options {
+    access: Access,
+    page_size: usize,
+    durability: Durability,
+    two_syncs: bool,
+    file_mode: u32,
+    quota_bytes: Option<u64>,
+    advice: MapAdvice,
+    reserve_bytes: u64,
+    verify: Verify,
+    relaxed_bytes: u64,
+    relaxed_time: Duration,
+    seam: Seam,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            access: Access::Shared,
+            page_size: 4096,
+            durability: Durability::Sync,
+            two_syncs: false,
+            file_mode: 0o666,
+            quota_bytes: None,
+            advice: MapAdvice::Random,
+            reserve_bytes: 0,
+            verify: Verify::FirstTouch,
+            relaxed_bytes: 64 << 20,
+            relaxed_time: Duration::from_secs(1),
+            seam: Seam::unwatched(),
+        }
+    }
+}
+
+impl Options {
+    /// Who else may have the file open. [`Access::Shared`] unless said otherwise.
+    pub fn access(mut self, access: Access) -> Options {
+        self.access = access;
+        self
+    }
+
+    /// The size of a page in bytes, of a file to be created: a power of two from 4,096 (the default) to 65,536.
+    pub fn page_size(mut self, bytes: usize) -> Options {
+        self.page_size = bytes;
+        self
+    }
+
+    /// How far a commit gets before it is published, unless its transaction says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether every durable commit syncs its pages before it stores its meta, rather than trusting a manifest to
+    /// tell at recovery. Twice the syncs; off by default.
+    pub fn two_syncs(mut self, two_syncs: bool) -> Options {
+        self.two_syncs = two_syncs;
+        self
+    }
+
+    /// The permissions of a file to be created, before the process's umask: 0o666 unless said otherwise.
+    pub fn file_mode(mut self, mode: u32) -> Options {
+        self.file_mode = mode;
+        self
+    }
+
+    /// The most bytes the file may grow to through this environment; a commit that needs more is refused with
+    /// [`Error::QuotaReached`]. None by default.
+    pub fn quota_bytes(mut self, bytes: u64) -> Options {
+        self.quota_bytes = Some(bytes);
+        self
+    }
+
+    /// How the map will be read. [`MapAdvice::Random`] by default, which keeps a store from dirtying more than its
+    /// page.
+    pub fn advice(mut self, advice: MapAdvice) -> Options {
+        self.advice = advice;
+        self
+    }
+
+    /// How many bytes of address space to map ahead of the file. By default enough that growth never needs a second
+    /// map, and little enough for 64 environments in a process.
+    pub fn reserve_bytes(mut self, bytes: u64) -> Options {
+        self.reserve_bytes = bytes;
+        self
+    }
+
+    /// When checksums are verified. [`Verify::FirstTouch`] by default.
+    pub fn verify(mut self, verify: Verify) -> Options {
+        self.verify = verify;
+        self
+    }
+
+    /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them.
+    /// 64 MiB and one second by default.
+    pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
+        self.relaxed_bytes = bytes;
+        self.relaxed_time = time;
+        self
+    }
+
+    /// Lets an observer see, fail or cut off every effect on the data file.
+    #[cfg(feature = "seam")]
+    pub fn seam(mut self, seam: Seam) -> Options {
+        self.seam = seam;
+        self
+    }
+
+    /// Creates the file at `path` and opens it. The file is made under no name or a temporary one, synced, and linked
+    /// into place, so a crash leaves all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is a file, which is not touched.
+    ///
+    /// # Safety
+    /// As [`Options::open`].
+    #[allow(unsafe_code)]
+    pub unsafe fn create(self, path: impl AsRef<Path>) -> Result<Env> {
+        self.make(path.as_ref())?;
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.open(path) }
+    }
+
+    /// Opens the file at `path`, or creates it if there is none.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    ///
+    /// # Safety
+    /// As [`Options::open`].
+    #[allow(unsafe_code)]
+    pub unsafe fn open_or_create(self, path: impl AsRef<Path>) -> Result<Env> {
+        let path = path.as_ref();
+        if !path.try_exists().unwrap_or(true) {
+            match self.make(path) {
+                // Another process was faster: its file is as good.
+                Ok(()) | Err(Error::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { self.open(path) }
+    }
+
+    fn make(&self, path: &Path) -> Result<()> {
+        let size = PageSize::new(self.page_size).ok_or_else(|| Error::BadOption {
+            what: format!("a page cannot have {} bytes: a power of two from 4096 to 65536 is needed", self.page_size),
+        })?;
+        create(path, size, self.file_mode, self.seam.clone()).map(|_| ())
+    }
+
+    /// Opens the file at `path`.
+    ///
+    /// Cost: a dozen system calls, whatever the size of the file; after an unclean end also the pages of the last
+    /// commit's manifest, at most 2,048.
+    ///
+    /// # Errors
+    /// The file is missing, no file of MapleDB, of another version, damaged in both metas, on a network file system
+    /// (unless opened exclusively or frozen), or in use in a way that excludes this one; each has its own variant and
+    /// says what to do.
+    ///
+    /// # Safety
+    /// Values are handed out as slices of a shared map of the file. The caller promises that, as long as the
+    /// environment is open, nothing but MapleDB writes to the data file or its lock file or truncates them, in this or
+    /// any other process. Other processes that use MapleDB keep that promise.
+    #[allow(unsafe_code)]
+    pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
+        let file = self.open_file(path.as_ref())?;
+        let id = file.id();
+        registry::with(|list| {
+            if let Some((core, access)) = registry::find(list, id) {
+                return self.same(core, access);
+            }
+            let core = Arc::new(self.attach(file)?);
+            let entry = registry::Entry { core: Arc::downgrade(&core), access: self.access };
+            list.insert((id.dev, id.ino), entry);
+            Ok(Env::of(core))
+        })
+    }
+
+    fn same(&self, core: Arc<Core>, access: Access) -> Result<Env> {
+        if access != self.access {
+            return Err(Error::OpenDifferently {
+                path: core.store.file().path().to_path_buf(),
+                open: format!("{access:?}"),
+                asked: format!("{:?}", self.access),
+            });
+        }
+        Ok(Env::of(core))
+    }
+
+    fn open_file(&self, path: &Path) -> Result<DataFile> {
+        let opened = match self.access.writes() {
+            true => DataFile::open_read_write(path, self.seam.clone()),
+            false => DataFile::open_read_only(path, self.seam.clone()),
+        };
+        opened.map_err(|error| match error.source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { path: path.to_path_buf() },
+            _ => Error::Os(error),
+        })
+    }
+
+    /// Attaches to the file, recovers it if nobody else has it open, and maps it.
+    fn attach(&self, file: DataFile) -> Result<Core> {
+        let filesystem = file.filesystem()?;
+        if self.access.mode() == Mode::Shared && filesystem.is_network() {
+            return Err(Error::NetworkFileSystem {
+                path: file.path().to_path_buf(),
+                filesystem: filesystem.name().to_string(),
+            });
+        }
+        let Found { identity, page_size, is_read_only } = examine(&file)?;
+        if file.stat()?.len_bytes < ids::DATA_OFFSET {
+            let (path, found) = (file.path().to_path_buf(), file.stat()?.len_bytes);
+            return Err(Error::Truncated { path, expected: ids::DATA_OFFSET, found });
+        }
+        let path = file.path().to_path_buf();
+        let FileId { .. } = file.id();
+        let target = Target {
+            data: file.as_fd(),
+            path: &path,
+            identity: identity.0,
+            is_writable: self.access.writes(),
+        };
+        let attached = attach(&target, self.access.mode(), Attached::PATIENCE)?;
+        let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify)?);
+        let (attached, recovery) = match attached {
+            Attach::Joined(attached) => {
+                (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
+            }
+            Attach::First(first) => {
+                let recovered = recover(&store, Some(first.left_behind()))?;
+                let head = NewHead {
+                    body: body_words(&recovered.head),
+                    durable_txnid: recovered.durable_txnid,
+                    durable_meta_checksum: recovered.meta_checksum,
+                };
+                let attached = first.finish(&Start {
+                    head: &head,
+                    meta_txnids: recovered.meta_txnids,
+                    last_txnid: recovered.last_txnid,
+                })?;
+                if !recovered.recovery.was_clean {
+                    attached.counters().recoveries.add(1);
+                }
+                (attached, recovered.recovery)
+            }
+        };
+        let options = CoreOptions {
+            durability: self.durability,
+            two_syncs: self.two_syncs,
+            quota_bytes: self.quota_bytes,
+            relaxed_bytes: self.relaxed_bytes,
+            relaxed_time: self.relaxed_time,
+            is_read_only: !self.access.writes() || is_read_only,
+        };
+        Ok(Core::new(store, attached, identity, options, recovery))
+    }
+}

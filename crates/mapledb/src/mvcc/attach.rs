@@ -1,0 +1,319 @@
+//! Attaching: who is first, who joins, and who is refused.
+//!
+//! | data file's universe byte | lock file | shared opener |
+//! |---|---|---|
+//! | nobody's | none, stale, of another file or version, unclean | is *first*: learns what was left, writes it anew |
+//! | nobody's | with living blocks (the data file was replaced under them) | refused: lock file of another data file |
+//! | shared by others | ready, bound to this file, with living blocks | joins |
+//! | shared by others | of another layout version, with living blocks | refused: other version |
+//! | shared by others | no living blocks, or bound to another file | refused: in use through another lock file |
+//! | held by one alone | any | refused: held exclusively |
+//!
+//! The table is the same for read-only and read-write data files; a read-only descriptor only asks where the other
+//! takes. Frozen and exclusive openers need no lock file: the one shares the frozen byte and wants the
+//! universe byte free, the other takes the universe byte and wants the frozen byte free. Each takes its own byte
+//! before it looks at the other's, so of two that meet at least one is refused.
+//!
+//! Whoever is first holds the attach byte until it has written the memory; if it dies before, the next one is
+//! first again and finds what it found.
+
+use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mapledb_os::ofd::Kind;
+use mapledb_os::process;
+use mapledb_os::sync::Ordering;
+
+use super::attached::Attached;
+use super::blocks;
+use super::files::{DataFile, Files, LockFile};
+use super::heads::{self, NewHead};
+use super::layout::*;
+use super::left_behind::{Binding, LeftBehind, store_16};
+use super::member::Member;
+use super::memory::LockMemory;
+use super::{AttachError, MvccError};
+
+type Result<T> = std::result::Result<T, AttachError>;
+
+/// How long a state is looked at again before it is believed: the kernel gives up a dying process's bytes one
+/// descriptor after the other.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How a process uses a data file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// With other processes, by way of the lock file.
+    Shared,
+    /// Alone: no other process may have it open.
+    Exclusive,
+    /// Together with other frozen readers, while nobody writes. No lock file is needed.
+    Frozen,
+}
+
+/// The data file to attach to.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// A descriptor of it. Its description's bytes at 2^61 are used for locks; register the descriptor with
+    /// [`mapledb_os::fork`], or a forked child will seem to go on using the file.
+    pub data: BorrowedFd<'a>,
+    /// Its path, symbolic links resolved.
+    pub path: &'a Path,
+    /// The identity in its meta.
+    pub identity: [u8; 16],
+    /// Whether the descriptor is open for writing.
+    pub is_writable: bool,
+}
+
+/// The path of a data file's lock file.
+pub fn lock_path(data: &Path) -> PathBuf {
+    let mut name = OsString::from(data);
+    name.push("-lock");
+    PathBuf::from(name)
+}
+
+/// What attaching led to.
+#[derive(Debug)]
+pub enum Attach {
+    /// Nobody else is there: recover, then [`First::finish`].
+    First(Box<First>),
+    /// Others are there, and so is everything that is shared.
+    Joined(Attached),
+}
+
+/// Attaches to a data file, waiting at most `wait` for others that are coming or going.
+pub fn attach(target: &Target<'_>, mode: Mode, wait: Duration) -> Result<Attach> {
+    let data = DataFile::of(target.data, target.path, target.is_writable)?;
+    let binding = Binding { identity: target.identity, data: data.id };
+    match mode {
+        Mode::Shared => attach_shared(data, binding, wait),
+        Mode::Exclusive => attach_exclusive(data, binding),
+        Mode::Frozen => attach_frozen(data, binding),
+    }
+}
+
+fn attach_shared(data: DataFile, binding: Binding, wait: Duration) -> Result<Attach> {
+    let lock = hold_lock_file(&data, wait)?;
+    let memory = LockMemory::of_file(Arc::clone(&lock.file), &lock.path)?;
+    // From here on, dropping the lock file's descriptor gives the attach byte up.
+    let patience = Instant::now() + GRACE;
+    let is_first = loop {
+        match stand(&data, &lock, &memory, &binding) {
+            Ok(is_first) => break is_first,
+            Err(e) if Instant::now() >= patience => return Err(e),
+            Err(_) => {
+                data.unlock(UNIVERSE_BYTE)?;
+                std::thread::sleep(Duration::from_millis(2 + u64::from(process::pid() % 4)));
+            }
+        }
+    };
+    let files = Files { data, lock: Some(lock) };
+    if is_first {
+        let left = LeftBehind::read(&memory, &binding);
+        return Ok(first(memory, files, binding, left, Mode::Shared));
+    }
+    let member = Member::join(Arc::new(memory), files)?;
+    if let Some(lock) = &member.files.lock {
+        lock.release_attach()?;
+    }
+    Ok(Attach::Joined(Attached::new(member, Mode::Shared)))
+}
+
+/// Opens the lock file and holds its attach byte; again if the file was replaced in between.
+fn hold_lock_file(data: &DataFile, wait: Duration) -> Result<LockFile> {
+    let path = lock_path(&data.path);
+    let deadline = Instant::now() + wait;
+    loop {
+        let lock = LockFile::open_or_create(&path, data)?;
+        if !lock.hold_attach(deadline.saturating_duration_since(Instant::now()))? {
+            return Err(AttachError::Busy { path, waited: wait });
+        }
+        if lock.is_in_place()? {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Takes the universe byte and answers whether this process is first (and holds the byte alone), joins, or is
+/// refused. This is the table in the module's head.
+fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Binding) -> Result<bool> {
+    let alone = data.try_alone()?;
+    if !alone && !data.try_lock(UNIVERSE_BYTE, Kind::Shared)? {
+        return Err(AttachError::HeldExclusively(data.path.clone()));
+    }
+    if data.is_held_by_another(FROZEN_BYTE)? {
+        return Err(AttachError::HeldFrozen(data.path.clone()));
+    }
+    let (data_path, lock_path) = (data.path.clone(), lock.path.clone());
+    let lives = lock.has_living_blocks()?;
+    match (alone, lives) {
+        (true, false) => return Ok(true),
+        (true, true) => {
+            return Err(AttachError::LockFileOfAnotherDataFile { data: data_path, lock: lock_path });
+        }
+        (false, false) => {
+            return Err(AttachError::InUseThroughAnotherLockFile { data: data_path, lock: lock_path });
+        }
+        (false, true) => {}
+    }
+    let header = memory.header();
+    let found = header.layout_version.load(Ordering::Relaxed);
+    if header.magic.load(Ordering::Relaxed) == MAGIC && found != LAYOUT_VERSION {
+        return Err(AttachError::OtherVersion { found, ours: LAYOUT_VERSION });
+    }
+    if !binding.holds(header) {
+        return Err(AttachError::InUseThroughAnotherLockFile { data: data_path, lock: lock_path });
+    }
+    if header.state.load(Ordering::Acquire) != STATE_READY {
+        let what = "processes are attached to a lock file that is not ready";
+        return Err(MvccError::BadLockFile { offset: 12, what }.into());
+    }
+    Ok(false)
+}
+
+fn attach_exclusive(data: DataFile, binding: Binding) -> Result<Attach> {
+    if !data.is_writable {
+        return Err(AttachError::NotWritable(data.path.clone()));
+    }
+    let patience = Instant::now() + GRACE;
+    while !data.try_alone()? {
+        if Instant::now() >= patience {
+            return Err(AttachError::HeldShared(data.path.clone()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    if data.is_held_by_another(FROZEN_BYTE)? {
+        return Err(AttachError::HeldFrozen(data.path.clone()));
+    }
+    let left = left_in_lock_file(&data, &binding)?;
+    let files = Files { data, lock: None };
+    Ok(first(LockMemory::private()?, files, binding, left, Mode::Exclusive))
+}
+
+/// What shared use left behind. From now on it is no longer clean: what happens alone is not noted there.
+fn left_in_lock_file(data: &DataFile, binding: &Binding) -> Result<LeftBehind> {
+    let Some(lock) = LockFile::open(&lock_path(&data.path))? else {
+        return Ok(LeftBehind::default());
+    };
+    let memory = LockMemory::of_file(Arc::clone(&lock.file), &lock.path)?;
+    let left = LeftBehind::read(&memory, binding);
+    if left.is_bound {
+        memory.header().state.store(STATE_READY, Ordering::Release);
+    }
+    Ok(left)
+}
+
+fn attach_frozen(data: DataFile, binding: Binding) -> Result<Attach> {
+    if !data.try_lock(FROZEN_BYTE, Kind::Shared)? || data.is_held_by_another(UNIVERSE_BYTE)? {
+        return Err(AttachError::HeldShared(data.path.clone()));
+    }
+    let left = LeftBehind::default();
+    let files = Files { data, lock: None };
+    Ok(first(LockMemory::private()?, files, binding, left, Mode::Frozen))
+}
+
+fn first(memory: LockMemory, files: Files, binding: Binding, left: LeftBehind, mode: Mode) -> Attach {
+    Attach::First(Box::new(First { memory, files, binding, left, mode }))
+}
+
+/// What recovery found, to begin with.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The head.
+    pub head: &'a NewHead,
+    /// The txnids in the two metas.
+    pub meta_txnids: [u64; 2],
+    /// No txnid up to this one is given out again. One that was left behind in the lock file counts, too.
+    pub last_txnid: u64,
+}
+
+/// The first process to attach, alone with the data file until it finishes or is dropped.
+pub struct First {
+    memory: LockMemory,
+    files: Files,
+    binding: Binding,
+    left: LeftBehind,
+    mode: Mode,
+}
+
+impl First {
+    /// What the last processes left behind.
+    pub fn left_behind(&self) -> &LeftBehind {
+        &self.left
+    }
+
+    /// Writes the shared memory anew and lets others in.
+    ///
+    /// Until the new head is in place, what was left behind stands: a death in here loses nothing of it, unless
+    /// the file was not bound to this data file before.
+    pub fn finish(self, start: &Start<'_>) -> Result<Attached> {
+        let First { memory, files, binding, left, mode } = self;
+        if !(1..NUMBER_MAX).contains(&start.head.txnid()) {
+            return Err(MvccError::TxnidsExhausted(start.head.txnid()).into());
+        }
+        let before = if left.is_bound { settle_all(&memory)? } else { bind(&memory, &binding) };
+        begin_with(&memory, before + 1, start, left.last_txnid);
+        let member = Member::join(Arc::new(memory), files)?;
+        if mode == Mode::Shared {
+            // Converting to a weaker lock cannot be refused.
+            member.files.data.try_lock(UNIVERSE_BYTE, Kind::Shared)?;
+        }
+        if let Some(lock) = &member.files.lock {
+            lock.release_attach()?;
+        }
+        Ok(Attached::new(member, mode))
+    }
+}
+
+impl std::fmt::Debug for First {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("First").field("left", &self.left).field("mode", &self.mode).finish()
+    }
+}
+
+/// Cleans the blocks of a file whose processes are all gone. Answers its newest sequence number.
+fn settle_all(memory: &LockMemory) -> Result<u64> {
+    for block in 0..memory.blocks()? {
+        blocks::settle(memory, block)?;
+    }
+    let header = memory.header();
+    let head = header.head_seq.load(Ordering::Relaxed);
+    let published = header.published_seq.load(Ordering::Relaxed);
+    Ok(if head < NUMBER_MAX && published <= head { head } else { 0 })
+}
+
+/// Makes the file this data file's, whatever it held. Answers the sequence number to go on from.
+fn bind(memory: &LockMemory, binding: &Binding) -> u64 {
+    let header = memory.header();
+    header.state.store(STATE_NEW, Ordering::Release);
+    header.blocks.store(0, Ordering::Relaxed);
+    header.next_ticket.store(0, Ordering::Relaxed);
+    header.last_txnid.store(0, Ordering::Relaxed);
+    header.wake.store(0, Ordering::Relaxed);
+    memory.counters().reset();
+    binding.store(header);
+    0
+}
+
+fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left_txnid: u64) {
+    let header = memory.header();
+    heads::write(memory, seq, start.head);
+    let last_txnid = start.last_txnid.max(start.head.txnid()).max(left_txnid);
+    header.last_txnid.store(last_txnid, Ordering::Relaxed);
+    header.durable_txnid.store(start.head.durable_txnid, Ordering::Relaxed);
+    header.durable_meta_checksum.store(start.head.durable_meta_checksum, Ordering::Relaxed);
+    for (word, txnid) in header.meta_txnid.iter().zip(start.meta_txnids) {
+        word.store(txnid, Ordering::Relaxed);
+    }
+    store_16(&header.boot_id, process::boot_id());
+    header.wake_waiters.store(0, Ordering::Relaxed);
+    header.writer.store(WRITER_FREE, Ordering::Relaxed);
+    header.poisoned.store(0, Ordering::Relaxed);
+    // The head before the publication: a death in between must not leave a publication after the head.
+    header.head_seq.store(seq, Ordering::Release);
+    header.published_seq.store(seq, Ordering::Release);
+    header.state.store(STATE_READY, Ordering::Release);
+}

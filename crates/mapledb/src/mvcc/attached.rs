@@ -1,0 +1,230 @@
+//! What the engine holds of the shared memory: one membership, and everything that can be done with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapledb_os::futex;
+use mapledb_os::sync::Ordering;
+
+use super::attach::Mode;
+use super::heads::{self, Head, HeadRecord, NewHead};
+use super::layout::NUMBER_MAX;
+use super::member::Member;
+use super::shared::{Counters, Header};
+use super::{MvccError, Pin, ReaderInfo, Result, Wait, WriterGuard};
+
+/// What is on disk, as far as the processes know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    /// The last durable snapshot.
+    pub txnid: u64,
+    /// The checksum of its meta.
+    pub meta_checksum: u64,
+    /// The txnids in the two metas.
+    pub meta_txnids: [u64; 2],
+}
+
+/// A process's membership. Clones are the same membership; the last of them, of its pins and of its guards gives
+/// everything back, uncleanly unless [`Attached::begin_detach`] came first.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    pub(super) member: Arc<Member>,
+    pub(super) mode: Mode,
+}
+
+impl Attached {
+    pub(super) fn new(member: Arc<Member>, mode: Mode) -> Attached {
+        Attached { member, mode }
+    }
+
+    /// How the data file is used.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Begins a read: pins the published snapshot. No allocation and no system call, unless this thread has not
+    /// read before or its slot is taken.
+    #[inline]
+    pub fn pin(&self) -> Result<(Pin, Head)> {
+        self.member.pin()
+    }
+
+    /// The newest head, published or not: what the next writer builds on. Stable under the writer lock.
+    pub fn head(&self) -> Result<HeadRecord> {
+        self.member.check()?;
+        heads::head(&self.member.memory)
+    }
+
+    /// The published head.
+    pub fn published(&self) -> Result<HeadRecord> {
+        self.member.check()?;
+        heads::published(&self.member.memory)
+    }
+
+    /// The published head's txnid.
+    pub fn published_txnid(&self) -> Result<u64> {
+        self.member.check()?;
+        self.member.published_txnid()
+    }
+
+    /// Makes `new` the newest head, which no reader sees yet. Answers its sequence number.
+    pub fn append_head(&self, guard: &WriterGuard, new: &NewHead) -> Result<u64> {
+        self.check_writer(guard)?;
+        heads::append(&self.member.memory, new)
+    }
+
+    /// Shows readers the heads up to `seq` and wakes who waits for them. May be called without the writer lock by
+    /// whoever has made those heads durable: publication never goes back.
+    pub fn publish_up_to(&self, seq: u64) -> Result<()> {
+        self.member.check()?;
+        self.member.publish_up_to(seq)
+    }
+
+    /// Makes `new` the newest head and shows it to readers at once.
+    pub fn publish(&self, guard: &WriterGuard, new: &NewHead) -> Result<u64> {
+        let seq = self.append_head(guard, new)?;
+        self.member.publish_up_to(seq)?;
+        Ok(seq)
+    }
+
+    /// Takes back the heads that have not been published.
+    pub fn void_unpublished(&self, guard: &WriterGuard) -> Result<()> {
+        self.check_writer(guard)?;
+        heads::void_unpublished(&self.member.memory);
+        Ok(())
+    }
+
+    /// The txnids that readers pin, of all processes, ascending, each once. Every reader that is not in the list sees
+    /// at least the head that is published now. Heads and metas are not in it.
+    pub fn pinned(&self) -> Result<Vec<u64>> {
+        self.member.pinned()
+    }
+
+    /// Cleans up after dead processes. Answers how many of their blocks there were. Also done by `pinned` now
+    /// and then, and by whoever waits for the writer lock.
+    pub fn reap(&self) -> Result<usize> {
+        self.member.check()?;
+        self.member.reap()
+    }
+
+    /// The reads that are going on, of all processes.
+    pub fn readers(&self) -> Result<Vec<ReaderInfo>> {
+        self.member.readers()
+    }
+
+    /// Takes the writer lock; `None` if it was not to be had in time. Uncontended the lock itself takes no system
+    /// call; two look whether both files are still in place.
+    pub fn lock_writer(&self, wait: Wait) -> Result<Option<WriterGuard>> {
+        if self.mode == Mode::Frozen || !self.member.files.data.is_writable {
+            return Err(MvccError::ReadOnly);
+        }
+        let guard = self.member.lock_writer(wait)?;
+        if guard.is_some() {
+            self.still_bound()?;
+        }
+        Ok(guard)
+    }
+
+    /// Whether the paths of the data file and the lock file still lead to the files that are open.
+    pub fn still_bound(&self) -> Result<()> {
+        self.member.check()?;
+        self.member.files.still_in_place()
+    }
+
+    /// The next txnid. It is never given out again, whatever becomes of the transaction.
+    pub fn next_txnid(&self, guard: &WriterGuard) -> Result<u64> {
+        self.check_writer(guard)?;
+        let last = self.header().last_txnid.load(Ordering::Relaxed);
+        if last >= NUMBER_MAX - 1 {
+            return Err(MvccError::TxnidsExhausted(last));
+        }
+        self.header().last_txnid.store(last + 1, Ordering::Relaxed);
+        Ok(last + 1)
+    }
+
+    /// The last txnid that was given out.
+    pub fn last_txnid(&self) -> Result<u64> {
+        self.member.check()?;
+        Ok(self.header().last_txnid.load(Ordering::Relaxed))
+    }
+
+    /// What is on disk. The three words are not read as one; who must have them together holds what keeps others
+    /// from syncing.
+    pub fn durable(&self) -> Result<Durable> {
+        self.member.check()?;
+        let header = self.header();
+        Ok(Durable {
+            txnid: header.durable_txnid.load(Ordering::Acquire),
+            meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
+            meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Notes what is on disk.
+    pub fn set_durable(&self, durable: Durable) -> Result<()> {
+        self.member.check()?;
+        let header = self.header();
+        for (word, txnid) in header.meta_txnid.iter().zip(durable.meta_txnids) {
+            word.store(txnid, Ordering::Relaxed);
+        }
+        header.durable_meta_checksum.store(durable.meta_checksum, Ordering::Relaxed);
+        header.durable_txnid.store(durable.txnid, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sleeps until a head newer than `txnid` is published by any process. False if it was not in time.
+    pub fn wait_newer(&self, txnid: u64, wait: Wait) -> Result<bool> {
+        self.member.wait_newer(txnid, wait)
+    }
+
+    /// Notes, for every process, that a sync has failed.
+    pub fn poison(&self) -> Result<()> {
+        self.member.check()?;
+        self.header().poisoned.store(1, Ordering::SeqCst);
+        self.header().wake.fetch_add(1, Ordering::AcqRel);
+        futex::wake_all(&self.header().wake);
+        Ok(())
+    }
+
+    /// Whether a sync has failed since the environment was last recovered.
+    #[inline]
+    pub fn is_poisoned(&self) -> Result<bool> {
+        self.member.check()?;
+        Ok(self.header().poisoned.load(Ordering::Acquire) != 0)
+    }
+
+    /// Takes the note of a failed sync back, after everything has been stored again and synced.
+    pub fn heal(&self, guard: &WriterGuard) -> Result<()> {
+        self.check_writer(guard)?;
+        self.header().poisoned.store(0, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The counters of all processes.
+    pub fn counters(&self) -> &Counters {
+        self.member.memory.counters()
+    }
+
+    /// Reads begun by all processes since the lock file was made.
+    pub fn reads_begun(&self) -> Result<u64> {
+        self.member.check()?;
+        self.member.reads_begun()
+    }
+
+    /// Whether this is a forked child of the process that attached.
+    pub fn is_forked(&self) -> bool {
+        self.member.is_forked()
+    }
+
+    /// A default for how long to wait for others that come or go: 10 s. They need as long as recovery does.
+    pub const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn header(&self) -> &Header {
+        self.member.memory.header()
+    }
+
+    fn check_writer(&self, guard: &WriterGuard) -> Result<()> {
+        assert!(guard.belongs_to(&self.member), "the guard of another environment's writer lock");
+        self.member.check()
+    }
+}

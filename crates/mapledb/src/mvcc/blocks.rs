@@ -1,0 +1,183 @@
+//! Process blocks: claiming them, and cleaning up after the dead.
+//!
+//! Who holds a block's byte owns the block, and nobody else changes it except to hand its owner the writer lock.
+//! The kernel gives the byte up when its owner dies; whoever takes it then settles what the dead one left: first
+//! the writer lock, then the ticket, then the pins, and last the state, so that a cleaner that dies half way leaves
+//! a block that still wants cleaning.
+
+use mapledb_os::process;
+use mapledb_os::sync::{AtomicU32, Ordering};
+
+use super::layout::*;
+use super::member::{Files, Member};
+use super::memory::LockMemory;
+use super::shared::{Block, Header};
+use super::{MvccError, Result};
+
+const FREE: u32 = 0;
+const CLAIMED: u32 = 1;
+
+/// Whether the block has an owner, or a dead one's remains.
+pub(super) fn is_claimed(block: &Block) -> bool {
+    block.state.load(Ordering::Acquire) != FREE
+}
+
+/// The name under which the owner of `block` holds the writer lock.
+pub(super) fn name(index: usize, block: &Block) -> u32 {
+    let incarnation = block.incarnation.load(Ordering::Relaxed) & 0x7fff;
+    (index as u32 + 1) | incarnation << 16
+}
+
+/// The block that a writer word names; `None` for free and orphaned ones.
+pub(super) fn named_block(word: u32) -> Option<usize> {
+    match word & 0xffff {
+        WRITER_FREE | WRITER_ORPHAN => None,
+        name => Some(name as usize - 1),
+    }
+}
+
+/// Claims the first block whose byte nobody holds, settling what its last owner left. `own` are this process's
+/// blocks, which the kernel would give it again. The caller serialises claims of its process.
+pub(super) fn claim(memory: &LockMemory, files: &Files, own: &[usize]) -> Result<usize> {
+    for index in (0..memory.blocks_max()).filter(|index| !own.contains(index)) {
+        if files.take_byte(index)? {
+            return match occupy(memory, index) {
+                Ok(()) => Ok(index),
+                Err(e) => {
+                    files.release_byte(index)?;
+                    Err(e)
+                }
+            };
+        }
+    }
+    Err(MvccError::TooManyBlocks(memory.blocks_max()))
+}
+
+fn occupy(memory: &LockMemory, index: usize) -> Result<()> {
+    let block = memory.make_block(index)?;
+    if is_claimed(block) {
+        settle(memory, index)?;
+        memory.counters().reaped_blocks.add(1);
+    }
+    block.incarnation.fetch_add(1, Ordering::Relaxed);
+    block.pid.store(process::pid(), Ordering::Relaxed);
+    block.claimed_at.store(process::unix_nanos(), Ordering::Relaxed);
+    block.state.store(CLAIMED, Ordering::Release);
+    memory.header().blocks.fetch_max(index as u32 + 1, Ordering::AcqRel);
+    Ok(())
+}
+
+/// Cleans block `index`. The caller holds its byte.
+pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
+    settle_writer(memory, index)?;
+    let block = memory.block(index)?;
+    block.ticket.store(0, Ordering::Relaxed);
+    // A thread counts itself in the header first and here second, so this never takes away too much.
+    take_away(&memory.header().wake_waiters, block.waiting.swap(0, Ordering::Relaxed));
+    for slot in &block.slots {
+        slot.clones.store(0, Ordering::Relaxed);
+        slot.tid.store(0, Ordering::Relaxed);
+        slot.began_at.store(0, Ordering::Relaxed);
+        slot.pin.store(0, Ordering::Release);
+    }
+    // Release, like the pins: a scan that looks no further because of this must come after the reads, too.
+    block.slots_used.store(0, Ordering::Release);
+    block.pid.store(0, Ordering::Relaxed);
+    block.state.store(FREE, Ordering::Release);
+    Ok(())
+}
+
+/// If the owner of block `index` died holding the writer lock, makes the lock an orphan: free, but the next
+/// holder learns that it takes over.
+fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
+    let header: &Header = memory.header();
+    let word = header.writer.load(Ordering::Acquire);
+    if named_block(word) != Some(index) {
+        return Ok(());
+    }
+    // The dead one may have promised the lock to a ticket without keeping it. Only a holder promises, so no
+    // other promise is on its way: all that stand are taken back, and who was promised waits on.
+    for other in 0..memory.blocks()? {
+        memory.block(other)?.ticket.fetch_and(!TICKET_HANDED, Ordering::Relaxed);
+    }
+    let mut word = word;
+    while named_block(word) == Some(index) {
+        let orphan = WRITER_ORPHAN | (word & WRITER_WAITERS);
+        match header.writer.compare_exchange(word, orphan, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(now) => word = now,
+        }
+    }
+    Ok(())
+}
+
+/// Subtracts without going below zero: a lock file may hold anything.
+fn take_away(word: &AtomicU32, less: u32) {
+    if less == 0 {
+        return;
+    }
+    let mut now = word.load(Ordering::Relaxed);
+    loop {
+        let rest = now.saturating_sub(less);
+        match word.compare_exchange(now, rest, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(other) => now = other,
+        }
+    }
+}
+
+impl Member {
+    /// Cleans every block whose owner died. Answers how many. Cost: one system call for each foreign block, some
+    /// more for each dead one.
+    pub(super) fn reap(&self) -> Result<usize> {
+        let mut reaped = 0;
+        for index in 0..self.memory.blocks()? {
+            reaped += usize::from(self.reap_block(index)?);
+        }
+        Ok(reaped)
+    }
+
+    /// Cleans block `index` if its owner died.
+    pub(super) fn reap_block(&self, index: usize) -> Result<bool> {
+        let own = self.own.lock();
+        if own.contains(&index) || !is_claimed(self.memory.block(index)?) || self.files.byte_is_held(index)? {
+            return Ok(false);
+        }
+        if !self.files.take_byte(index)? {
+            return Ok(false);
+        }
+        let settled = settle(&self.memory, index);
+        self.files.release_byte(index)?;
+        settled?;
+        self.memory.counters().reaped_blocks.add(1);
+        Ok(true)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_back_to_its_block() {
+        let memory = LockMemory::private().expect("memory");
+        for index in [0, 1, 77, BLOCKS_MAX - 1] {
+            let block = memory.block(0).expect("block");
+            block.incarnation.store(0xffff_ffff, Ordering::Relaxed);
+            let name = name(index, block);
+            assert_eq!(name & WRITER_WAITERS, 0);
+            assert_eq!(named_block(name | WRITER_WAITERS), Some(index));
+        }
+        assert_eq!(named_block(WRITER_FREE | WRITER_WAITERS), None);
+        assert_eq!(named_block(WRITER_ORPHAN), None);
+    }
+
+    #[test]
+    fn taking_away_stops_at_zero() {
+        let word = AtomicU32::new(3);
+        take_away(&word, 2);
+        take_away(&word, 7);
+        take_away(&word, 0);
+        assert_eq!(word.load(Ordering::Relaxed), 0);
+    }
+}

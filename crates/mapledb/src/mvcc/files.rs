@@ -1,0 +1,178 @@
+//! The two files a member holds open, and the bytes it holds of them.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapledb_os::fork::{self, ParentFile};
+use mapledb_os::lock_file::{self, FileId};
+use mapledb_os::ofd::{self, Kind};
+
+use super::layout::*;
+use super::{AttachError, MvccError, Result};
+
+/// How long a process that goes without having been asked to waits for others that come or go.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// The data file, for its bytes and its name. Dropping it gives its bytes up.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    file: ParentFile,
+    pub(super) path: PathBuf,
+    pub(super) id: FileId,
+    pub(super) is_writable: bool,
+    generation: u64,
+}
+
+impl DataFile {
+    /// Another descriptor of the caller's description, so that it outlives the caller's.
+    pub(super) fn of(fd: BorrowedFd<'_>, path: &Path, is_writable: bool) -> Result<DataFile> {
+        let file = ParentFile::new(lock_file::duplicate(fd, path)?, path)?;
+        let id = FileId::of(file.file(), path)?;
+        let generation = fork::generation();
+        Ok(DataFile { file, path: path.to_path_buf(), id, is_writable, generation })
+    }
+
+    pub(super) fn try_lock(&self, byte: u64, kind: Kind) -> Result<bool> {
+        Ok(ofd::try_lock(self.file.as_fd(), &self.path, byte, kind)?)
+    }
+
+    pub(super) fn unlock(&self, byte: u64) -> Result<()> {
+        Ok(ofd::unlock(self.file.as_fd(), &self.path, byte)?)
+    }
+
+    /// Whether anybody else holds `byte` in any way.
+    pub(super) fn is_held_by_another(&self, byte: u64) -> Result<bool> {
+        Ok(ofd::is_locked_by_another(self.file.as_fd(), &self.path, byte..byte + 1, Kind::Exclusive)?)
+    }
+
+    /// Holds the universe byte if nobody else does. A read-only descriptor cannot hold it exclusively: it takes
+    /// it shared and then looks whether it is alone, so that of two that do this at once at most one is.
+    pub(super) fn try_alone(&self) -> Result<bool> {
+        if self.is_writable {
+            return self.try_lock(UNIVERSE_BYTE, Kind::Exclusive);
+        }
+        Ok(self.try_lock(UNIVERSE_BYTE, Kind::Shared)? && !self.is_held_by_another(UNIVERSE_BYTE)?)
+    }
+
+    pub(super) fn file(&self) -> &ParentFile {
+        &self.file
+    }
+}
+
+impl Drop for DataFile {
+    fn drop(&mut self) {
+        // The caller's descriptor shares the description and may live on, so closing ours is not enough.
+        if self.generation == fork::generation() {
+            let _ = self.unlock(UNIVERSE_BYTE);
+            let _ = self.unlock(FROZEN_BYTE);
+        }
+    }
+}
+
+/// The lock file, for its bytes and its name.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    pub(super) file: Arc<ParentFile>,
+    pub(super) path: PathBuf,
+    id: FileId,
+}
+
+impl LockFile {
+    /// Opens the lock file of `data`, creating it if there is none.
+    pub(super) fn open_or_create(path: &Path, data: &DataFile) -> std::result::Result<LockFile, AttachError> {
+        let file = lock_file::open_or_create(path, data.file().file()).map_err(AttachError::LockFile)?;
+        LockFile::of(file, path)
+    }
+
+    /// Opens the lock file at `path` if there is one.
+    pub(super) fn open(path: &Path) -> std::result::Result<Option<LockFile>, AttachError> {
+        let file = lock_file::open(path).map_err(AttachError::LockFile)?;
+        file.map(|file| LockFile::of(file, path)).transpose()
+    }
+
+    fn of(file: std::fs::File, path: &Path) -> std::result::Result<LockFile, AttachError> {
+        if !lock_file::is_regular(&file, path)? {
+            return Err(AttachError::NotALockFile(path.to_path_buf()));
+        }
+        let id = FileId::of(&file, path)?;
+        Ok(LockFile { file: Arc::new(ParentFile::new(file, path)?), path: path.to_path_buf(), id })
+    }
+
+    /// Whether its path still leads to it.
+    pub(super) fn is_in_place(&self) -> Result<bool> {
+        Ok(FileId::at(&self.path)? == Some(self.id))
+    }
+
+    /// Keeps others from coming and going.
+    pub(super) fn hold_attach(&self, wait: Duration) -> Result<bool> {
+        Ok(ofd::lock_within(self.file.as_fd(), &self.path, ATTACH_BYTE, Kind::Exclusive, wait)?)
+    }
+
+    pub(super) fn release_attach(&self) -> Result<()> {
+        Ok(ofd::unlock(self.file.as_fd(), &self.path, ATTACH_BYTE)?)
+    }
+
+    /// Whether any other process holds a block.
+    pub(super) fn has_living_blocks(&self) -> Result<bool> {
+        let bytes = BLOCK_BYTE..BLOCK_BYTE + BLOCKS_MAX as u64;
+        Ok(ofd::is_locked_by_another(self.file.as_fd(), &self.path, bytes, Kind::Exclusive)?)
+    }
+}
+
+/// What a member holds open.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) data: DataFile,
+    /// `None` where the memory is private.
+    pub(super) lock: Option<LockFile>,
+}
+
+impl Files {
+    /// Takes the byte of `block` unless another process holds it. A byte of private memory is free to take.
+    pub(super) fn take_byte(&self, block: usize) -> Result<bool> {
+        let Some(lock) = &self.lock else { return Ok(true) };
+        let byte = BLOCK_BYTE + block as u64;
+        Ok(ofd::try_lock(lock.file.as_fd(), &lock.path, byte, Kind::Exclusive)?)
+    }
+
+    pub(super) fn release_byte(&self, block: usize) -> Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        Ok(ofd::unlock(lock.file.as_fd(), &lock.path, BLOCK_BYTE + block as u64)?)
+    }
+
+    /// Whether another process holds the byte of `block`.
+    pub(super) fn byte_is_held(&self, block: usize) -> Result<bool> {
+        let Some(lock) = &self.lock else { return Ok(false) };
+        let byte = BLOCK_BYTE + block as u64;
+        Ok(ofd::is_locked_by_another(lock.file.as_fd(), &lock.path, byte..byte + 1, Kind::Exclusive)?)
+    }
+
+    /// Before going: waits for others that come or go, but not long.
+    pub(super) fn settle_attach(&self) {
+        if let Some(lock) = &self.lock {
+            let _ = lock.hold_attach(LAST_WAIT);
+        }
+    }
+
+    /// After the blocks have been given back: gives up the data file, then lets others come and go.
+    pub(super) fn leave(&self) {
+        let _ = self.data.unlock(UNIVERSE_BYTE);
+        let _ = self.data.unlock(FROZEN_BYTE);
+        if let Some(lock) = &self.lock {
+            let _ = lock.release_attach();
+        }
+    }
+
+    /// Whether both paths still lead to the files that are open. Cost: two system calls.
+    pub(super) fn still_in_place(&self) -> Result<()> {
+        if FileId::at(&self.data.path)? != Some(self.data.id) {
+            return Err(MvccError::DataFileGone(self.data.path.clone()));
+        }
+        match &self.lock {
+            Some(lock) if !lock.is_in_place()? => Err(MvccError::LockFileGone(lock.path.clone())),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the last processes left in the lock file, for whoever comes first after them.
+
+use mapledb_os::lock_file::FileId;
+use mapledb_os::process;
+use mapledb_os::sync::{AtomicU64, Ordering};
+
+use super::heads::{self, HeadRecord};
+use super::layout::*;
+use super::memory::LockMemory;
+use super::shared::Header;
+
+/// What ties a lock file to a data file. A copy of both, a restored snapshot and an overlay's copy-up keep the
+/// identity and change the inode or the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) identity: [u8; 16],
+    pub(super) data: FileId,
+}
+
+impl Binding {
+    /// Whether the file was made for this data file by this layout's version.
+    pub(super) fn holds(&self, header: &Header) -> bool {
+        header.magic.load(Ordering::Relaxed) == MAGIC
+            && header.layout_version.load(Ordering::Relaxed) == LAYOUT_VERSION
+            && load_16(&header.identity) == self.identity
+            && header.dev.load(Ordering::Relaxed) == self.data.dev
+            && header.ino.load(Ordering::Relaxed) == self.data.ino
+    }
+
+    /// Makes the file this data file's.
+    pub(super) fn store(&self, header: &Header) {
+        header.magic.store(MAGIC, Ordering::Relaxed);
+        header.layout_version.store(LAYOUT_VERSION, Ordering::Relaxed);
+        store_16(&header.identity, self.identity);
+        header.dev.store(self.data.dev, Ordering::Relaxed);
+        header.ino.store(self.data.ino, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn store_16(words: &[AtomicU64; 2], bytes: [u8; 16]) {
+    let number = u128::from_le_bytes(bytes);
+    words[0].store(number as u64, Ordering::Relaxed);
+    words[1].store((number >> 64) as u64, Ordering::Relaxed);
+}
+
+fn load_16(words: &[AtomicU64; 2]) -> [u8; 16] {
+    let (low, high) = (words[0].load(Ordering::Relaxed), words[1].load(Ordering::Relaxed));
+    (u128::from(low) | u128::from(high) << 64).to_le_bytes()
+}
+
+/// What the first process to attach finds. Nothing of it is to be trusted beyond what the pages themselves prove.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Whether the lock file was made for this very data file. If not, all else here is empty.
+    pub is_bound: bool,
+    /// Whether the last process closed cleanly.
+    pub is_clean: bool,
+    /// Whether that was since the system booted. One more reason to refuse, never one to trust.
+    pub is_same_boot: bool,
+    /// Whether a sync had failed.
+    pub is_poisoned: bool,
+    /// The last txnid that was given out.
+    pub last_txnid: u64,
+    /// The last durable snapshot.
+    pub durable_txnid: u64,
+    /// The txnids in the two metas.
+    pub meta_txnids: [u64; 2],
+    /// The checksum of the last durable meta.
+    pub durable_meta_checksum: u64,
+    /// The published head, if its checksum is right.
+    pub published: Option<HeadRecord>,
+    /// The newest head, if its checksum is right; after the published one if a commit had not been acknowledged.
+    pub head: Option<HeadRecord>,
+}
+
+impl LeftBehind {
+    pub(super) fn read(memory: &LockMemory, binding: &Binding) -> LeftBehind {
+        let header = memory.header();
+        let state = header.state.load(Ordering::Acquire);
+        let last_txnid = header.last_txnid.load(Ordering::Relaxed);
+        let made = matches!(state, STATE_READY | STATE_CLEAN);
+        if !made || !binding.holds(header) || last_txnid >= NUMBER_MAX || memory.blocks().is_err() {
+            return LeftBehind::default();
+        }
+        let record = |word: &AtomicU64| heads::copy(memory, word.load(Ordering::Relaxed)).ok();
+        LeftBehind {
+            is_bound: true,
+            is_clean: state == STATE_CLEAN,
+            is_same_boot: is_this_boot(load_16(&header.boot_id)),
+            is_poisoned: header.poisoned.load(Ordering::Relaxed) != 0,
+            last_txnid,
+            durable_txnid: header.durable_txnid.load(Ordering::Relaxed),
+            meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
+            durable_meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
+            published: record(&header.published_seq),
+            head: record(&header.head_seq),
+        }
+    }
+}
+
+/// An unknown boot id is nobody's.
+fn is_this_boot(id: [u8; 16]) -> bool {
+    id != [0; 16] && id == process::boot_id()
+}

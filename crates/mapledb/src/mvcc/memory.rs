@@ -1,0 +1,148 @@
+//! Where the shared structs lie: a lock file's mapping, private memory of the same shape, or, under loom, the heap.
+
+#[cfg(not(loom))]
+pub(super) use mapped::LockMemory;
+#[cfg(loom)]
+pub(super) use modelled::LockMemory;
+
+#[cfg(not(loom))]
+mod mapped {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use mapledb_os::fork::ParentFile;
+    use mapledb_os::shared::SharedRegion;
+    use mapledb_os::sync::Ordering;
+
+    use crate::mvcc::layout::*;
+    use crate::mvcc::shared::{Block, Counters, Header, Record};
+    use crate::mvcc::{MvccError, Result};
+
+    /// Private memory is bounded: 1,016 blocks, 63,000 readers at once.
+    const PRIVATE_LEN: usize = 4 << 20;
+    /// The least address space with which a lock file is of use.
+    const RESERVE_MIN: usize = 1 << 20;
+
+    /// The shared structs. Header, counters and ring are there from the start; blocks come and stay.
+    #[derive(Debug)]
+    pub(in crate::mvcc) struct LockMemory {
+        region: SharedRegion,
+    }
+
+    impl LockMemory {
+        /// The memory of the lock file `file`, made long enough for the fixed part and one block.
+        pub(in crate::mvcc) fn of_file(file: Arc<ParentFile>, path: &Path) -> Result<LockMemory> {
+            let region = SharedRegion::map(file, path, RESERVE, RESERVE_MIN)?;
+            region.grow_to(0, BLOCKS_OFFSET + BLOCK_SIZE)?;
+            Ok(LockMemory { region })
+        }
+
+        /// Memory of this process alone.
+        pub(in crate::mvcc) fn private() -> Result<LockMemory> {
+            Ok(LockMemory { region: SharedRegion::anonymous(PRIVATE_LEN)? })
+        }
+
+        pub(in crate::mvcc) fn header(&self) -> &Header {
+            self.region.view(0).expect("the fixed part was grown when the memory was made")
+        }
+
+        pub(in crate::mvcc) fn counters(&self) -> &Counters {
+            self.region.view(COUNTERS_OFFSET).expect("the fixed part was grown when the memory was made")
+        }
+
+        pub(in crate::mvcc) fn ring(&self) -> &[Record] {
+            let ring = self.region.slice(RING_OFFSET, RING_LEN);
+            ring.expect("the fixed part was grown when the memory was made")
+        }
+
+        /// Block `index`, which must lie inside the file.
+        #[inline]
+        pub(in crate::mvcc) fn block(&self, index: usize) -> Result<&Block> {
+            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
+            if let Some(block) = self.region.view(offset) {
+                return Ok(block);
+            }
+            self.region.refresh()?;
+            let what = "a block past the end of the file";
+            self.region.view(offset).ok_or(MvccError::BadLockFile { offset, what })
+        }
+
+        /// Block `index`, whose bytes this process owns and which need not exist yet.
+        pub(in crate::mvcc) fn make_block(&self, index: usize) -> Result<&Block> {
+            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
+            self.region.grow_to(offset, offset + BLOCK_SIZE)?;
+            self.block(index)
+        }
+
+        /// Blocks there is room for.
+        pub(in crate::mvcc) fn blocks_max(&self) -> usize {
+            ((self.region.reserve() - BLOCKS_OFFSET) / BLOCK_SIZE).min(BLOCKS_MAX)
+        }
+
+        /// Blocks that have ever been claimed.
+        pub(in crate::mvcc) fn blocks(&self) -> Result<usize> {
+            let blocks = self.header().blocks.load(Ordering::Acquire) as usize;
+            if blocks > self.blocks_max() {
+                let what = "more process blocks than this process can map";
+                return Err(MvccError::BadLockFile { offset: 448, what });
+            }
+            Ok(blocks)
+        }
+    }
+}
+
+#[cfg(loom)]
+mod modelled {
+    use mapledb_os::sync::{Ordering, Zeroed};
+
+    use crate::mvcc::layout::RING_LEN;
+    use crate::mvcc::shared::{Block, Counters, Header, Record};
+    use crate::mvcc::{MvccError, Result};
+
+    /// The shared structs on the heap.
+    pub(in crate::mvcc) struct LockMemory {
+        header: Header,
+        counters: Counters,
+        ring: [Record; RING_LEN],
+        blocks: Vec<Block>,
+    }
+
+    impl LockMemory {
+        pub(in crate::mvcc) fn with_blocks(count: usize) -> LockMemory {
+            LockMemory {
+                header: Zeroed::zeroed(),
+                counters: Zeroed::zeroed(),
+                ring: Zeroed::zeroed(),
+                blocks: (0..count).map(|_| Zeroed::zeroed()).collect(),
+            }
+        }
+
+        pub(in crate::mvcc) fn header(&self) -> &Header {
+            &self.header
+        }
+
+        pub(in crate::mvcc) fn counters(&self) -> &Counters {
+            &self.counters
+        }
+
+        pub(in crate::mvcc) fn ring(&self) -> &[Record] {
+            &self.ring
+        }
+
+        pub(in crate::mvcc) fn block(&self, index: usize) -> Result<&Block> {
+            self.blocks.get(index).ok_or(MvccError::TooManyBlocks(self.blocks.len()))
+        }
+
+        pub(in crate::mvcc) fn make_block(&self, index: usize) -> Result<&Block> {
+            self.block(index)
+        }
+
+        pub(in crate::mvcc) fn blocks_max(&self) -> usize {
+            self.blocks.len()
+        }
+
+        pub(in crate::mvcc) fn blocks(&self) -> Result<usize> {
+            Ok(self.header.blocks.load(Ordering::Acquire) as usize)
+        }
+    }
+}

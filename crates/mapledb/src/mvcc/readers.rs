@@ -1,0 +1,335 @@
+//! Reader slots: how a snapshot is pinned, and how a writer learns what is pinned.
+//!
+//! A reader copies the published head, stores its txnid in a slot, fences, and looks whether the same head is still
+//! published; if not, it tries again in the same slot. A writer publishes, fences, and scans the slots. Of the two
+//! fences one comes first: either the scan sees the pin, or the reader sees the publication.
+//!
+//! A slot belongs to one pin and its clones, which count themselves in the slot. A thread finds the slot it
+//! used last by a hint of its own, so that in the steady state a read begins with one compare-and-swap on a
+//! cache line of its own, without allocation and without a system call.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
+
+use mapledb_os::process;
+use mapledb_os::sync::{Ordering, fence};
+
+use super::Result;
+use super::blocks::{self, is_claimed};
+use super::heads::{self, Head};
+use super::layout::SLOTS;
+use super::member::Member;
+use super::shared::{Block, ReaderSlot};
+
+/// How long a writer goes without looking for dead readers: 10 ms.
+const REAP_EVERY_NS: u64 = 10_000_000;
+
+/// Where a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    block: usize,
+    slot: usize,
+}
+
+/// A pinned snapshot: no page of it is reused while this or a clone of it lives.
+///
+/// It may be cloned, sent and dropped in any thread; in a forked child it does nothing.
+#[derive(Debug)]
+pub struct Pin {
+    member: Arc<Member>,
+    place: Place,
+    txnid: u64,
+}
+
+impl Pin {
+    /// The snapshot's txnid.
+    pub fn txnid(&self) -> u64 {
+        self.txnid
+    }
+
+    /// Whether this is a forked child of the process that began the read: it must not be used here.
+    #[inline]
+    pub fn is_forked(&self) -> bool {
+        self.member.is_forked()
+    }
+
+    /// The slot, while it is this process's: not in a forked child, and not after leaving, when it may be another's.
+    fn slot(&self) -> Option<&ReaderSlot> {
+        if self.is_forked() || self.member.has_left() {
+            return None;
+        }
+        self.member.memory.block(self.place.block).ok()?.slots.get(self.place.slot)
+    }
+}
+
+impl Clone for Pin {
+    fn clone(&self) -> Pin {
+        if let Some(slot) = self.slot() {
+            slot.clones.fetch_add(1, Ordering::Relaxed);
+        }
+        Pin { member: Arc::clone(&self.member), ..*self }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot() else { return };
+        // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
+        // the later finds 0 and is the last.
+        let last =
+            slot.clones.load(Ordering::Acquire) == 0 || slot.clones.fetch_sub(1, Ordering::AcqRel) == 0;
+        if last {
+            slot.clones.store(0, Ordering::Relaxed);
+            slot.pin.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// A read that is going on somewhere, for display.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderInfo {
+    /// The process, in its own PID namespace.
+    pub pid: u32,
+    /// The thread that began it.
+    pub tid: u32,
+    /// The snapshot it pins.
+    pub txnid: u64,
+    /// When it began, unix ns.
+    pub began_at: u64,
+    /// Clones of the pin beside the first.
+    pub clones: u32,
+    /// The process block.
+    pub block: usize,
+    /// The slot in it.
+    pub slot: usize,
+    /// Whether the process is this one.
+    pub is_own: bool,
+}
+
+impl Member {
+    /// Begins a read: pins the published snapshot.
+    pub(super) fn pin(self: &Arc<Member>) -> Result<(Pin, Head)> {
+        self.check()?;
+        let mut head = heads::copy_published(&self.memory);
+        let place = self.take_slot(pin_word(&head))?;
+        let slot = &self.memory.block(place.block)?.slots[place.slot];
+        loop {
+            // The pin above comes before this, the look at the publication after it; `pinned` has the same the
+            // other way round. Without either fence both could miss the other's store.
+            if !cfg!(maple_canary = "no_reader_fence") {
+                fence(Ordering::SeqCst);
+            }
+            match heads::still_published(&self.memory, &head) {
+                Ok(true) => break,
+                Ok(false) => {
+                    head = heads::copy_published(&self.memory);
+                    // Release: whoever sees this value must see that an earlier reader of the slot has finished.
+                    slot.pin.store(pin_word(&head), Ordering::Release);
+                }
+                Err(e) => {
+                    slot.pin.store(0, Ordering::Release);
+                    return Err(e);
+                }
+            }
+        }
+        note_begin(slot);
+        Ok((Pin { member: Arc::clone(self), place, txnid: head.txnid() }, head))
+    }
+
+    fn take_slot(&self, word: u64) -> Result<Place> {
+        if let Some(place) = hint::get(self.id)
+            && take(&self.memory.block(place.block)?.slots[place.slot], word)
+        {
+            return Ok(place);
+        }
+        let place = self.find_slot(word)?;
+        hint::set(self.id, place);
+        Ok(place)
+    }
+
+    /// Takes the first free slot of the process's blocks, claiming a further block if there is none.
+    fn find_slot(&self, word: u64) -> Result<Place> {
+        let mut own = self.own.lock();
+        for &block in own.iter() {
+            if let Some(slot) = take_any(self.memory.block(block)?, word) {
+                return Ok(Place { block, slot });
+            }
+        }
+        loop {
+            let block = blocks::claim(&self.memory, &self.files, &own)?;
+            own.push(block);
+            if let Some(slot) = take_any(self.memory.block(block)?, word) {
+                return Ok(Place { block, slot });
+            }
+        }
+    }
+
+    /// The txnids that readers of all processes pin now, ascending, each once. Every reader that is not in the
+    /// list will see at least the head that was published when this was called.
+    ///
+    /// Now and then it cleans up after dead readers first.
+    pub(super) fn pinned(&self) -> Result<Vec<u64>> {
+        self.check()?;
+        self.reap_if_due()?;
+        // The publication comes before this, the scan after it: see `pin`.
+        if !cfg!(maple_canary = "no_writer_fence") {
+            fence(Ordering::SeqCst);
+        }
+        let mut pinned = Vec::new();
+        self.each_pinned(|_, _, _, _, txnid| pinned.push(txnid))?;
+        pinned.sort_unstable();
+        pinned.dedup();
+        Ok(pinned)
+    }
+
+    /// The reads that are going on now.
+    pub(super) fn readers(&self) -> Result<Vec<ReaderInfo>> {
+        self.check()?;
+        let own = self.own.lock().clone();
+        let mut readers = Vec::new();
+        self.each_pinned(|index, block, number, slot, txnid| {
+            readers.push(ReaderInfo {
+                pid: block.pid.load(Ordering::Relaxed),
+                tid: slot.tid.load(Ordering::Relaxed),
+                txnid,
+                began_at: slot.began_at.load(Ordering::Relaxed),
+                clones: slot.clones.load(Ordering::Relaxed),
+                block: index,
+                slot: number,
+                is_own: own.contains(&index),
+            });
+        })?;
+        Ok(readers)
+    }
+
+    /// Reads begun since the lock file was made, by all processes.
+    pub(super) fn reads_begun(&self) -> Result<u64> {
+        let mut sum = 0u64;
+        for index in 0..self.memory.blocks()? {
+            let slots = &self.memory.block(index)?.slots;
+            sum = slots.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.begins.load(Ordering::Relaxed)));
+        }
+        Ok(sum)
+    }
+
+    /// Pins of this process, without those of others.
+    pub(super) fn own_pins(&self) -> Result<usize> {
+        let own = self.own.lock().clone();
+        let mut pins = 0;
+        self.each_pinned(|index, _, _, _, _| pins += usize::from(own.contains(&index)))?;
+        Ok(pins)
+    }
+
+    fn each_pinned(&self, mut visit: impl FnMut(usize, &Block, usize, &ReaderSlot, u64)) -> Result<()> {
+        for index in 0..self.memory.blocks()? {
+            let block = self.memory.block(index)?;
+            if !is_claimed(block) {
+                continue;
+            }
+            let used = (block.slots_used.load(Ordering::Acquire) as usize).min(SLOTS);
+            for (number, slot) in block.slots[..used].iter().enumerate() {
+                // Acquire: a reader that is gone has read all it wanted before its pages are reused.
+                let txnid = slot.pin.load(Ordering::Acquire);
+                if txnid != 0 {
+                    visit(index, block, number, slot, txnid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reap_if_due(&self) -> Result<()> {
+        let now = process::unix_nanos_coarse();
+        if cfg!(loom) || now.abs_diff(self.last_reap.load(StdRelaxed)) < REAP_EVERY_NS {
+            return Ok(());
+        }
+        self.last_reap.store(now, StdRelaxed);
+        self.reap().map(|_| ())
+    }
+}
+
+/// What is stored to pin `head`. A txnid of 0 is refused later, and until then must not look like a free slot.
+fn pin_word(head: &Head) -> u64 {
+    head.txnid().max(1)
+}
+
+/// Takes `slot` if it is free.
+fn take(slot: &ReaderSlot, word: u64) -> bool {
+    slot.pin.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+fn take_any(block: &Block, word: u64) -> Option<usize> {
+    (0..SLOTS).find(|&number| {
+        let slot = &block.slots[number];
+        if slot.pin.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        // Before the pin, so that a scan that must see the pin looks this far.
+        if block.slots_used.load(Ordering::Relaxed) as usize <= number {
+            block.slots_used.fetch_max(number as u32 + 1, Ordering::AcqRel);
+        }
+        take(slot, word)
+    })
+}
+
+/// Notes who began to read and when. Only the slot's holder stores here.
+fn note_begin(slot: &ReaderSlot) {
+    slot.tid.store(hint::tid(), Ordering::Relaxed);
+    slot.began_at.store(process::unix_nanos_coarse(), Ordering::Relaxed);
+    let begins = slot.begins.load(Ordering::Relaxed);
+    slot.begins.store(begins.wrapping_add(1), Ordering::Relaxed);
+}
+
+/// What a thread remembers: its id, and the slot it used last.
+#[cfg(not(loom))]
+mod hint {
+    use std::cell::Cell;
+
+    use mapledb_os::{fork, process};
+
+    use super::Place;
+
+    thread_local! {
+        static HINT: Cell<(u64, Place)> = const { Cell::new((0, Place { block: 0, slot: 0 })) };
+        static TID: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
+    }
+
+    /// The slot this thread used last, if that was with `member`.
+    #[inline]
+    pub(super) fn get(member: u64) -> Option<Place> {
+        let (of, place) = HINT.get();
+        (of == member).then_some(place)
+    }
+
+    pub(super) fn set(member: u64, place: Place) {
+        HINT.set((member, place));
+    }
+
+    /// This thread's id, asked of the system once.
+    #[inline]
+    pub(super) fn tid() -> u32 {
+        let (generation, tid) = TID.get();
+        if generation == fork::generation() {
+            return tid;
+        }
+        let tid = process::tid();
+        TID.set((fork::generation(), tid));
+        tid
+    }
+}
+
+/// Loom's threads share one thread's memory: no hints.
+#[cfg(loom)]
+mod hint {
+    use super::Place;
+
+    pub(super) fn get(_: u64) -> Option<Place> {
+        None
+    }
+
+    pub(super) fn set(_: u64, _: Place) {}
+
+    pub(super) fn tid() -> u32 {
+        1
+    }
+}

@@ -1,0 +1,249 @@
+//! The structs of the lock file, as the layout page draws them.
+
+use mapledb_os::shared::Pad;
+use mapledb_os::shared_struct;
+use mapledb_os::sync::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(loom))]
+use super::layout::RECORD_REST;
+use super::layout::{SEALED_WORDS, SLOTS};
+
+shared_struct! {
+    /// Page 0: what the file is bound to, then the hot words, each group on a cache line of its own.
+    pub struct Header {
+        /// "MapleLK\n".
+        pub magic: AtomicU64,
+        /// The layout's version.
+        pub layout_version: AtomicU32,
+        /// New, ready or clean.
+        pub state: AtomicU32,
+        /// The data file's identity.
+        pub identity: [AtomicU64; 2],
+        /// The data file's device.
+        pub dev: AtomicU64,
+        /// The data file's inode.
+        pub ino: AtomicU64,
+        /// The boot in which the file was made ready.
+        pub boot_id: [AtomicU64; 2],
+        /// The record that new readers see.
+        pub published_seq: AtomicU64,
+        /// Nothing.
+        pub _pad0: Pad<56>,
+        /// The record that the next writer builds on.
+        pub head_seq: AtomicU64,
+        /// Nothing.
+        pub _pad1: Pad<56>,
+        /// Who holds the writer lock.
+        pub writer: AtomicU32,
+        /// Reserved.
+        pub _reserved: AtomicU32,
+        /// The last ticket drawn for the writer lock.
+        pub next_ticket: AtomicU64,
+        /// Nothing.
+        pub _pad2: Pad<48>,
+        /// The last txnid given to a writer.
+        pub last_txnid: AtomicU64,
+        /// Nothing.
+        pub _pad3: Pad<56>,
+        /// The txnid of the last durable snapshot.
+        pub durable_txnid: AtomicU64,
+        /// The txnids in the two metas on disk.
+        pub meta_txnid: [AtomicU64; 2],
+        /// The checksum of the last durable meta.
+        pub durable_meta_checksum: AtomicU64,
+        /// 1 after a failed sync.
+        pub poisoned: AtomicU32,
+        /// Nothing.
+        pub _pad4: Pad<28>,
+        /// Moves on with every publication.
+        pub wake: AtomicU32,
+        /// Threads that sleep on it.
+        pub wake_waiters: AtomicU32,
+        /// Nothing.
+        pub _pad5: Pad<56>,
+        /// Process blocks that have ever been claimed.
+        pub blocks: AtomicU32,
+        /// Nothing.
+        pub _pad6: Pad<3644>,
+    }
+}
+
+shared_struct! {
+    /// A counter on its own cache line.
+    pub struct Counter {
+        /// The count.
+        pub count: AtomicU64,
+        /// Nothing.
+        pub _pad: Pad<56>,
+    }
+}
+
+impl Counter {
+    /// Adds `more`.
+    pub fn add(&self, more: u64) {
+        self.count.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+shared_struct! {
+    /// Page 1: what all processes have done since the lock file was made. Gets and scans are not counted: they
+    /// would share a cache line between all readers.
+    pub struct Counters {
+        /// Commits published.
+        pub commits: Counter,
+        /// Those of them that were relaxed.
+        pub relaxed_commits: Counter,
+        /// Write transactions given up.
+        pub aborts: Counter,
+        /// Pages sealed by commits.
+        pub pages_written: Counter,
+        /// Bytes handed to syncs.
+        pub bytes_synced: Counter,
+        /// Syncs.
+        pub syncs: Counter,
+        /// Growths of the data file.
+        pub growths: Counter,
+        /// Writer locks taken over from the dead.
+        pub takeovers: Counter,
+        /// Pages freed.
+        pub pages_freed: Counter,
+        /// Pages reused.
+        pub pages_reused: Counter,
+        /// Writer locks that had to be waited for.
+        pub writer_waits: Counter,
+        /// Process blocks cleaned up after the dead.
+        pub reaped_blocks: Counter,
+        /// Recoveries after an unclean end.
+        pub recoveries: Counter,
+        /// Poisoned environments healed.
+        pub healed: Counter,
+        /// Room for more.
+        pub _rest: Pad<3200>,
+    }
+}
+
+impl Counters {
+    /// Each counter with its name, for display.
+    pub fn named(&self) -> [(&'static str, &Counter); 14] {
+        [
+            ("commits", &self.commits),
+            ("relaxed_commits", &self.relaxed_commits),
+            ("aborts", &self.aborts),
+            ("pages_written", &self.pages_written),
+            ("bytes_synced", &self.bytes_synced),
+            ("syncs", &self.syncs),
+            ("growths", &self.growths),
+            ("takeovers", &self.takeovers),
+            ("pages_freed", &self.pages_freed),
+            ("pages_reused", &self.pages_reused),
+            ("writer_waits", &self.writer_waits),
+            ("reaped_blocks", &self.reaped_blocks),
+            ("recoveries", &self.recoveries),
+            ("healed", &self.healed),
+        ]
+    }
+
+    /// Begins anew.
+    #[cfg(not(loom))]
+    pub(super) fn reset(&self) {
+        for (_, counter) in self.named() {
+            counter.count.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+shared_struct! {
+    /// A head record of the ring.
+    pub struct Record {
+        /// Its place in the sequence.
+        pub seq: AtomicU64,
+        /// XXH3-64 of `sealed`, seeded with `seq`.
+        pub checksum: AtomicU64,
+        /// The head body, then the durable txnid and the durable meta's checksum.
+        pub sealed: [AtomicU64; SEALED_WORDS],
+        /// Nothing.
+        pub _pad: RecordRest,
+    }
+}
+
+#[cfg(not(loom))]
+type RecordRest = Pad<RECORD_REST>;
+#[cfg(loom)]
+type RecordRest = Pad<0>;
+
+shared_struct! {
+    /// A reader slot, on its own cache line.
+    pub struct ReaderSlot {
+        /// 0, or the txnid that a reader holds.
+        pub pin: AtomicU64,
+        /// Clones of the pin beside the first.
+        pub clones: AtomicU32,
+        /// The thread that began the read, for display.
+        pub tid: AtomicU32,
+        /// When it began, unix ns.
+        pub began_at: AtomicU64,
+        /// Reads begun here so far.
+        pub begins: AtomicU64,
+        /// Nothing.
+        pub _pad: Pad<32>,
+    }
+}
+
+shared_struct! {
+    /// A process block.
+    pub struct Block {
+        /// Free or claimed.
+        pub state: AtomicU32,
+        /// How often it has been claimed.
+        pub incarnation: AtomicU32,
+        /// The owner's process id, for display.
+        pub pid: AtomicU32,
+        /// Slots that have been used in this incarnation: no slot from here on is pinned.
+        pub slots_used: AtomicU32,
+        /// When it was claimed, unix ns.
+        pub claimed_at: AtomicU64,
+        /// The ticket with which the owner waits for the writer lock.
+        pub ticket: AtomicU64,
+        /// Moves on when the writer lock may have come to the owner.
+        pub turn: AtomicU32,
+        /// Threads of the owner that wait for a commit.
+        pub waiting: AtomicU32,
+        /// Nothing.
+        pub _pad: Pad<88>,
+        /// The slots.
+        pub slots: [ReaderSlot; SLOTS],
+    }
+}
+
+#[cfg(not(loom))]
+mod facts {
+    use std::mem::offset_of;
+
+    use super::*;
+    use crate::mvcc::layout::BLOCK_SIZE;
+
+    const _: () = assert!(size_of::<Header>() == 4096);
+    const _: () = assert!(offset_of!(Header, boot_id) == 48);
+    const _: () = assert!(offset_of!(Header, published_seq) == 64);
+    const _: () = assert!(offset_of!(Header, head_seq) == 128);
+    const _: () = assert!(offset_of!(Header, writer) == 192);
+    const _: () = assert!(offset_of!(Header, next_ticket) == 200);
+    const _: () = assert!(offset_of!(Header, last_txnid) == 256);
+    const _: () = assert!(offset_of!(Header, durable_txnid) == 320);
+    const _: () = assert!(offset_of!(Header, durable_meta_checksum) == 344);
+    const _: () = assert!(offset_of!(Header, poisoned) == 352);
+    const _: () = assert!(offset_of!(Header, wake) == 384);
+    const _: () = assert!(offset_of!(Header, blocks) == 448);
+    const _: () = assert!(size_of::<Counters>() == 4096);
+    const _: () = assert!(size_of::<Record>() == 2048);
+    const _: () = assert!(offset_of!(Record, sealed) == 16);
+    const _: () = assert!(size_of::<ReaderSlot>() == 64);
+    const _: () = assert!(size_of::<Block>() == BLOCK_SIZE);
+    const _: () = assert!(offset_of!(Block, ticket) == 24);
+    const _: () = assert!(offset_of!(Block, slots) == 128);
+}

@@ -1,0 +1,228 @@
+//! The writer lock: one word in shared memory that names its holder's block and incarnation.
+//!
+//! **Plain version.** Free, it is taken by a compare-and-swap. Held, one draws a ticket, notes it in one's block, marks
+//! the word, and sleeps. Who unlocks a marked word gives it to the smallest ticket of a living process by
+//! writing that process's name into it: nobody can come in between, so nobody is overtaken by more than those
+//! who drew tickets before.
+//!
+//! **Death.** A sleeper wakes every 20 ms and asks the kernel whether the holder's byte is still locked. If not, it
+//! cleans the holder's block, which turns the word into an *orphan*; who takes an orphan learns that it takes over.
+//!
+//! **Giving up.** A waiter that runs out of time takes its ticket back; the unlocker marks a ticket *handed* before it
+//! writes the name. One of the two compare-and-swaps on the ticket fails, so either the unlocker asks the next,
+//! or the waiter knows that the lock is about to be its own. If the unlocker dies between the two, whoever cleans
+//! up after it takes the mark off again.
+//!
+//! In front of it stands the process's own line ([`super::queue`]), so a process has one ticket at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mapledb_os::futex;
+use mapledb_os::sync::{AtomicU32, Ordering, fence};
+
+use super::blocks::{self, is_claimed, named_block};
+use super::layout::*;
+use super::member::Member;
+use super::shared::Block;
+use super::{Result, Wait};
+
+/// How long a waiter sleeps before it asks whether the holder lives.
+const LIVENESS_TEST: Duration = Duration::from_millis(20);
+
+/// The writer lock, held. It may be sent to and dropped in another thread; in a forked child it does nothing.
+#[derive(Debug)]
+pub struct WriterGuard {
+    member: Arc<Member>,
+    took_over: bool,
+}
+
+impl WriterGuard {
+    /// Whether the holder before this one died with the lock: what it left unfinished must be undone.
+    pub fn took_over(&self) -> bool {
+        self.took_over
+    }
+
+    /// Whether this is a forked child of the process that took the lock: it must not be used here.
+    pub fn is_forked(&self) -> bool {
+        self.member.is_forked()
+    }
+
+    pub(super) fn belongs_to(&self, member: &Arc<Member>) -> bool {
+        Arc::ptr_eq(&self.member, member)
+    }
+}
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        if self.member.is_forked() || self.member.has_left() {
+            return;
+        }
+        self.member.unlock_writer();
+        self.member.queue.leave();
+    }
+}
+
+/// How a lock was come by.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Regularly,
+    FromTheDead,
+}
+
+impl Member {
+    /// Takes the writer lock; `None` if it was not to be had in time.
+    pub(super) fn lock_writer(self: &Arc<Member>, wait: Wait) -> Result<Option<WriterGuard>> {
+        self.check()?;
+        let deadline = wait.deadline();
+        if !self.queue.enter(deadline) {
+            return Ok(None);
+        }
+        let taken = self.take_writer(deadline);
+        match taken {
+            Ok(Some(taken)) => {
+                let took_over = matches!(taken, Taken::FromTheDead);
+                self.memory.counters().takeovers.add(u64::from(took_over));
+                Ok(Some(WriterGuard { member: Arc::clone(self), took_over }))
+            }
+            Ok(None) => {
+                self.queue.leave();
+                Ok(None)
+            }
+            Err(e) => {
+                self.queue.leave();
+                Err(e)
+            }
+        }
+    }
+
+    /// Whether a thread of this process holds the writer lock.
+    #[cfg(not(loom))]
+    pub(super) fn holds_writer(&self) -> bool {
+        self.word().load(Ordering::Relaxed) & !WRITER_WAITERS == self.name
+    }
+
+    fn word(&self) -> &AtomicU32 {
+        &self.memory.header().writer
+    }
+
+    fn take_writer(&self, deadline: Option<Instant>) -> Result<Option<Taken>> {
+        if let Some(taken) = self.attempt(0) {
+            return Ok(Some(taken));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            self.settle_dead_holder()?;
+            return Ok(self.attempt(0));
+        }
+        self.memory.counters().writer_waits.add(1);
+        self.wait_for_writer(deadline)
+    }
+
+    /// Takes the lock if it is free, orphaned, or has been handed to this process. Else sets the bits of `mark` in
+    /// the word, so that the holder looks for tickets when it unlocks.
+    fn attempt(&self, mark: u32) -> Option<Taken> {
+        let mut word = self.word().load(Ordering::Acquire);
+        loop {
+            let (new, answer) = match word & !WRITER_WAITERS {
+                WRITER_FREE => (self.name | (word & WRITER_WAITERS), Some(Taken::Regularly)),
+                WRITER_ORPHAN => (self.name | (word & WRITER_WAITERS), Some(Taken::FromTheDead)),
+                name if name == self.name => return Some(Taken::Regularly),
+                _ => (word | mark, None),
+            };
+            if new == word {
+                return answer;
+            }
+            match self.word().compare_exchange(word, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return answer,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    pub(super) fn wait_for_writer(&self, deadline: Option<Instant>) -> Result<Option<Taken>> {
+        let block = self.memory.block(self.primary)?;
+        let ticket = draw_ticket(&self.memory.header().next_ticket);
+        block.ticket.store(ticket, Ordering::Release);
+        // The ticket comes before this, the looks at the word after it; who frees the word does the same the
+        // other way round. So the one sees the ticket or the other the free word, and no wake-up is lost.
+        fence(Ordering::SeqCst);
+        let withdraw =
+            || block.ticket.compare_exchange(ticket, 0, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        loop {
+            let turn = block.turn.load(Ordering::Acquire);
+            if let Some(taken) = self.attempt(WRITER_WAITERS) {
+                block.ticket.store(0, Ordering::Release);
+                return Ok(Some(taken));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) && withdraw() {
+                return Ok(None);
+            }
+            let sleep = left.filter(|left| !left.is_zero()).unwrap_or(LIVENESS_TEST).min(LIVENESS_TEST);
+            futex::wait(&block.turn, turn, Some(sleep));
+            let was_called = block.turn.load(Ordering::Acquire) != turn;
+            if !was_called
+                && let Err(e) = self.settle_dead_holder()
+                && withdraw()
+            {
+                return Err(e);
+            }
+        }
+    }
+
+    /// If the holder is dead, cleans up after it; the word is an orphan then.
+    fn settle_dead_holder(&self) -> Result<()> {
+        if let Some(block) = named_block(self.word().load(Ordering::Acquire)) {
+            self.reap_block(block)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the lock up. Unmarked that is one compare-and-swap.
+    pub(super) fn unlock_writer(&self) {
+        if self.word().compare_exchange(self.name, WRITER_FREE, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            return;
+        }
+        while let Some((index, block, ticket)) = self.next_in_line() {
+            let handed = ticket | TICKET_HANDED;
+            let promise = block.ticket.compare_exchange(ticket, handed, Ordering::AcqRel, Ordering::Relaxed);
+            if promise.is_ok() || cfg!(maple_canary = "no_promise") {
+                self.word().store(blocks::name(index, block) | WRITER_WAITERS, Ordering::Release);
+                return call(block);
+            }
+        }
+        self.word().store(WRITER_FREE, Ordering::Release);
+        // See `wait_for_writer`.
+        fence(Ordering::SeqCst);
+        if let Some((_, block, _)) = self.next_in_line() {
+            call(block);
+        }
+    }
+
+    /// The living process that waits with the smallest ticket. What cannot be read or asked counts as not
+    /// waiting: it wakes by itself after 20 ms.
+    fn next_in_line(&self) -> Option<(usize, &Block, u64)> {
+        let mut waiting: Vec<_> = (0..self.memory.blocks().ok()?)
+            .filter(|&index| index != self.primary)
+            .filter_map(|index| {
+                let block = self.memory.block(index).ok().filter(|block| is_claimed(block))?;
+                let ticket = block.ticket.load(Ordering::Acquire);
+                (ticket != 0 && ticket & TICKET_HANDED == 0).then_some((index, block, ticket))
+            })
+            .collect();
+        waiting.sort_unstable_by_key(|&(_, _, ticket)| ticket);
+        waiting.into_iter().find(|&(index, _, _)| self.files.byte_is_held(index).unwrap_or(false))
+    }
+}
+
+/// Wakes the owner of `block` to look at the word.
+fn call(block: &Block) {
+    block.turn.fetch_add(1, Ordering::Release);
+    futex::wake_one(&block.turn);
+}
+
+/// A ticket: never 0, and never marked, whatever the file holds.
+fn draw_ticket(next: &mapledb_os::sync::AtomicU64) -> u64 {
+    (next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & !TICKET_HANDED).max(1)
+}

@@ -1,0 +1,70 @@
+//! The seam between trees and pages: two traits, and nothing else passes.
+//!
+//! A tree asks for pages through [`Pages`] and [`PagesMut`]; a snapshot of the map answers, or the draft of a write
+//! transaction, or a double in memory.
+
+use mapledb_format::branch::Entry;
+use mapledb_format::overflow::OverflowRef;
+use mapledb_format::{PageSize, Pgno, Txnid};
+
+use crate::error::Result;
+
+/// A page as a parent refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRef {
+    /// The page.
+    pub pgno: Pgno,
+    /// The low half of its checksum; 0 for a page the running transaction owns.
+    pub tag: u32,
+}
+
+impl PageRef {
+    /// Whether the running transaction owns the page.
+    pub fn is_own(self) -> bool {
+        self.tag == 0
+    }
+}
+
+impl From<Entry> for PageRef {
+    #[inline(always)]
+    fn from(entry: Entry) -> PageRef {
+        PageRef { pgno: entry.child, tag: entry.tag }
+    }
+}
+
+/// Where a tree reads its pages.
+pub trait Pages {
+    /// The size of every page.
+    fn page_size(&self) -> PageSize;
+
+    /// The page `at`, which is the one referred to: number, tag and writer agree, and its checksum has been verified as
+    /// the policy asks.
+    fn page(&self, at: PageRef) -> Result<&[u8]>;
+
+    /// The whole run that holds a multi-page value, verified likewise.
+    fn run(&self, at: &OverflowRef) -> Result<&[u8]>;
+
+    /// Hints that the first cache lines of a page will be read next.
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno) {
+        let _ = pgno;
+    }
+}
+
+/// Where a tree writes its pages: those the running transaction owns.
+pub trait PagesMut: Pages {
+    /// The running transaction.
+    fn txnid(&self) -> Txnid;
+
+    /// So many new pages in a row, contents unspecified.
+    fn allocate(&mut self, pages: u64) -> Result<Pgno>;
+
+    /// Gives pages up that transaction `born` wrote.
+    fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()>;
+
+    /// Copies a committed page to a new one of the running transaction, renumbered, and frees the old.
+    fn copy(&mut self, at: PageRef) -> Result<Pgno>;
+
+    /// Own pages, to write.
+    fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]>;
+}

@@ -1,0 +1,292 @@
+//! The pages of the running write transaction.
+//!
+//! A draft reads committed pages through its base snapshot's view and its own through the writable map; which is which
+//! the tag of the reference says. New pages come in runs as long as the transaction's appetite has been so far, so
+//! that its sync is a few sequential writes and population a few calls.
+
+use std::sync::Arc;
+
+use mapledb_format::overflow::{OverflowRef, RunGeometry};
+use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
+
+use super::Space;
+use crate::error::{Error, Result};
+use crate::store::{Generation, Store, View};
+use crate::pages::{PageRef, Pages, PagesMut};
+use crate::tree::TreeMut;
+
+/// Pages that stay at hand for changes of the free tree itself: two keys of a tree of a few levels.
+pub(super) const RESERVE_PAGES: u64 = 24;
+/// The longest run taken at once.
+const APPETITE_MAX: u64 = 2048;
+/// The shortest run worth taking from the free tree rather than the pool.
+const RUN_MIN: u64 = 8;
+/// The least that is taken from the free tree or the end of the file at once.
+const CLAIM_MIN: u64 = 64;
+/// From so many pages on a transaction's pages are populated ahead.
+const POPULATE_FROM: u64 = 16;
+
+/// The pages of the running write transaction.
+pub(crate) struct Draft {
+    store: Arc<Store>,
+    /// The snapshot it builds on, seen with the running transaction's number so that nothing of its own is refused.
+    view: View,
+    generation: Generation,
+    txnid: Txnid,
+    quota_pages: u64,
+    pub(crate) space: Space,
+    /// Pages handed out one after the other.
+    run: Option<Extent>,
+    /// Where population ends within the run.
+    populated_to: u64,
+}
+
+impl Draft {
+    /// The draft of transaction `txnid` over the snapshot `view` sees.
+    pub(crate) fn new(store: Arc<Store>, view: View, txnid: Txnid, space: Space, quota_pages: u64) -> Draft {
+        let generation = view.generation;
+        Draft { store, view, generation, txnid, quota_pages, space, run: None, populated_to: 0 }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The maps that hold own pages, the newest.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The snapshot the transaction builds on.
+    pub(crate) fn base_view(&self) -> View {
+        self.view
+    }
+
+    /// The free tree, to change; whatever that needs comes from what is at hand.
+    pub(super) fn free_tree<R>(
+        &mut self,
+        act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
+    ) -> Result<R> {
+        let mut record: TreeRecord = self.space.tree;
+        let was_busy = std::mem::replace(&mut self.space.is_busy, true);
+        let answer = act(&mut TreeMut::new(self, &mut record));
+        self.space.is_busy = was_busy;
+        self.space.tree = record;
+        answer
+    }
+
+    /// Puts what is left of the current run back.
+    pub(super) fn settle_run(&mut self) -> Result<()> {
+        match self.run.take() {
+            Some(rest) if rest.pages > 0 => self.space.make_available(rest),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next page of the current run, or of another.
+    fn next_page(&mut self) -> Result<Pgno> {
+        if let Some(pgno) = self.space.loose.take_lowest() {
+            return Ok(pgno);
+        }
+        loop {
+            if let Some(run) = &mut self.run
+                && run.pages > 0
+            {
+                let pgno = run.first;
+                *run = Extent::new(pgno.checked_add(1).unwrap_or(Pgno::MAX), run.pages - 1);
+                self.hand_out(Extent::new(pgno, 1))?;
+                self.populate_ahead(pgno)?;
+                return Ok(pgno);
+            }
+            let fresh = self.take_run(1)?;
+            // Finding it may have changed the free tree, which left a run of its own.
+            self.settle_run()?;
+            self.run = Some(fresh);
+            self.populated_to = 0;
+        }
+    }
+
+    fn hand_out(&mut self, extent: Extent) -> Result<()> {
+        if self.space.handed.insert(extent) { Ok(()) } else { Err(super::listed_twice(extent.first)) }
+    }
+
+    /// Populates a batch that grows with what the transaction has written, and is never much more than it will write.
+    fn populate_ahead(&mut self, pgno: Pgno) -> Result<()> {
+        let handed = self.space.handed.pages();
+        let Some(run) = self.run else { return Ok(()) };
+        if pgno.get() < self.populated_to || handed < POPULATE_FROM || run.pages == 0 {
+            return Ok(());
+        }
+        let pages = (handed / 8).clamp(8, 1024).min(run.pages);
+        self.populated_to = run.first.get() + pages;
+        self.store.populate(self.generation, run.first, pages)
+    }
+
+    /// So many pages in a row.
+    fn take_exact(&mut self, pages: u64) -> Result<Pgno> {
+        if let Some(extent) = self.space.loose.best_fit(pages) {
+            self.space.loose.take_front(extent.first, pages);
+            return Ok(extent.first);
+        }
+        let run = self.take_run(pages)?;
+        let rest = run.pages - pages;
+        if rest > 0
+            && let Some(first) = run.first.checked_add(pages)
+        {
+            self.space.make_available(Extent::new(first, rest))?;
+        }
+        self.hand_out(Extent::new(run.first, pages))?;
+        if pages > 1 {
+            self.store.populate(self.generation, run.first, pages)?;
+        }
+        Ok(run.first)
+    }
+
+    /// A run of at least `pages`, as long as the transaction's appetite shows: from the pool if it has a good one,
+    /// then from the free tree, then whatever fits, and only then from the end of the file.
+    fn take_run(&mut self, pages: u64) -> Result<Extent> {
+        let appetite = self.space.handed.pages().clamp(RUN_MIN, APPETITE_MAX);
+        let wish = pages.max(appetite);
+        if self.space.is_busy {
+            return match self.space.pool.best_fit(pages) {
+                Some(fit) => Ok(self.from_pool(fit, wish)),
+                None => self.grow(pages),
+            };
+        }
+        let good = pages.max(appetite.min(RUN_MIN));
+        if self.space.at_hand() > RESERVE_PAGES + pages
+            && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
+            && fit.pages >= good
+        {
+            return Ok(self.from_pool(fit, wish));
+        }
+        let claim = wish.max(CLAIM_MIN);
+        if self.claim(claim, good)?
+            && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
+            && fit.pages >= good
+        {
+            return Ok(self.from_pool(fit, wish));
+        }
+        if let Some(fit) = self.space.pool.best_fit(pages) {
+            return Ok(self.from_pool(fit, wish));
+        }
+        if self.claim(claim, pages)?
+            && let Some(fit) = self.space.pool.best_fit(pages)
+        {
+            return Ok(self.from_pool(fit, wish));
+        }
+        self.grow(wish.max(pages))
+    }
+
+    fn from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
+        self.space.pool.take_front(fit.first, wish).unwrap_or(fit)
+    }
+
+    /// New pages from the end of the file; blocks for them are allocated, geometrically, before anything is stored.
+    fn grow(&mut self, pages: u64) -> Result<Extent> {
+        let least = self.space.pages_used.saturating_add(pages);
+        let first = self.space.pages_used();
+        let too_large = || Error::FileTooLarge { pages: least };
+        let end = Pgno::new(least).ok_or_else(too_large)?;
+        if least > self.quota_pages {
+            let size = self.store.page_size();
+            return Err(Error::QuotaReached { bytes: self.quota_pages << size.shift() });
+        }
+        if least > self.space.pages_allocated {
+            self.allocate_blocks(least)?;
+        }
+        self.generation = self.store.covering(least)?;
+        self.space.pages_used = end.get();
+        Ok(Extent::new(first, pages))
+    }
+
+    /// Grows the file by an eighth, at least 1 MiB and at most 256 MiB at a time; by the least that serves if the disk
+    /// has no more.
+    fn allocate_blocks(&mut self, least: u64) -> Result<()> {
+        let shift = self.store.page_size().shift();
+        let step = (self.space.pages_allocated / 8).clamp((1 << 20) >> shift, (256 << 20) >> shift);
+        let generous = least.max(self.space.pages_allocated + step).min(self.quota_pages).max(least);
+        let full = match self.store.grow(generous) {
+            Err(Error::Os(error)) if error.is_full() => self.store.grow(least).err(),
+            other => other.err(),
+        };
+        match full {
+            None => {}
+            Some(Error::Os(error)) if error.is_full() => return Err(Error::DiskFull(error)),
+            Some(other) => return Err(other),
+        }
+        self.space.pages_allocated = self.store.len_pages()?;
+        self.space.has_grown = true;
+        Ok(())
+    }
+}
+
+impl Pages for Draft {
+    fn page_size(&self) -> PageSize {
+        self.store.page_size()
+    }
+
+    #[inline]
+    fn page(&self, at: PageRef) -> Result<&[u8]> {
+        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page(&self.store, at) }
+    }
+
+    fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
+        let own = at.tag == 0 || self.is_handed(at.pgno);
+        if !own {
+            return self.view.run(&self.store, at);
+        }
+        let too_long = FormatError::BadReference("its value is longer than any file");
+        let geometry = RunGeometry::of(at.len, self.store.page_size())
+            .ok_or(Error::Corrupt { pgno: at.pgno, cause: too_long })?;
+        self.store.own(self.generation, at.pgno, geometry.pages)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno) {
+        self.view.prefetch(&self.store, pgno);
+    }
+}
+
+impl Draft {
+    /// Whether this transaction wrote the run at `pgno`: a run is sealed as soon as it is stored, so its tag does not
+    /// tell.
+    fn is_handed(&self, pgno: Pgno) -> bool {
+        self.space.handed.contains(pgno)
+    }
+}
+
+impl PagesMut for Draft {
+    fn txnid(&self) -> Txnid {
+        self.txnid
+    }
+
+    fn allocate(&mut self, pages: u64) -> Result<Pgno> {
+        if pages == 1 { self.next_page() } else { self.take_exact(pages) }
+    }
+
+    fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()> {
+        let extent = Extent::new(first, pages);
+        if born == self.txnid {
+            return if self.space.loose.insert(extent) { Ok(()) } else { Err(super::listed_twice(first)) };
+        }
+        self.space.freed.push(FreedExtent { extent, born });
+        Ok(())
+    }
+
+    fn copy(&mut self, at: PageRef) -> Result<Pgno> {
+        let to = self.allocate(1)?;
+        let page = self.view.page(&self.store, at)?;
+        let born = header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
+        let copy = self.store.own_mut(self.generation, to, 1)?;
+        copy.copy_from_slice(page);
+        header::renumber(copy, to, self.txnid);
+        self.free(at.pgno, 1, born)?;
+        Ok(to)
+    }
+
+    #[inline]
+    fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]> {
+        self.store.own_mut(self.generation, first, pages)
+    }
+}

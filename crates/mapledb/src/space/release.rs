@@ -1,0 +1,271 @@
+//! Out of the free tree: waiting pages whose blocker has gone, and runs of available ones.
+
+use mapledb_format::free::bitmap::{Bitmap, CHUNK_PAGES};
+use mapledb_format::free::record::{
+    AvailableIn, ChunkNo, ChunkRecord, FreeKey, KEY_LONGEST, KEY_PENDING, chunk_key, decode_pending, longest_key,
+    pending_key,
+};
+use mapledb_format::free::{PageBounds, blocker};
+use mapledb_format::{Extent, PendingGroup, Pgno, Txnid};
+
+use super::{Draft, Extents};
+use crate::error::{Error, Result};
+use crate::tree::{Cursor, Tree, Value};
+
+impl Draft {
+    /// The pages a free record may name.
+    fn free_bounds(&self) -> PageBounds {
+        PageBounds { first: self.store().page_size().first_data_pgno(), end: self.space.pages_used() }
+    }
+
+    fn bad_record(&self, cause: mapledb_format::FormatError) -> Error {
+        Error::Corrupt { pgno: self.space.tree.root, cause }
+    }
+
+    /// Moves a run of up to `wish` and at least `least` pages from the free tree to the pool: the shortest run that
+    /// grants the wish, else the longest there is. If none serves, waiting pages are looked at first. Answers whether
+    /// one was found.
+    ///
+    /// Cost: one descent to find it, two records rewritten.
+    pub(super) fn claim(&mut self, wish: u64, least: u64) -> Result<bool> {
+        loop {
+            if let Some((longest, chunk)) = self.find_run(wish)?
+                && longest >= least
+            {
+                self.take_from_chunk(chunk, longest, wish)?;
+                return Ok(true);
+            }
+            if self.release_waiting(wish.saturating_mul(4).max(256))? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The chunk with the shortest run of at least `pages`, else the one with the longest run.
+    fn find_run(&self, pages: u64) -> Result<Option<(u64, ChunkNo)>> {
+        let Some(zero) = ChunkNo::new(0) else { return Ok(None) };
+        let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
+        let found = match cursor.seek_from(&longest_key(pages, zero), true)? {
+            Some((key, _)) if key.first() == Some(&KEY_LONGEST) => Some(key),
+            _ => cursor.last()?.map(|(key, _)| key).filter(|key| key.first() == Some(&KEY_LONGEST)),
+        };
+        match found.map(FreeKey::decode).transpose().map_err(|cause| self.bad_record(cause))? {
+            Some(FreeKey::Longest { pages, chunk }) => Ok(Some((pages, chunk))),
+            _ => Ok(None),
+        }
+    }
+
+    fn take_from_chunk(&mut self, chunk: ChunkNo, longest: u64, wish: u64) -> Result<()> {
+        let record = self.chunk_record(chunk)?.ok_or_else(|| {
+            self.bad_record(mapledb_format::FormatError::BadFreeRecord("a size key leads to no chunk"))
+        })?;
+        let taken = match record.available {
+            AvailableIn::Bitmap(mut bitmap) => {
+                let fit = bitmap.best_fit(wish.min(u64::from(CHUNK_PAGES)) as u32).or_else(|| bitmap.longest_run());
+                let Some(run) = fit.filter(|run| bitmap.clear_range(run.clone())) else {
+                    let lie = mapledb_format::FormatError::BadFreeRecord("a size key leads to a chunk without a run");
+                    return Err(self.bad_record(lie));
+                };
+                let extent = Extent::new(chunk.pgno(run.start), u64::from(run.end - run.start));
+                self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)?;
+                extent
+            }
+            AvailableIn::Chunks(chunks) => {
+                // Whole chunks from the front; what is left of the last one becomes a bitmap.
+                let pages = wish.min(chunks * u64::from(CHUNK_PAGES));
+                let whole = pages / u64::from(CHUNK_PAGES);
+                let part = (pages % u64::from(CHUNK_PAGES)) as u32;
+                self.drop_chunk(chunk, longest)?;
+                let at = |n: u64| ChunkNo::new(chunk.get() + n);
+                let mut next = whole;
+                if part > 0
+                    && let Some(broken) = at(whole)
+                {
+                    let mut bitmap = Bitmap::FULL;
+                    let _ = bitmap.clear_range(0..part);
+                    self.put_chunk(broken, None, AvailableIn::Bitmap(bitmap), record.punched)?;
+                    next += 1;
+                }
+                if next < chunks
+                    && let Some(rest) = at(next)
+                {
+                    self.put_chunk(rest, None, AvailableIn::Chunks(chunks - next), record.punched)?;
+                }
+                Extent::new(chunk.first_pgno(), pages)
+            }
+        };
+        if record.punched {
+            self.store().allocate_again(taken)?;
+        }
+        self.space.make_available(taken)
+    }
+
+    fn chunk_record(&self, chunk: ChunkNo) -> Result<Option<ChunkRecord>> {
+        let value = Tree::<_>::new(self, &self.space.tree).get(&chunk_key(chunk))?;
+        let bounds = self.free_bounds();
+        value
+            .map(|value| ChunkRecord::decode(chunk, value, bounds))
+            .transpose()
+            .map_err(|cause| self.bad_record(cause))
+    }
+
+    /// Writes what is available in a chunk, whose longest run was `was` pages; nothing available is no record.
+    fn put_chunk(&mut self, chunk: ChunkNo, was: Option<u64>, available: AvailableIn, punched: bool) -> Result<()> {
+        let record = ChunkRecord { available, punched };
+        let longest = record.longest();
+        self.free_tree(|tree| {
+            if let Some(was) = was
+                && was != longest
+            {
+                tree.delete(&longest_key(was, chunk))?;
+            }
+            if longest == 0 {
+                tree.delete(&chunk_key(chunk))?;
+                return Ok(());
+            }
+            tree.put(&chunk_key(chunk), Value::Bytes(&record.encode()))?;
+            if was != Some(longest) {
+                tree.put(&longest_key(longest, chunk), Value::Bytes(&[]))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn drop_chunk(&mut self, chunk: ChunkNo, longest: u64) -> Result<()> {
+        self.free_tree(|tree| {
+            tree.delete(&longest_key(longest, chunk))?;
+            tree.delete(&chunk_key(chunk)).map(|_| ())
+        })
+    }
+
+    /// Looks at waiting groups in the free tree whose blocker is no longer pinned, until about `extents_max` extents
+    /// have been moved: to bitmaps, or to their next blocker. Answers how many were.
+    pub(super) fn release_waiting(&mut self, extents_max: u64) -> Result<u64> {
+        let mut moved = 0;
+        let mut available = Extents::default();
+        while moved < extents_max {
+            let Some(group) = self.next_released()? else { break };
+            moved += group.extents.len() as u64;
+            let Some(first) = group.extents.first() else { break };
+            let key = pending_key(group.blocker, group.freed, first.extent.first);
+            self.free_tree(|tree| tree.delete(&key).map(|_| ()))?;
+            for piece in group.extents {
+                match blocker(piece.born, group.freed, &self.space.pins) {
+                    Some(blocker) => self.space.wait(blocker, group.freed, vec![piece]),
+                    None => {
+                        self.space.released += piece.extent.pages;
+                        if !available.insert(piece.extent) {
+                            return Err(super::listed_twice(piece.extent.first));
+                        }
+                    }
+                }
+            }
+        }
+        self.shelve(&available)?;
+        Ok(moved)
+    }
+
+    /// The first waiting group of the free tree whose blocker is not pinned.
+    fn next_released(&self) -> Result<Option<PendingGroup>> {
+        let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
+        let mut from = Txnid(0);
+        loop {
+            let key = pending_key(from, Txnid(0), Pgno::NONE);
+            let Some((key, list)) = cursor.seek_from(&key, true)? else { return Ok(None) };
+            if key.first() != Some(&KEY_PENDING) {
+                return Ok(None);
+            }
+            let group = decode_pending(key, list, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
+            if !self.space.is_pinned(group.blocker) {
+                return Ok(Some(group));
+            }
+            let Some(next) = group.blocker.checked_next() else { return Ok(None) };
+            from = next;
+        }
+    }
+
+    /// Puts available pages into the bitmaps of their chunks.
+    ///
+    /// Cost: two or three records rewritten for each chunk touched.
+    pub(super) fn shelve(&mut self, extents: &Extents) -> Result<()> {
+        let mut pieces: Vec<(ChunkNo, Vec<std::ops::Range<u32>>)> = Vec::new();
+        for extent in extents.iter() {
+            let mut first = extent.first.get();
+            while first < extent.end() {
+                let chunk = ChunkNo::of(Pgno::new(first).unwrap_or(Pgno::MAX));
+                let end = extent.end().min((chunk.get() + 1) * u64::from(CHUNK_PAGES));
+                let start = (first % u64::from(CHUNK_PAGES)) as u32;
+                let range = start..start + (end - first) as u32;
+                match pieces.last_mut() {
+                    Some((last, ranges)) if *last == chunk => ranges.push(range),
+                    _ => pieces.push((chunk, vec![range])),
+                }
+                first = end;
+            }
+        }
+        for (chunk, ranges) in pieces {
+            self.shelve_in_chunk(chunk, &ranges)?;
+        }
+        Ok(())
+    }
+
+    fn shelve_in_chunk(&mut self, chunk: ChunkNo, ranges: &[std::ops::Range<u32>]) -> Result<()> {
+        let record = self.chunk_record(chunk)?;
+        let (mut bitmap, was, punched) = match record {
+            None => (Bitmap::EMPTY, None, false),
+            Some(ChunkRecord { available: AvailableIn::Bitmap(bitmap), punched }) => {
+                (bitmap, Some(record.map_or(0, |record| record.longest())), punched)
+            }
+            Some(ChunkRecord { available: AvailableIn::Chunks(_), .. }) => {
+                return Err(super::listed_twice(chunk.first_pgno()));
+            }
+        };
+        for range in ranges {
+            if !bitmap.set_range(range.clone()) {
+                return Err(super::listed_twice(chunk.pgno(range.start)));
+            }
+        }
+        if !bitmap.is_full() {
+            return self.put_chunk(chunk, was, AvailableIn::Bitmap(bitmap), punched);
+        }
+        if let Some(was) = was {
+            self.drop_chunk(chunk, was)?;
+        }
+        self.join_chunks(chunk, punched)
+    }
+
+    /// Records a chunk that became wholly available, joined with wholly available neighbours.
+    fn join_chunks(&mut self, chunk: ChunkNo, punched: bool) -> Result<()> {
+        let (mut first, mut chunks, mut punched) = (chunk, 1, punched);
+        if let Some((before, length, is_punched)) = self.run_ending_at(chunk)? {
+            self.drop_chunk(before, length * u64::from(CHUNK_PAGES))?;
+            (first, chunks) = (before, chunks + length);
+            punched |= is_punched;
+        }
+        if let Some(next) = ChunkNo::new(chunk.get() + 1)
+            && let Some(ChunkRecord { available: AvailableIn::Chunks(length), punched: is_punched }) =
+                self.chunk_record(next)?
+        {
+            self.drop_chunk(next, length * u64::from(CHUNK_PAGES))?;
+            chunks += length;
+            punched |= is_punched;
+        }
+        self.put_chunk(first, None, AvailableIn::Chunks(chunks), punched)
+    }
+
+    /// The run of wholly available chunks that ends where `chunk` begins.
+    fn run_ending_at(&self, chunk: ChunkNo) -> Result<Option<(ChunkNo, u64, bool)>> {
+        let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
+        let Some((key, value)) = cursor.seek_to(&chunk_key(chunk), false)? else { return Ok(None) };
+        let Ok(FreeKey::Chunk { chunk: before }) = FreeKey::decode(key) else { return Ok(None) };
+        let record =
+            ChunkRecord::decode(before, value, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
+        match record.available {
+            AvailableIn::Chunks(length) if before.get() + length == chunk.get() => {
+                Ok(Some((before, length, record.punched)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+

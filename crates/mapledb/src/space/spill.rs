@@ -1,0 +1,165 @@
+//! At commit: what fits stays inline, the rest goes to the free tree.
+
+use mapledb_format::free::list::{self, InlineFree};
+use mapledb_format::head_body::INLINE_FREE_BYTES;
+use mapledb_format::free::record::encode_pending;
+use mapledb_format::node::cell_max;
+use mapledb_format::{Extent, FormatError, FreedExtent, PendingGroup};
+
+use super::draft::RESERVE_PAGES;
+use super::{Draft, Extents};
+use crate::error::{Error, Result};
+use crate::tree::Value;
+
+/// The most extents that stay at hand when not everything fits: enough for many small commits.
+const KEEP_EXTENTS: usize = 48;
+/// Rounds after which something must be wrong: each round frees only pages of the free tree that no round touched.
+const ROUNDS_MAX: usize = 64;
+
+impl Draft {
+    /// Brings free space into its final form and answers the inline area. Nothing may be allocated or freed after it.
+    ///
+    /// Cost: nothing but the inline area when everything fits there. Else a constant times the transaction's own
+    /// pages: waiting groups are released up to twice as many as it freed, so backlogs shrink and never stall a commit.
+    pub(crate) fn settle_space(&mut self) -> Result<Vec<u8>> {
+        self.settle_run()?;
+        self.release_waiting(2 * self.space.freed.len() as u64 + 64)?;
+        for _ in 0..ROUNDS_MAX {
+            self.settle_run()?;
+            let inline = self.inline_free()?;
+            if inline.len_bytes() <= INLINE_FREE_BYTES {
+                self.give_tail_back();
+                let inline = self.inline_free()?;
+                self.free_tree(|tree| tree.seal())?;
+                return Ok(inline.encode());
+            }
+            self.spill(inline)?;
+        }
+        let cause = FormatError::BadFreeRecord("free space did not settle");
+        Err(Error::Corrupt { pgno: self.space.tree.root, cause })
+    }
+
+    /// What would stand inline if all did.
+    fn inline_free(&self) -> Result<InlineFree> {
+        let mut available = self.space.pool.clone();
+        for extent in self.space.loose.iter() {
+            if !available.insert(extent) {
+                return Err(super::listed_twice(extent.first));
+            }
+        }
+        let mut pending = self.space.waiting.clone();
+        if !self.space.freed.is_empty() {
+            pending.push(self.freed_group()?);
+        }
+        Ok(InlineFree { available: available.iter().collect(), pending })
+    }
+
+    /// What this transaction freed, as one group that waits for its base.
+    fn freed_group(&self) -> Result<PendingGroup> {
+        let mut extents: Vec<FreedExtent> = self.space.freed.clone();
+        extents.sort_unstable_by_key(|piece| piece.extent.first);
+        let mut joined: Vec<FreedExtent> = Vec::with_capacity(extents.len());
+        for piece in extents {
+            match joined.last_mut() {
+                Some(last) if last.extent.end() > piece.extent.first.get() => {
+                    return Err(super::listed_twice(piece.extent.first));
+                }
+                Some(last) if last.extent.end() == piece.extent.first.get() && last.born == piece.born => {
+                    last.extent.pages += piece.extent.pages;
+                }
+                _ => joined.push(piece),
+            }
+        }
+        let freed = crate::pages::PagesMut::txnid(self);
+        Ok(PendingGroup { blocker: self.space.base, freed, extents: joined })
+    }
+
+    /// Moves the bulk of `inline` to the free tree: the groups that are long, and of the extents the short ones.
+    fn spill(&mut self, inline: InlineFree) -> Result<()> {
+        let waiting_bytes: usize = inline.pending.iter().map(list::group_len_bytes).sum();
+        if waiting_bytes > INLINE_FREE_BYTES / 2 {
+            self.space.freed.clear();
+            self.space.waiting.clear();
+            let mut groups = inline.pending;
+            // The longest groups go; what is left must be small.
+            groups.sort_by_key(list::group_len_bytes);
+            let mut kept = 0;
+            for group in groups {
+                kept += list::group_len_bytes(&group);
+                if kept <= INLINE_FREE_BYTES / 4 {
+                    self.space.waiting.push(group);
+                } else {
+                    self.shelve_group(group)?;
+                }
+            }
+            return Ok(());
+        }
+        let (keep, shelve) = choose_kept(inline.available);
+        self.space.pool = keep;
+        // Loose pages stay loose for the changes of the free tree itself, unless they are to be shelved.
+        self.space.loose = Extents::default();
+        self.forget_handed(&shelve);
+        self.shelve(&shelve)
+    }
+
+    /// Pages that are available again are not the transaction's any more.
+    fn forget_handed(&mut self, shelved: &Extents) {
+        let live = self.space.handed.without(&self.space.pool);
+        let mut handed = Extents::default();
+        for extent in live {
+            handed.insert(extent);
+        }
+        let mut left = Extents::default();
+        for extent in handed.without(shelved) {
+            left.insert(extent);
+        }
+        self.space.handed = left;
+    }
+
+    /// Writes a waiting group as records that fit leaves.
+    fn shelve_group(&mut self, group: PendingGroup) -> Result<()> {
+        let page_len = crate::pages::Pages::page_size(self).bytes();
+        let room = cell_max(page_len) - 32;
+        let mut extents = &group.extents[..];
+        while !extents.is_empty() {
+            let fits = list::fit_packed(group.freed, extents, room).max(1);
+            let (these, rest) = extents.split_at(fits.min(extents.len()));
+            let part = PendingGroup { extents: these.to_vec(), ..group };
+            if let Some((key, list)) = encode_pending(&part) {
+                self.free_tree(|tree| tree.put(&key, Value::Bytes(&list)).map(|_| ()))?;
+            }
+            extents = rest;
+        }
+        Ok(())
+    }
+
+    /// Gives available pages at the end of the used part back: the next growth takes them without asking the disk.
+    fn give_tail_back(&mut self) {
+        loop {
+            let tail = [&self.space.pool, &self.space.loose]
+                .into_iter()
+                .filter_map(Extents::last)
+                .find(|extent| extent.end() == self.space.pages_used);
+            let Some(tail) = tail else { return };
+            if self.space.pool.take_front(tail.first, tail.pages).is_none() {
+                // A loose tail was handed out; it is nobody's now.
+                self.space.loose.take_front(tail.first, tail.pages);
+                let mut gone = Extents::default();
+                gone.insert(tail);
+                self.forget_handed(&gone);
+            }
+            self.space.pages_used = tail.first.get();
+        }
+    }
+}
+
+/// Which extents stay at hand: the longest, and enough pages for changes of the free tree.
+fn choose_kept(mut available: Vec<Extent>) -> (Extents, Extents) {
+    available.sort_unstable_by_key(|extent| std::cmp::Reverse(extent.pages));
+    let (mut keep, mut shelve) = (Extents::default(), Extents::default());
+    for extent in available {
+        let wanted = keep.len() < KEEP_EXTENTS / 2 || keep.pages() < RESERVE_PAGES && keep.len() < KEEP_EXTENTS;
+        if wanted { keep.insert(extent) } else { shelve.insert(extent) };
+    }
+    (keep, shelve)
+}

@@ -1,0 +1,439 @@
+//! The data file as pages: what may be read of it, and what the writer may store to.
+//!
+//! [`Store`] holds the file and its maps for the life of an environment. [`View`] is one snapshot's window on it: it
+//! turns a page reference into a slice only when the number lies within the snapshot's file, the page is the one
+//! referred to, was written at or before the snapshot, and its checksum has been verified as the policy asks. This is
+//! the one place above the system floor where a pin becomes memory.
+//!
+//! # Why a slice over a shared map is sound here
+//!
+//! A `&[u8]` promises that its bytes do not change while it lives. The pages a view hands out are reachable from its
+//! snapshot; the snapshot is pinned for as long as the view lives (I5); and no process stores to a page that a pinned
+//! snapshot reaches (I6), because the writer takes pages from free space alone and free space leaves pinned pages
+//! where they are. The file is never truncated below a page that a pinned snapshot reaches, so no touch is past the
+//! end. What remains is whoever writes to the file without asking MapleDB; that nobody does is the contract of
+//! opening an environment.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mapledb_format::overflow::{OverflowRef, Run, RunGeometry};
+use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
+use mapledb_os::{AnonMap, DataFile, MapAdvice, ReadMap, WriteMap, reserve_wish_bytes};
+
+use crate::error::{Error, Result};
+use crate::pages::{PageRef, Pages};
+
+/// When a page's checksum is made anew and compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Never: references are compared with headers, contents are trusted.
+    Never,
+    /// Once for each page and each transaction that wrote it, in each process.
+    #[default]
+    FirstTouch,
+    /// Every time a page is touched.
+    Always,
+}
+
+/// The file's maps: one that reads, one that writes, and a memo of what has been verified.
+struct Maps {
+    read: ReadMap,
+    write: Option<WriteMap>,
+    /// For each page the txnid whose version of it has been verified, 0 for none (I7).
+    memo: AnonMap,
+    /// The part of the file that both maps reach.
+    covered_bytes: u64,
+    /// The fork generation of the process that made them.
+    made_in: u64,
+    /// Made when another process has grown the file past this reserve. Live transactions stay on the old maps.
+    larger: OnceLock<Box<Maps>>,
+}
+
+/// The data file and its maps.
+pub(crate) struct Store {
+    file: DataFile,
+    size: PageSize,
+    verify: Verify,
+    advice: MapAdvice,
+    maps: Maps,
+    /// The file's length as last seen; it only matters that it is never more than the truth.
+    len_bytes: AtomicU64,
+}
+
+impl Store {
+    /// Maps `file`. `reserve_bytes` of 0 asks for the default.
+    pub(crate) fn map(
+        file: DataFile,
+        size: PageSize,
+        reserve_bytes: u64,
+        advice: MapAdvice,
+        verify: Verify,
+    ) -> Result<Store> {
+        let len_bytes = file.stat()?.len_bytes;
+        let wish = if reserve_bytes == 0 { reserve_wish_bytes(len_bytes) } else { reserve_bytes };
+        let maps = Maps::map(&file, size, wish.max(len_bytes), advice)?;
+        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes) })
+    }
+
+    pub(crate) fn file(&self) -> &DataFile {
+        &self.file
+    }
+
+    pub(crate) fn page_size(&self) -> PageSize {
+        self.size
+    }
+
+    /// The bytes of address space that are mapped ahead.
+    pub(crate) fn reserve_bytes(&self) -> u64 {
+        self.newest().covered_bytes
+    }
+
+    fn newest(&self) -> &Maps {
+        let mut maps = &self.maps;
+        while let Some(larger) = maps.larger.get() {
+            maps = larger;
+        }
+        maps
+    }
+
+    /// Which maps hold a file of `pages`, made if there are none; and that the file is as long.
+    ///
+    /// Cost: none in the steady state, one `fstat` when the file has grown.
+    #[inline]
+    pub(crate) fn covering(&self, pages: u64) -> Result<Generation> {
+        let bytes = pages << self.size.shift();
+        if bytes <= self.len_bytes.load(Ordering::Relaxed) && bytes <= self.maps.covered_bytes {
+            return Ok(Generation(0));
+        }
+        self.covering_more(bytes)
+    }
+
+    #[cold]
+    fn covering_more(&self, bytes: u64) -> Result<Generation> {
+        if bytes > self.len_bytes.load(Ordering::Relaxed) {
+            let found = self.file.stat()?.len_bytes;
+            if bytes > found {
+                return Err(Error::Truncated { path: self.file.path().to_path_buf(), expected: bytes, found });
+            }
+            self.len_bytes.store(found, Ordering::Relaxed);
+        }
+        let mut maps = &self.maps;
+        let mut generation = 0;
+        while bytes > maps.covered_bytes {
+            if maps.larger.get().is_none() {
+                let wish = reserve_wish_bytes(bytes).max(bytes.saturating_mul(2));
+                let made = Box::new(Maps::map(&self.file, self.size, wish, self.advice)?);
+                // Two threads may both have made one; either serves.
+                let _ = maps.larger.set(made);
+            }
+            match maps.larger.get() {
+                Some(larger) => maps = larger,
+                None => break,
+            }
+            generation += 1;
+        }
+        Ok(Generation(generation))
+    }
+
+    #[inline(always)]
+    fn maps(&self, generation: Generation) -> &Maps {
+        if generation.0 == 0 { &self.maps } else { self.later_maps(generation) }
+    }
+
+    #[cold]
+    fn later_maps(&self, generation: Generation) -> &Maps {
+        let mut maps = &self.maps;
+        for _ in 0..generation.0 {
+            if let Some(larger) = maps.larger.get() {
+                maps = larger;
+            }
+        }
+        maps
+    }
+
+    /// Grows the file to hold `pages`; nothing is durable yet. The file is as before after an error.
+    pub(crate) fn grow(&self, pages: u64) -> Result<()> {
+        let (from, to) = (self.file.stat()?.len_bytes, pages << self.size.shift());
+        if to > from {
+            self.file.grow(from, to)?;
+            self.len_bytes.store(to, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Gives blocks to pages that were punched out, before anything is stored there.
+    pub(crate) fn allocate_again(&self, pages: Extent) -> Result<()> {
+        let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());
+        match self.file.allocate(offset, len) {
+            Err(error) if error.is_full() => Err(Error::DiskFull(error)),
+            other => Ok(other?),
+        }
+    }
+
+    /// The file's length in whole pages, by `fstat`.
+    pub(crate) fn len_pages(&self) -> Result<u64> {
+        Ok(self.file.stat()?.len_bytes >> self.size.shift())
+    }
+
+    fn writable(&self, generation: Generation) -> Result<&WriteMap> {
+        self.maps(generation).write.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    /// Makes own pages present and writable in one call rather than a fault each.
+    pub(crate) fn populate(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
+        let len = (pages << self.size.shift()) as usize;
+        Ok(self.writable(generation)?.populate(first.offset(self.size), len)?)
+    }
+
+    /// One `msync` over everything the file holds.
+    pub(crate) fn sync_all(&self, generation: Generation, pages: u64) -> Result<()> {
+        Ok(self.writable(generation)?.sync(0, (pages << self.size.shift()) as usize)?)
+    }
+
+    /// One `msync` over a meta.
+    pub(crate) fn sync_meta(&self, slot: Slot) -> Result<()> {
+        Ok(self.writable(Generation(0))?.sync(slot.offset(), ids::META_BYTES)?)
+    }
+
+    /// Makes the file's length and blocks durable.
+    pub(crate) fn sync_growth(&self) -> Result<()> {
+        Ok(self.file.sync_all()?)
+    }
+
+    /// The bytes of a meta, copied.
+    pub(crate) fn read_meta(&self, slot: Slot) -> [u8; ids::META_BYTES] {
+        // SAFETY: `Store::map` maps no file shorter than both metas, which `Env` checked before. A meta may change
+        // under us while another process commits; its checksum tells, and the bytes are copied before they are read.
+        let bytes = unsafe { self.maps.read.slice(slot.offset(), ids::META_BYTES) };
+        let mut copy = [0; ids::META_BYTES];
+        copy.copy_from_slice(bytes);
+        copy
+    }
+
+    /// Stores a meta. The caller holds the writer lock and no sync is in flight (I8).
+    pub(crate) fn store_meta(&self, slot: Slot, bytes: &[u8; ids::META_BYTES]) -> Result<()> {
+        let map = self.writable(Generation(0))?;
+        // SAFETY: within the file, as above; nobody keeps a slice of a meta.
+        Ok(unsafe { map.store_meta(slot as u8, slot.offset(), bytes) }?)
+    }
+
+    /// Stores to pages again what they hold, so that the next sync writes them.
+    pub(crate) fn redirty(&self, generation: Generation, offset: u64, len: usize) -> Result<()> {
+        let map = self.writable(generation)?;
+        // SAFETY: the caller holds the writer lock or is alone, and names bytes within the file. Each byte gets the
+        // value it has, so a slice over them shows no change.
+        Ok(unsafe { map.redirty(offset, len) }?)
+    }
+
+    /// Tells an observer that own pages have been stored.
+    pub(crate) fn announce(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
+        let (offset, len) = (first.offset(self.size), pages << self.size.shift());
+        self.writable(generation)?
+            .seam()
+            .run(mapledb_os::Effect::StorePages { offset, len }, || Ok(()))
+            .map_err(|source| mapledb_os::OsError::new("store pages of", self.file.path(), source).into())
+    }
+
+    /// Own pages, to read.
+    #[inline(always)]
+    pub(crate) fn own(&self, generation: Generation, first: Pgno, pages: u64) -> Result<&[u8]> {
+        let map = self.writable(generation)?;
+        let len = (pages << self.size.shift()) as usize;
+        // SAFETY: own pages were taken from free space by the running transaction (I6), lie within the file, and are
+        // stored to through `own_mut` alone, whose exclusive borrow is over.
+        Ok(unsafe { map.slice(first.offset(self.size), len) })
+    }
+
+    /// Own pages, to write. The caller is the running write transaction and holds no other slice of them.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) fn own_mut(&self, generation: Generation, first: Pgno, pages: u64) -> Result<&mut [u8]> {
+        let map = self.writable(generation)?;
+        let len = (pages << self.size.shift()) as usize;
+        // SAFETY: as `own`; `Draft` hands the slice out under its own exclusive borrow, and there is one draft at a
+        // time in all processes, by the writer lock.
+        Ok(unsafe { map.slice_mut(first.offset(self.size), len) })
+    }
+
+    /// Takes a page the running transaction sealed just now as verified.
+    #[inline]
+    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid) {
+        if let Some(memo) = self.maps(generation).memo.words().get(pgno.get() as usize) {
+            memo.store(txnid.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// `pages` pages of the file from `first` on, unverified.
+    #[inline(always)]
+    fn slice(&self, generation: Generation, first: Pgno, pages: u64) -> &[u8] {
+        let len = (pages << self.size.shift()) as usize;
+        // SAFETY: `View` checked that the pages lie within its snapshot's file, which `covering` found to be as long
+        // and which these maps cover; it is pinned, so nobody stores there (the head of this file).
+        unsafe { self.maps(generation).read.slice(first.offset(self.size), len) }
+    }
+}
+
+impl Drop for Maps {
+    fn drop(&mut self) {
+        // A forked child did not inherit the writable map: something else may lie at its address.
+        if mapledb_os::fork::generation() != self.made_in {
+            std::mem::forget(self.write.take());
+        }
+    }
+}
+
+impl Maps {
+    fn map(file: &DataFile, size: PageSize, reserve_bytes: u64, advice: MapAdvice) -> Result<Maps> {
+        let read = ReadMap::map(file, reserve_bytes, advice)?;
+        let write = match file.is_writable() {
+            true => Some(WriteMap::map(file, read.len_bytes())?),
+            false => None,
+        };
+        let covered_bytes = write.as_ref().map_or(u64::MAX, WriteMap::len_bytes).min(read.len_bytes());
+        let words = (covered_bytes >> size.shift()) as usize;
+        let memo = AnonMap::map(words, (file.stat()?.len_bytes >> size.shift()) as usize + 1)?;
+        let made_in = mapledb_os::fork::generation();
+        Ok(Maps { read, write, memo, covered_bytes, made_in, larger: OnceLock::new() })
+    }
+}
+
+/// Which maps a transaction reads through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u32);
+
+/// A snapshot's window on the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) txnid: Txnid,
+    /// The first page that lies outside the snapshot's file.
+    pub(crate) pages_used: Pgno,
+    pub(crate) generation: Generation,
+}
+
+impl View {
+    /// The page `at`, verified.
+    ///
+    /// Cost: one page touch; the first time in this process for this page and writer, its checksum.
+    #[inline(always)]
+    pub(crate) fn page<'s>(&self, store: &'s Store, at: PageRef) -> Result<&'s [u8]> {
+        if at.pgno >= self.pages_used || at.pgno < store.size.first_data_pgno() {
+            return Err(outside(at.pgno));
+        }
+        let page = store.slice(self.generation, at.pgno, 1);
+        if let Err(cause) = header::check_identity(page, at.pgno, at.tag, self.txnid) {
+            return Err(Error::Corrupt { pgno: at.pgno, cause });
+        }
+        match store.verify {
+            Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
+            Verify::Never => {}
+            Verify::Always => check_sum(at.pgno, page)?,
+        }
+        Ok(page)
+    }
+
+    #[inline(always)]
+    fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
+        let written = header::stored_txnid(page).map_or(0, Txnid::get);
+        let memo = store.maps(self.generation).memo.words().get(pgno.get() as usize);
+        if memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written) {
+            return Ok(());
+        }
+        verify_anew(pgno, page, written, memo)
+    }
+
+    /// `pages` pages from `first` on, nothing verified but that they lie in the file.
+    pub(crate) fn raw<'s>(&self, store: &'s Store, first: Pgno, pages: u64) -> Result<&'s [u8]> {
+        let end = first.checked_add(pages).filter(|end| *end <= self.pages_used);
+        if end.is_none() || first < store.size.first_data_pgno() {
+            return Err(outside(first));
+        }
+        Ok(store.slice(self.generation, first, pages))
+    }
+
+    /// The run that holds a multi-page value, verified likewise.
+    pub(crate) fn run<'s>(&self, store: &'s Store, at: &OverflowRef) -> Result<&'s [u8]> {
+        let fault = |cause| Error::Corrupt { pgno: at.pgno, cause };
+        let too_long = FormatError::BadReference("its value is longer than any file");
+        let geometry = RunGeometry::of(at.len, store.size).ok_or(too_long).map_err(fault)?;
+        let inside = at.pgno >= store.size.first_data_pgno()
+            && at.pgno.checked_add(geometry.pages).is_some_and(|end| end <= self.pages_used);
+        if !inside {
+            return Err(outside(at.pgno));
+        }
+        let bytes = store.slice(self.generation, at.pgno, geometry.pages);
+        header::check_identity(bytes, at.pgno, at.tag, self.txnid).map_err(fault)?;
+        let written = header::stored_txnid(bytes).map_or(0, Txnid::get);
+        let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
+        let known = memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written);
+        if store.verify == Verify::Always || (store.verify == Verify::FirstTouch && !known) {
+            let run = Run::open(bytes, store.size).map_err(fault)?;
+            run.check_all().map_err(fault)?;
+            if run.head().len != at.len {
+                return Err(fault(FormatError::BadReference("its length is not the run's")));
+            }
+            if let Some(memo) = memo {
+                memo.store(written, Ordering::Relaxed);
+            }
+        }
+        Ok(bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, store: &Store, pgno: Pgno) {
+        let maps = store.maps(self.generation);
+        let offset = pgno.offset(store.size);
+        for line in 0..4 {
+            maps.read.prefetch(offset + 64 * line);
+        }
+        if let Some(memo) = maps.memo.words().get(pgno.get() as usize) {
+            mapledb_os::prefetch(memo);
+        }
+    }
+}
+
+#[cold]
+fn verify_anew(pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
+    check_sum(pgno, page)?;
+    if let Some(memo) = memo {
+        memo.store(written, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn check_sum(pgno: Pgno, page: &[u8]) -> Result<()> {
+    header::check_sum(page).map_err(|cause| Error::Corrupt { pgno, cause })
+}
+
+#[cold]
+fn outside(pgno: Pgno) -> Error {
+    Error::Corrupt { pgno, cause: FormatError::BadReference("it leads outside the file") }
+}
+
+/// A view with its store: the pages of one snapshot, for as long as both are borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot<'s> {
+    pub(crate) store: &'s Store,
+    pub(crate) view: View,
+}
+
+impl Pages for Snapshot<'_> {
+    fn page_size(&self) -> PageSize {
+        self.store.page_size()
+    }
+
+    #[inline(always)]
+    fn page(&self, at: PageRef) -> Result<&[u8]> {
+        self.view.page(self.store, at)
+    }
+
+    fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
+        self.view.run(self.store, at)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno) {
+        self.view.prefetch(self.store, pgno);
+    }
+}

@@ -1,0 +1,162 @@
+//! What an environment and its transactions share in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapledb_format::free::PageBounds;
+use mapledb_format::{Identity, Txnid};
+use parking_lot::Mutex;
+
+use super::syncer::Syncer;
+use super::{ReadTxn, WriteTxn};
+use crate::commit::{Committer, Durability, Recovery, decode_head, settle_after_death};
+use crate::error::{Error, Result};
+use crate::mvcc::{Attached, Wait, WriterGuard};
+use crate::space::{Draft, Space};
+use crate::store::{Store, View};
+
+/// What holds for every transaction of an environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoreOptions {
+    pub(crate) durability: Durability,
+    pub(crate) two_syncs: bool,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) relaxed_bytes: u64,
+    pub(crate) relaxed_time: Duration,
+    pub(crate) is_read_only: bool,
+}
+
+/// One attached file. It is open as long as the environment or one of its transactions is.
+pub(crate) struct Core {
+    pub(crate) store: Arc<Store>,
+    pub(crate) attached: Attached,
+    pub(crate) identity: Identity,
+    pub(crate) options: CoreOptions,
+    pub(crate) recovery: Recovery,
+    pub(crate) syncer: Syncer,
+    is_detached: Mutex<bool>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        attached: Attached,
+        identity: Identity,
+        options: CoreOptions,
+        recovery: Recovery,
+    ) -> Core {
+        let syncer = Syncer::new(options.relaxed_bytes, options.relaxed_time);
+        Core { store, attached, identity, options, recovery, syncer, is_detached: Mutex::new(false) }
+    }
+
+    /// Begins a read of the published snapshot.
+    ///
+    /// Cost: no system call, no allocation and no lock.
+    #[inline]
+    pub(crate) fn begin_read(self: &Arc<Core>) -> Result<ReadTxn> {
+        let (pin, head) = self.attached.pin()?;
+        ReadTxn::new(Arc::clone(self), pin, head)
+    }
+
+    /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
+    pub(crate) fn begin_write(self: &Arc<Core>, wait: Wait) -> Result<Option<WriteTxn>> {
+        let Some(guard) = self.lock(wait)? else { return Ok(None) };
+        let head = decode_head(&self.attached.head()?.head)?;
+        let generation = self.store.covering(head.pages_used.get())?;
+        let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
+        let txnid = Txnid(self.attached.next_txnid(&guard)?);
+        let bounds =
+            PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
+        let space = Space::of(&head, bounds, self.pins(head.txnid)?, self.store.len_pages()?)?;
+        let shift = self.store.page_size().shift();
+        let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
+        let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
+        Ok(Some(WriteTxn::new(Arc::clone(self), guard, draft, head)))
+    }
+
+    /// The writer lock, with whatever a dead owner left cleared up.
+    fn lock(&self, wait: Wait) -> Result<Option<WriterGuard>> {
+        if self.options.is_read_only {
+            return Err(Error::ReadOnly);
+        }
+        let Some(guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
+        if self.attached.is_poisoned()? {
+            return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
+        }
+        if guard.took_over() {
+            settle_after_death(&self.committer(&guard))?;
+        }
+        Ok(Some(guard))
+    }
+
+    pub(crate) fn committer<'a>(&'a self, guard: &'a WriterGuard) -> Committer<'a> {
+        Committer {
+            store: &self.store,
+            attached: &self.attached,
+            guard,
+            identity: self.identity,
+            wants_two_syncs: self.options.two_syncs,
+        }
+    }
+
+    /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the head's (I5).
+    fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
+        let durable = self.attached.durable()?;
+        let own = [durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head.get()];
+        let oldest_own = own.into_iter().filter(|txnid| *txnid > 0).min().unwrap_or(0);
+        let mut pinned = self.attached.pinned()?;
+        if pinned.first().is_some_and(|oldest| *oldest < oldest_own) {
+            // A reader lags behind; if its process is dead, nobody else would notice.
+            self.attached.reap()?;
+            pinned = self.attached.pinned()?;
+        }
+        pinned.extend(own.into_iter().filter(|txnid| *txnid > 0));
+        Ok(pinned.into_iter().map(Txnid).collect())
+    }
+
+    /// Makes every published commit durable.
+    ///
+    /// Cost: two syncs; none if nothing is to be made durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        if self.attached.durable()?.txnid == self.attached.published_txnid()? && !self.attached.is_poisoned()? {
+            return Ok(());
+        }
+        let guard = self.lock(Wait::Forever)?;
+        match guard {
+            Some(guard) => self.committer(&guard).sync_head(),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes: the last process to go syncs and leaves a note that nothing is undone.
+    pub(crate) fn detach(&self) -> Result<()> {
+        let mut is_detached = self.is_detached.lock();
+        if *is_detached || self.attached.is_forked() {
+            return Ok(());
+        }
+        self.syncer.stop();
+        let synced = if self.options.is_read_only { Ok(()) } else { self.sync() };
+        let detaching = self.attached.begin_detach(Attached::PATIENCE)?;
+        *is_detached = true;
+        if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
+            let durable = self.attached.durable()?.txnid;
+            if durable == self.attached.published_txnid()? {
+                detaching.mark_clean();
+            }
+        }
+        synced
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Whoever wants to know how it ended calls `close`.
+        let _ = self.detach();
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Env").field("path", &self.store.file().path()).finish_non_exhaustive()
+    }
+}

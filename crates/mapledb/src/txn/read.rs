@@ -1,0 +1,121 @@
+//! Read transactions: one snapshot, for as long as they live.
+
+use std::sync::Arc;
+
+use mapledb_format::overflow::OverflowRef;
+use mapledb_format::{FormatError, PageSize, Pgno, TableRecord, TreeRecord, Txnid};
+
+use super::Core;
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::mvcc::{Head, Pin};
+use crate::pages::{PageRef, Pages};
+use crate::store::View;
+
+/// Where the parts of a head lie in its first 36 words: a meta's bytes from 56 on.
+const PAGES_USED_WORD: usize = 2;
+const DEFAULT_TABLE_WORD: usize = 3;
+const DEFAULT_SEQUENCE_WORD: usize = 11;
+const CATALOG_WORD: usize = 12;
+
+/// A snapshot to read: nothing in it changes, whatever is committed meanwhile, and it blocks nobody.
+///
+/// It keeps the environment open and the pages of its snapshot from being reused, so one that is held for long makes
+/// the file grow by what is overwritten meanwhile. It may be used from many threads at once; values read through it
+/// are slices of the map and live as long as the borrow of the transaction.
+pub struct ReadTxn {
+    pin: Pin,
+    head: Head,
+    view: View,
+    core: Arc<Core>,
+}
+
+impl ReadTxn {
+    #[inline]
+    pub(super) fn new(core: Arc<Core>, pin: Pin, head: Head) -> Result<ReadTxn> {
+        let pages_used = Pgno::new(head.words[PAGES_USED_WORD]).ok_or(Error::BadHead {
+            cause: FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are")),
+        })?;
+        let generation = core.store.covering(pages_used.get())?;
+        let view = View { txnid: Txnid(head.txnid()), pages_used, generation };
+        Ok(ReadTxn { pin, head, view, core })
+    }
+
+    /// The snapshot's number: that of the commit it shows.
+    #[inline]
+    pub fn txnid(&self) -> u64 {
+        self.view.txnid.get()
+    }
+
+    /// Refused in a forked child: the pin belongs to the parent.
+    #[inline]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.pin.is_forked() { Err(Error::AfterFork) } else { Ok(()) }
+    }
+
+    fn tree_at(&self, word: usize) -> Result<TreeRecord> {
+        let mut bytes = [0; 64];
+        for (to, from) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.head.words[word..]) {
+            *to = from.to_le_bytes();
+        }
+        TreeRecord::decode(&bytes).map_err(|cause| Error::BadHead { cause })
+    }
+
+    #[inline]
+    pub(crate) fn main_tree(&self) -> Result<TreeRecord> {
+        self.check_process()?;
+        self.tree_at(DEFAULT_TABLE_WORD)
+    }
+
+    pub(crate) fn main_sequence(&self) -> u64 {
+        self.head.words[DEFAULT_SEQUENCE_WORD]
+    }
+
+    pub(crate) fn catalog_tree(&self) -> Result<TreeRecord> {
+        self.check_process()?;
+        self.tree_at(CATALOG_WORD)
+    }
+
+    /// Pages of the snapshot's file as they are, unverified.
+    pub(crate) fn raw_pages(&self, first: Pgno, pages: u64) -> Result<&[u8]> {
+        self.view.raw(&self.core.store, first, pages)
+    }
+
+    pub(crate) fn find_table(&self, name: &str) -> Result<Option<TableRecord>> {
+        catalog::find(self, &self.catalog_tree()?, name)
+    }
+}
+
+impl Clone for ReadTxn {
+    /// Another handle on the same snapshot; it shares the reader slot.
+    fn clone(&self) -> ReadTxn {
+        ReadTxn { pin: self.pin.clone(), head: self.head, view: self.view, core: Arc::clone(&self.core) }
+    }
+}
+
+impl std::fmt::Debug for ReadTxn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadTxn").field("txnid", &self.txnid()).finish_non_exhaustive()
+    }
+}
+
+impl Pages for ReadTxn {
+    #[inline(always)]
+    fn page_size(&self) -> PageSize {
+        self.core.store.page_size()
+    }
+
+    #[inline(always)]
+    fn page(&self, at: PageRef) -> Result<&[u8]> {
+        self.view.page(&self.core.store, at)
+    }
+
+    fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
+        self.view.run(&self.core.store, at)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno) {
+        self.view.prefetch(&self.core.store, pgno);
+    }
+}

@@ -1,0 +1,86 @@
+//! The thread that keeps the bound of relaxed commits: so many bytes or so much time after the first of them at the
+//! latest, a sync begins, whether or not another call is made.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Core;
+
+/// What relaxed commits have left to be synced, in this process.
+#[derive(Default)]
+struct Debt {
+    bytes: u64,
+    since: Option<Instant>,
+    is_running: bool,
+    is_stopped: bool,
+}
+
+/// The bound, and the thread that keeps it once there is something to keep.
+pub(crate) struct Syncer {
+    bytes_max: u64,
+    time_max: Duration,
+    shared: Arc<(Mutex<Debt>, Condvar)>,
+}
+
+impl Syncer {
+    pub(super) fn new(bytes_max: u64, time_max: Duration) -> Syncer {
+        Syncer { bytes_max, time_max, shared: Arc::default() }
+    }
+
+    /// Notes a relaxed commit of so many bytes, and sees to it that the thread runs.
+    pub(super) fn note(&self, core: &Arc<Core>, bytes: u64) {
+        let (debt, wake) = &*self.shared;
+        let mut debt = debt.lock();
+        debt.bytes = debt.bytes.saturating_add(bytes);
+        debt.since.get_or_insert_with(Instant::now);
+        if !debt.is_running && !debt.is_stopped {
+            let (shared, core) = (Arc::clone(&self.shared), Arc::downgrade(core));
+            let (bytes_max, time_max) = (self.bytes_max, self.time_max);
+            let thread = std::thread::Builder::new().name("maple-sync".to_string());
+            debt.is_running = thread.spawn(move || keep_bound(&shared, &core, bytes_max, time_max)).is_ok();
+        }
+        if debt.bytes >= self.bytes_max {
+            wake.notify_one();
+        }
+    }
+
+    /// Notes that everything has been synced.
+    pub(super) fn settled(&self) {
+        let mut debt = self.shared.0.lock();
+        debt.bytes = 0;
+        debt.since = None;
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.0.lock().is_stopped = true;
+        self.shared.1.notify_all();
+    }
+}
+
+fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64, time_max: Duration) {
+    let (debt, wake) = shared;
+    let mut owed = debt.lock();
+    while !owed.is_stopped {
+        let due = owed.since.map(|since| since + time_max);
+        match due {
+            Some(due) if owed.bytes >= bytes_max || Instant::now() >= due => {
+                owed.bytes = 0;
+                owed.since = None;
+                drop(owed);
+                let Some(core) = core.upgrade() else { return };
+                // A failure poisons the environment, which the next write reports.
+                let _ = core.sync();
+                drop(core);
+                owed = debt.lock();
+            }
+            Some(due) => {
+                wake.wait_until(&mut owed, due);
+            }
+            None => {
+                wake.wait_for(&mut owed, time_max.max(Duration::from_millis(10)));
+            }
+        }
+    }
+}

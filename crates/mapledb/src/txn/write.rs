@@ -1,0 +1,308 @@
+//! Write transactions: one at a time, in all processes.
+
+use std::sync::Arc;
+
+use mapledb_format::{HeadBody, TableRecord, TreeRecord};
+
+use super::Core;
+use crate::catalog::{self, Types};
+use crate::commit::Durability;
+use crate::error::{Error, Result};
+use crate::mvcc::WriterGuard;
+use crate::pages::PagesMut;
+use crate::space::Draft;
+use crate::tree::{Tree, TreeMut};
+
+/// A table of this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableId {
+    /// The default table.
+    Main,
+    /// A named one, by its place in the list of those opened.
+    Named(usize),
+}
+
+/// A named table that the transaction has opened.
+struct Opened {
+    name: String,
+    record: TableRecord,
+    is_changed: bool,
+}
+
+/// Changes that become visible together, or not at all.
+///
+/// Dropping it without a commit leaves nothing behind. It holds the writer lock: no other write transaction, of any
+/// process, begins before it ends. It is `Send`, and not tied to the thread that began it.
+///
+/// After an error that touched its pages (a full disk, a corrupt page) the transaction is unusable: every further
+/// call and the commit are refused, and only dropping it is left. Errors about arguments leave it as it was.
+pub struct WriteTxn {
+    draft: Draft,
+    head: HeadBody,
+    opened: Vec<Opened>,
+    durability: Durability,
+    is_changed: bool,
+    is_broken: bool,
+    is_done: bool,
+    core: Arc<Core>,
+    guard: WriterGuard,
+}
+
+impl WriteTxn {
+    pub(super) fn new(core: Arc<Core>, guard: WriterGuard, draft: Draft, head: HeadBody) -> WriteTxn {
+        WriteTxn {
+            draft,
+            head,
+            opened: Vec::new(),
+            durability: core.options.durability,
+            is_changed: false,
+            is_broken: false,
+            is_done: false,
+            core,
+            guard,
+        }
+    }
+
+    /// The number its commit will have.
+    pub fn txnid(&self) -> u64 {
+        self.draft.txnid().get()
+    }
+
+    /// Sets how far the commit gets before it is published, for this transaction alone.
+    pub fn durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    pub(crate) fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.guard.is_forked() {
+            return Err(Error::AfterFork);
+        }
+        if self.is_broken { Err(Error::TxnUnusable) } else { Ok(()) }
+    }
+
+    /// The tree of a table as it stands.
+    pub(crate) fn tree(&self, table: TableId) -> Result<Tree<'_, Draft>> {
+        self.check()?;
+        Ok(Tree::new(&self.draft, self.record(table)))
+    }
+
+    pub(crate) fn record(&self, table: TableId) -> &TreeRecord {
+        match table {
+            TableId::Main => &self.head.default_table,
+            TableId::Named(at) => &self.opened[at].record.tree,
+        }
+    }
+
+    /// Changes a table. An error leaves the transaction unusable unless it is about the arguments.
+    pub(crate) fn change<R>(
+        &mut self,
+        table: TableId,
+        act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
+    ) -> Result<R> {
+        self.check()?;
+        let record = match table {
+            TableId::Main => &mut self.head.default_table,
+            TableId::Named(at) => {
+                self.opened[at].is_changed = true;
+                &mut self.opened[at].record.tree
+            }
+        };
+        self.is_changed = true;
+        let answer = act(&mut TreeMut::new(&mut self.draft, record));
+        self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
+        answer
+    }
+
+    /// Takes `count` numbers of a table's sequence; answers the first.
+    pub(crate) fn take_sequence(&mut self, table: TableId, count: u64) -> Result<u64> {
+        self.check()?;
+        let sequence = match table {
+            TableId::Main => &mut self.head.default_sequence,
+            TableId::Named(at) => {
+                self.opened[at].is_changed = true;
+                &mut self.opened[at].record.sequence
+            }
+        };
+        let first = *sequence;
+        *sequence = first.checked_add(count).ok_or(Error::SequenceExhausted)?;
+        self.is_changed = true;
+        Ok(first)
+    }
+
+    /// Opens a named table; makes it with these types if it is not there and `create` says so.
+    pub(crate) fn open_named(&mut self, name: &str, types: Option<&Types>, create: bool) -> Result<TableId> {
+        self.check()?;
+        let at = match self.opened.iter().position(|table| table.name == name) {
+            Some(at) => at,
+            None => self.load_named(name, types, create)?,
+        };
+        if let Some(asked) = types {
+            let recorded = Types::of(&self.opened[at].record);
+            check_types(name, asked, &recorded)?;
+        }
+        Ok(TableId::Named(at))
+    }
+
+    fn load_named(&mut self, name: &str, types: Option<&Types>, create: bool) -> Result<usize> {
+        let found = catalog::find(&self.draft, &self.head.catalog, name)?;
+        let (record, is_changed) = match (found, create) {
+            (Some(record), _) => (record, false),
+            (None, false) => return Err(Error::TableMissing { name: name.to_string() }),
+            (None, true) => {
+                let bytes = Types { key: "bytes".to_string(), value: "bytes".to_string() };
+                (catalog::new_table(types.unwrap_or(&bytes))?, true)
+            }
+        };
+        self.is_changed |= is_changed;
+        self.opened.push(Opened { name: name.to_string(), record, is_changed });
+        Ok(self.opened.len() - 1)
+    }
+
+    /// Makes a named table with the attributes and the sequence of another file's, and nothing in it.
+    pub(crate) fn adopt_named(&mut self, name: &str, record: &TableRecord) -> Result<TableId> {
+        self.check()?;
+        let mut record = record.clone();
+        record.tree = TreeRecord::empty(record.tree.order);
+        self.is_changed = true;
+        self.opened.push(Opened { name: name.to_string(), record, is_changed: true });
+        Ok(TableId::Named(self.opened.len() - 1))
+    }
+
+    /// Every named table as it stands, by name.
+    pub(crate) fn list_tables(&self) -> Result<Vec<(String, TableRecord)>> {
+        self.check()?;
+        let mut tables = catalog::list(&self.draft, &self.head.catalog)?;
+        for opened in &self.opened {
+            match tables.binary_search_by(|(name, _)| name.as_str().cmp(&opened.name)) {
+                Ok(at) => tables[at].1 = opened.record.clone(),
+                Err(at) => tables.insert(at, (opened.name.clone(), opened.record.clone())),
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The default table's tree and sequence.
+    pub(crate) fn main_state(&self) -> (&TreeRecord, u64) {
+        (&self.head.default_table, self.head.default_sequence)
+    }
+
+    /// Gives a named table another name.
+    ///
+    /// # Errors
+    /// There is no table `from`, or there is one called `to`. Neither changes anything.
+    pub fn rename_table(&mut self, from: &str, to: &str) -> Result<()> {
+        let TableId::Named(at) = self.open_named(from, None, false)? else { return Ok(()) };
+        if self.list_tables()?.iter().any(|(name, _)| name == to) {
+            return Err(Error::TableExists { name: to.to_string() });
+        }
+        let max = mapledb_format::node::key_max(self.core.store.page_size().bytes());
+        if to.is_empty() || to.len() > max {
+            return Err(Error::TableName { name: to.to_string(), max });
+        }
+        self.is_changed = true;
+        self.is_broken = true;
+        catalog::remove(&mut self.draft, &mut self.head.catalog, from)?;
+        self.is_broken = false;
+        let opened = &mut self.opened[at];
+        opened.name = to.to_string();
+        opened.is_changed = true;
+        Ok(())
+    }
+
+    /// Takes a named table and everything in it out; answers whether it was there.
+    ///
+    /// Cost: a page read for each page freed.
+    pub fn drop_table(&mut self, name: &str) -> Result<bool> {
+        let table = match self.open_named(name, None, false) {
+            Err(Error::TableMissing { .. }) => return Ok(false),
+            other => other?,
+        };
+        self.change(table, |tree| tree.clear())?;
+        if let TableId::Named(at) = table {
+            // Later tables keep their places: a handle is borrowed from this transaction, so none is alive.
+            self.opened.remove(at);
+        }
+        self.is_broken = true;
+        catalog::remove(&mut self.draft, &mut self.head.catalog, name)?;
+        self.is_broken = false;
+        Ok(true)
+    }
+
+    /// Makes the changes visible and, unless relaxed, durable. Answers the commit's number; without any change the
+    /// number of the snapshot it built on.
+    ///
+    /// Cost: at [`Durability::Sync`] one sync when the commit's pages fit one manifest and the file was not grown,
+    /// else two; at [`Durability::Relaxed`] none.
+    ///
+    /// # Errors
+    /// A full disk or a reached quota: the last commit stands as it was. A failed sync
+    /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
+    /// has closed it; whether an indeterminate commit happened shows when it is opened again.
+    pub fn commit(mut self) -> Result<u64> {
+        self.check()?;
+        self.is_done = true;
+        if !self.is_changed {
+            return Ok(self.head.txnid.get());
+        }
+        self.flush_tables()?;
+        let inline = self.draft.settle_space()?;
+        self.head.txnid = self.draft.txnid();
+        self.head.free = *self.draft.space.tree();
+        self.head.pages_used = self.draft.space.pages_used();
+        self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
+        let txnid = self.head.txnid.get();
+        let durability = self.durability;
+        self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
+        match durability {
+            Durability::Sync => self.core.syncer.settled(),
+            Durability::Relaxed => {
+                let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
+                self.core.syncer.note(&self.core, bytes);
+            }
+        }
+        Ok(txnid)
+    }
+
+    /// Gives everything up. The same as dropping it.
+    pub fn abort(self) {}
+
+    /// Seals every table and writes its record, then seals the catalog.
+    fn flush_tables(&mut self) -> Result<()> {
+        for table in self.opened.iter_mut().filter(|table| table.is_changed) {
+            TreeMut::<_>::new(&mut self.draft, &mut table.record.tree).seal()?;
+            catalog::put(&mut self.draft, &mut self.head.catalog, &table.name, &table.record)?;
+        }
+        TreeMut::<_>::new(&mut self.draft, &mut self.head.catalog).seal()?;
+        TreeMut::<_>::new(&mut self.draft, &mut self.head.default_table).seal()
+    }
+}
+
+impl Drop for WriteTxn {
+    fn drop(&mut self) {
+        if !self.is_done && !self.guard.is_forked() {
+            self.core.attached.counters().aborts.add(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for WriteTxn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteTxn").field("txnid", &self.txnid()).finish_non_exhaustive()
+    }
+}
+
+/// Whether a table may be opened with the types asked for.
+pub(crate) fn check_types(name: &str, asked: &Types, recorded: &Types) -> Result<()> {
+    if asked == recorded {
+        return Ok(());
+    }
+    Err(Error::TableTypes {
+        name: name.to_string(),
+        recorded: format!("{} to {}", recorded.key, recorded.value),
+        asked: format!("{} to {}", asked.key, asked.value),
+    })
+}

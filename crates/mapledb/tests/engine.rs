@@ -1,0 +1,377 @@
+//! The engine as its users see it, in one process.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use mapledb::{Access, Durability, Env, Error, Pod, ReadTxn, Table};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn options() -> mapledb::Options {
+    Env::options().reserve_bytes(1 << 34)
+}
+
+#[allow(unsafe_code)]
+fn open(path: &Path, options: mapledb::Options) -> Env {
+    // SAFETY: only MapleDB writes to the test's own file.
+    unsafe { options.open_or_create(path) }.expect("open")
+}
+
+#[allow(unsafe_code)]
+fn try_open(path: &Path, options: mapledb::Options) -> Result<Env, Error> {
+    // SAFETY: only MapleDB writes to the test's own file.
+    unsafe { options.open(path) }
+}
+
+fn check(env: &Env) {
+    let report = env.check(|_| ()).expect("check");
+    assert!(report.is_clean(), "{:#?}", &report.problems[..report.problems.len().min(5)]);
+}
+
+fn holds(txn: &ReadTxn, model: &Model) {
+    let main = txn.main().expect("main");
+    assert_eq!(main.len(), model.len() as u64);
+    let mut found = main.iter().expect("iter");
+    for (key, value) in model {
+        let (k, v) = found.next().expect("an entry").expect("sound");
+        assert_eq!((k, v), (&key[..], &value[..]));
+    }
+    assert!(found.next().is_none());
+}
+
+#[test]
+fn what_is_committed_is_there_after_reopening() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("a.maple");
+    const NAMES: Table<'static, str, u64> = Table::new("names");
+    {
+        let env = open(&path, options());
+        let mut txn = env.write().expect("write");
+        txn.main().put(b"k", b"v").expect("put");
+        txn.open_table(&NAMES).expect("table").put("ada", &36).expect("put");
+        assert_eq!(txn.open_table(&NAMES).expect("table").next_sequence(3).expect("sequence"), 0);
+        txn.commit().expect("commit");
+        check(&env);
+        env.close().expect("close");
+    }
+    let env = open(&path, options());
+    assert!(env.recovery().was_clean);
+    let txn = env.read().expect("read");
+    assert_eq!(txn.main().expect("main").get(b"k").expect("get"), Some(&b"v"[..]));
+    assert_eq!(txn.table(&NAMES).expect("table").get("ada").expect("get"), Some(36));
+    assert_eq!(txn.tables().expect("tables")[1].sequence, 3);
+    let other: Table<'_, u32, str> = Table::new("names");
+    assert!(matches!(txn.table(&other), Err(Error::TableTypes { .. })));
+    assert!(matches!(txn.table(&Table::<str, str>::new("none")), Err(Error::TableMissing { .. })));
+    check(&env);
+}
+
+#[test]
+fn an_aborted_transaction_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    for round in 0..50u64 {
+        let mut txn = env.write().expect("write");
+        for n in 0..100u64 {
+            txn.main().put(&n.to_be_bytes(), &round.to_be_bytes()).expect("put");
+        }
+        if round % 2 == 0 {
+            txn.commit().expect("commit");
+        } else {
+            drop(txn);
+        }
+        let txn = env.read().expect("read");
+        let expected = (round & !1).to_be_bytes();
+        for entry in txn.main().expect("main").iter().expect("iter") {
+            assert_eq!(entry.expect("entry").1, expected);
+        }
+        check(&env);
+    }
+}
+
+struct Bed {
+    rng: SmallRng,
+    env: Env,
+    model: Model,
+    held: Vec<(ReadTxn, Model)>,
+}
+
+/// Random transactions against a sorted map, with readers held across commits, reopening, aborts, relaxed commits,
+/// large values.
+fn against_the_model(seed: u64, transactions: u32, page_size: usize) {
+    println!("seed {seed}, pages of {page_size}");
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("m.maple");
+    let make = || options().page_size(page_size);
+    let mut bed = Bed {
+        rng: SmallRng::seed_from_u64(seed),
+        env: open(&path, make()),
+        model: Model::new(),
+        held: Vec::new(),
+    };
+    for _ in 0..transactions {
+        let before = bed.model.clone();
+        let mut txn = bed.env.write().expect("write");
+        if bed.rng.random_ratio(1, 3) {
+            txn.durability(Durability::Relaxed);
+        }
+        for _ in 0..bed.rng.random_range(1..120) {
+            change(&mut bed.rng, &mut txn, &mut bed.model);
+        }
+        if bed.rng.random_ratio(1, 6) {
+            drop(txn);
+            bed.model = before;
+        } else {
+            txn.commit().expect("commit");
+        }
+        match bed.rng.random_range(0..12) {
+            0 => bed.held.push((bed.env.read().expect("read"), bed.model.clone())),
+            1 if !bed.held.is_empty() => {
+                let at = bed.rng.random_range(0..bed.held.len());
+                let (txn, model) = bed.held.swap_remove(at);
+                holds(&txn, &model);
+            }
+            2 => check(&bed.env),
+            3 if bed.rng.random_ratio(1, 4) => {
+                for (txn, model) in bed.held.drain(..) {
+                    holds(&txn, &model);
+                }
+                bed.env.close().expect("close");
+                bed.env = open(&path, make());
+                assert!(bed.env.recovery().was_clean, "{:?}", bed.env.recovery());
+                holds(&bed.env.read().expect("read"), &bed.model);
+            }
+            _ => {}
+        }
+    }
+    for (txn, model) in &bed.held {
+        holds(txn, model);
+    }
+    holds(&bed.env.read().expect("read"), &bed.model);
+    check(&bed.env);
+}
+
+fn change(rng: &mut SmallRng, txn: &mut mapledb::WriteTxn, model: &mut Model) {
+    let key = |rng: &mut SmallRng| -> Vec<u8> {
+        let mut key = if rng.random() { b"shared/prefix/".to_vec() } else { Vec::new() };
+        key.extend((0..rng.random_range(0..4)).map(|_| rng.random_range(0u8..9)));
+        key
+    };
+    let key_a = key(rng);
+    let mut main = txn.main();
+    match rng.random_range(0..20) {
+        0..=9 => {
+            let len =
+                if rng.random_ratio(1, 40) { rng.random_range(0..300_000) } else { rng.random_range(0..500) };
+            let value = vec![rng.random(); len];
+            main.put(&key_a, &value).expect("put");
+            model.insert(key_a, value);
+        }
+        10..=16 => assert_eq!(main.delete(&key_a).expect("delete"), model.remove(&key_a).is_some()),
+        17 => {
+            let key_b = key(rng);
+            let (low, high) = if key_a < key_b { (key_a, key_b) } else { (key_b, key_a) };
+            let gone = main.delete_range(&low[..]..&high[..]).expect("delete range");
+            let keys: Vec<_> = model.range(low..high).map(|(key, _)| key.clone()).collect();
+            assert_eq!(gone, keys.len() as u64);
+            keys.iter().for_each(|key| drop(model.remove(key)));
+        }
+        18 => {
+            main.reserve(&key_a, 77, |room| room.fill(3)).expect("reserve");
+            model.insert(key_a, vec![3; 77]);
+        }
+        _ => {
+            let was = model.get(&key_a).cloned();
+            let set = main.compare_and_set(&key_a, was.as_deref(), Some(b"new")).expect("cas");
+            assert!(set);
+            model.insert(key_a, b"new".to_vec());
+        }
+    }
+}
+
+#[test]
+fn random_transactions_leave_what_a_sorted_map_holds() {
+    for seed in 0..6 {
+        against_the_model(seed, 150, [4096, 16384, 65536][seed as usize % 3]);
+    }
+}
+
+#[test]
+fn a_reader_held_while_everything_is_overwritten_many_times_costs_only_its_own_snapshot() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    let entries = 20_000u64;
+    let put_all = |from: u64, to: u64, stamp: u64| {
+        let mut txn = env.write().expect("write");
+        let mut main = txn.main();
+        for n in from..to {
+            main.put(&(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes(), &[stamp as u8; 100])
+                .expect("put");
+        }
+        txn.commit().expect("commit");
+    };
+    put_all(0, entries, 0);
+    let live = env.info().expect("info").used_pages;
+    let reader = env.read().expect("read");
+    for round in 1..=20 {
+        for part in 0..200 {
+            put_all(part * entries / 200, (part + 1) * entries / 200, round);
+        }
+    }
+    let info = env.info().expect("info");
+    assert!(info.used_pages < 3 * live, "{} pages for {live} live ones", info.used_pages);
+    for entry in reader.main().expect("main").iter().expect("iter") {
+        assert_eq!(entry.expect("entry").1, [0u8; 100]);
+    }
+    check(&env);
+    drop(reader);
+    put_all(0, 10, 21);
+    check(&env);
+}
+
+#[test]
+fn a_commit_that_fits_costs_one_sync_and_relaxed_ones_none() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options().relaxed_bound(1 << 40, Duration::from_secs(3600)));
+    let put = |n: u64, durability| {
+        let mut txn = env.write().expect("write");
+        txn.durability(durability);
+        txn.main().put(&(n % 50).to_be_bytes(), b"value").expect("put");
+        txn.commit().expect("commit");
+    };
+    for n in 0..20 {
+        put(n, Durability::Sync);
+    }
+    let syncs = || env.metrics().get("syncs").expect("counted");
+    let before = syncs();
+    for n in 0..100 {
+        put(n, Durability::Sync);
+    }
+    assert_eq!(syncs() - before, 100);
+    let before = syncs();
+    for n in 0..100 {
+        put(n, Durability::Relaxed);
+    }
+    assert_eq!(syncs() - before, 0);
+    env.sync().expect("sync");
+    assert_eq!(syncs() - before, 2);
+    check(&env);
+}
+
+#[test]
+fn relaxed_commits_are_synced_within_their_bound_though_no_call_is_made() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options().relaxed_bound(1 << 40, Duration::from_millis(50)));
+    let mut txn = env.write().expect("write");
+    txn.durability(Durability::Relaxed);
+    txn.main().put(b"k", b"v").expect("put");
+    let txnid = txn.commit().expect("commit");
+    for _ in 0..200 {
+        if env.info().expect("info").durable_txnid == txnid {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not durable after two seconds");
+}
+
+#[test]
+fn copies_hold_the_snapshot_exact_or_compact() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    let mut txn = env.write().expect("write");
+    for n in 0..5000u64 {
+        txn.main().put(&n.to_be_bytes(), &vec![1; (n % 300) as usize]).expect("put");
+    }
+    txn.main().put(b"big", &vec![7; 100_000]).expect("put");
+    const T: Table<'static, u64, Pod<[u32; 3]>> = Table::new("pods");
+    txn.open_table(&T).expect("table").put(&1, &Pod([1, 2, 3])).expect("put");
+    txn.open_table(&T).expect("table").next_sequence(9).expect("sequence");
+    txn.commit().expect("commit");
+    let mut txn = env.write().expect("write");
+    txn.main().delete_range(&0u64.to_be_bytes()[..]..&4000u64.to_be_bytes()[..]).expect("delete");
+    txn.commit().expect("commit");
+    let from = env.read().expect("read");
+    for compact in [false, true] {
+        let path = dir.path().join(format!("copy-{compact}.maple"));
+        env.copy_to(&path, compact, |_, _| true).expect("copy");
+        assert!(matches!(env.copy_to(&path, compact, |_, _| true), Err(Error::Exists { .. })));
+        let copy = open(&path, options());
+        check(&copy);
+        let to = copy.read().expect("read");
+        let pairs = |txn: &ReadTxn| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let entries = txn.main().expect("main").iter().expect("iter");
+            entries.map(|e| e.map(|(k, v)| (k.to_vec(), v.to_vec())).expect("entry")).collect()
+        };
+        assert_eq!(pairs(&from), pairs(&to));
+        assert_eq!(to.table(&T).expect("table").get(&1).expect("get"), Some(&[1, 2, 3]));
+        assert_eq!(to.tables().expect("tables")[1].sequence, 9);
+        assert_eq!(copy.info().expect("info").identity == env.info().expect("info").identity, !compact);
+        let mut txn = copy.write().expect("write");
+        txn.main().put(b"more", b"x").expect("put");
+        txn.commit().expect("commit");
+        check(&copy);
+    }
+    let path = dir.path().join("given-up.maple");
+    assert!(matches!(env.copy_to(&path, false, |_, _| false), Err(Error::Interrupted)));
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("dir").filter(|f| f.as_ref().expect("f").path() == path).count(),
+        0
+    );
+}
+
+#[test]
+fn what_is_no_mapledb_file_is_told_apart() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("x");
+    assert!(matches!(try_open(&path, options()), Err(Error::Missing { .. })));
+    std::fs::write(&path, b"").expect("write");
+    assert!(matches!(try_open(&path, options()), Err(Error::NotMapleDb { .. })));
+    std::fs::write(&path, vec![7; 200_000]).expect("write");
+    assert!(matches!(try_open(&path, options()), Err(Error::NotMapleDb { .. })));
+    assert!(matches!(try_open(dir.path(), options()), Err(Error::Os(_))));
+    let real = dir.path().join("real.maple");
+    drop(open(&real, options()));
+    let mut bytes = std::fs::read(&real).expect("read");
+    bytes.truncate(100_000);
+    std::fs::write(&path, &bytes).expect("write");
+    assert!(matches!(try_open(&path, options()), Err(Error::Truncated { .. })));
+}
+
+#[test]
+fn exclusive_and_frozen_work_and_keep_others_out() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("a.maple");
+    let env = open(&path, options().access(Access::Exclusive));
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"k", b"v").expect("put");
+    txn.commit().expect("commit");
+    assert!(matches!(try_open(&path, options()), Err(Error::OpenDifferently { .. })));
+    env.close().expect("close");
+    let env = try_open(&path, options().access(Access::Frozen)).expect("frozen");
+    assert_eq!(env.read().expect("read").main().expect("main").get(b"k").expect("get"), Some(&b"v"[..]));
+    assert!(matches!(env.write(), Err(Error::ReadOnly)));
+}
+
+#[test]
+fn a_quota_is_an_error_and_the_last_commit_stands() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options().quota_bytes(2 << 20));
+    let mut committed = 0u64;
+    loop {
+        let mut txn = env.write().expect("write");
+        let put = txn.main().put(&committed.to_be_bytes(), &[5; 3000]);
+        match put.and_then(|()| txn.commit()) {
+            Ok(_) => committed += 1,
+            Err(Error::QuotaReached { .. }) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(committed > 100);
+    let txn = env.read().expect("read");
+    assert_eq!(txn.main().expect("main").len(), committed);
+    check(&env);
+}
