@@ -47,7 +47,7 @@ pub trait Reader {
     where
         Self: 't;
     /// The table in this snapshot.
-    fn table(&self) -> Self::Table<'_>;
+    fn table(&self) -> Result<Self::Table<'_>>;
 }
 
 /// A table in a snapshot.

@@ -12,6 +12,7 @@
 pub mod engine;
 pub mod lmdb;
 pub mod machine;
+pub mod maple;
 pub mod measure;
 pub mod report;
 pub mod rounds;

@@ -83,8 +83,8 @@ impl Reader for LmdbReader<'_> {
         Self: 't;
 
     #[inline]
-    fn table(&self) -> LmdbTable<'_> {
-        LmdbTable { txn: &self.txn, db: self.db }
+    fn table(&self) -> Result<LmdbTable<'_>> {
+        Ok(LmdbTable { txn: &self.txn, db: self.db })
     }
 }
 

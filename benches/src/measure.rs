@@ -43,7 +43,7 @@ pub fn warm<E: Engine>(engine: &E) -> Result<u64> {
 /// Nanoseconds a lookup of keys that are there, all in one read transaction.
 pub fn lookups<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
     let reader = engine.reader()?;
-    let table = reader.table();
+    let table = reader.table()?;
     let mut sum = 0u64;
     let watch = Stopwatch::new();
     let started = watch.start();
@@ -57,7 +57,7 @@ pub fn lookups<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
 /// Nanoseconds a lookup of keys that are not there.
 pub fn misses<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
     let reader = engine.reader()?;
-    let table = reader.table();
+    let table = reader.table()?;
     let mut found = 0u64;
     let watch = Stopwatch::new();
     let started = watch.start();
@@ -73,7 +73,7 @@ pub fn scan<E: Engine>(engine: &E) -> Result<Checked> {
     let mut sum = 0u64;
     let watch = Stopwatch::new();
     let started = watch.start();
-    let seen = reader.table().scan(|key, value| {
+    let seen = reader.table()?.scan(|key, value| {
         sum = sum.wrapping_add(touch(black_box(key))).wrapping_add(touch(black_box(value)));
     })?;
     Ok((nanoseconds_each(&started, usize::try_from(seen)?), sum))
@@ -82,7 +82,7 @@ pub fn scan<E: Engine>(engine: &E) -> Result<Checked> {
 /// Nanoseconds a range scan of [`RANGE_ENTRIES`] entries from each of `keys`, keys and values touched.
 pub fn ranges<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
     let reader = engine.reader()?;
-    let table = reader.table();
+    let table = reader.table()?;
     let mut sum = 0u64;
     let watch = Stopwatch::new();
     let started = watch.start();
@@ -196,7 +196,7 @@ pub fn load<E: Engine>(
 /// Checks that a sample of the entries holds what was put last, before anything is measured on it.
 pub fn verify<E: Engine>(engine: &E, workload: &Workload, version: usize) -> Result<()> {
     let reader = engine.reader()?;
-    let table = reader.table();
+    let table = reader.table()?;
     for key in workload.looked_up.iter().step_by(workload.entries() / 1000 + 1) {
         if table.get(key)? != Some(workload.value(key, version)) {
             return Err(format!("{}: a value is not what was put", E::NAME).into());

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+use mapledb::Verify;
 use mapledb_bench::engine::Engine;
 use mapledb_bench::lmdb::Lmdb;
 use mapledb_bench::machine::{self, Machine};
+use mapledb_bench::maple::{Maple, MapleSetup};
 use mapledb_bench::measure::{self, BATCH_PUTS, Checked, Load};
 use mapledb_bench::report::{Profile, Report, Row};
 use mapledb_bench::rounds::{Side, alternate};
@@ -59,6 +61,9 @@ struct Options {
     /// File for the JSON rows [default: target/bench/lmdb.json].
     #[arg(long)]
     json: Option<PathBuf>,
+    /// MapleDB's page size in bytes [default: its own default].
+    #[arg(long)]
+    page_size: Option<usize>,
     /// Measure LMDB against itself: the ratios then show how far chance alone goes.
     #[arg(long)]
     calibrate: bool,
@@ -88,13 +93,14 @@ impl Filled {
 
 impl Options {
     fn profile(&self) -> Profile {
-        let as_it_comes = self.entries == ENTRIES && self.value_bytes == VALUE_BYTES;
+        let as_it_comes =
+            self.entries == ENTRIES && self.value_bytes == VALUE_BYTES && self.page_size.is_none();
         Profile {
             name: if as_it_comes { "quick" } else { "custom" },
             entries: self.entries,
             value_bytes: self.value_bytes,
             load: self.load.name(),
-            page_size: None,
+            page_size: self.page_size,
         }
     }
 
@@ -120,14 +126,19 @@ fn main() -> Result<()> {
 }
 
 fn run(options: &Options, data_dir: &Path, target: &Path) -> Result<()> {
-    let versions = BTreeMap::from([(Lmdb::NAME.to_owned(), Lmdb::version())]);
+    let mut versions = BTreeMap::from([(Lmdb::NAME.to_owned(), Lmdb::version())]);
+    if !options.calibrate {
+        versions.insert(Maple::NAME.to_owned(), Maple::version());
+    }
     let report = Report::new(Machine::here(data_dir, versions)?, options.profile(), !options.calibrate);
     let workload = Workload::new(options.entries, options.value_bytes, options.seed);
     let mut bench = Bench { options, data_dir, workload: &workload, report };
     if options.calibrate {
-        bench.measure::<Lmdb>("LMDB again")?;
+        bench.measure::<Lmdb>("LMDB again", &())?;
     } else {
-        return Err("only --calibrate is there yet".into());
+        let setup = MapleSetup { page_size: options.page_size, verify: None };
+        bench.measure::<Maple>(Maple::NAME, &setup)?;
+        bench.policies(&setup)?;
     }
     bench.report.summary();
     if machine::load_average().is_some_and(|average| average > 1.5) {
@@ -174,27 +185,26 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// All rows of LMDB and engine `B`, which the table calls `name`.
-    fn measure<B: Engine>(&mut self, name: &str) -> Result<()> {
+    fn measure<B: Engine>(&mut self, name: &str, setup: &B::Setup) -> Result<()> {
         let reads = [row::LOOKUPS, row::MISSES, row::SCAN, row::RANGES, row::BEGINS];
         if reads.iter().chain(&ONE_PUT_ROWS).chain(&BATCH_ROWS).any(|row| self.options.wants(*row)) {
-            let lmdb = self.fill::<Lmdb>("lmdb")?;
-            let other = self.fill::<B>("other")?;
+            let lmdb = self.fill::<Lmdb>("lmdb", &())?;
+            let other = self.fill::<B>("other", setup)?;
             self.reads(&lmdb, &other, name)?;
             self.commits(&lmdb, &other, name)?;
             lmdb.close()?;
             other.close()?;
         }
-        self.loads::<B>(name, Load::Random, rows::RANDOM_LOAD)?;
-        self.loads::<B>(name, Load::Append, rows::APPEND_LOAD)?;
-        self.loads::<B>(name, Load::Sorted, rows::SORTED_LOAD)
+        self.loads::<B>(name, setup, Load::Random, rows::RANDOM_LOAD)?;
+        self.loads::<B>(name, setup, Load::Append, rows::APPEND_LOAD)?;
+        self.loads::<B>(name, setup, Load::Sorted, rows::SORTED_LOAD)
     }
 
     /// A filled database, all of whose pages have been touched.
-    fn fill<E: Engine>(&self, directory: &str) -> Result<E> {
+    fn fill<E: Engine>(&self, directory: &str, setup: &E::Setup) -> Result<E> {
         let dir = self.data_dir.join(directory);
         let how = self.options.load.load();
-        let loaded =
-            measure::load(&dir, self.options.room_bytes(), &E::Setup::default(), self.workload, how)?;
+        let loaded = measure::load(&dir, self.options.room_bytes(), setup, self.workload, how)?;
         measure::verify(&loaded.engine, self.workload, 0)?;
         measure::warm(&loaded.engine)?;
         Ok(loaded.engine)
@@ -263,8 +273,51 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Opens both databases anew in each round, MapleDB's under every verification policy; the first scan
+    /// then touches each page for the first time, and lookups follow.
+    fn policies(&mut self, setup: &MapleSetup) -> Result<()> {
+        let rows = [row::VERIFY_FIRST_SCAN, row::VERIFY_LOOKUPS];
+        if !rows.iter().any(|row| self.options.wants(*row)) {
+            return Ok(());
+        }
+        self.fill::<Lmdb>("policy-lmdb", &())?.close()?;
+        self.fill::<Maple>("policy-maple", setup)?.close()?;
+        let bench = &*self;
+        let (scans, lookups) = (&Agreement::default(), &Agreement::default());
+        let mut sides = vec![Side::new(Lmdb::NAME, |round| {
+            bench.open_and_read::<Lmdb>("policy-lmdb", &(), round, scans, lookups)
+        })];
+        for (name, verify) in
+            [("never", Verify::Never), ("first touch", Verify::FirstTouch), ("always", Verify::Always)]
+        {
+            let setup = MapleSetup { verify: Some(verify), ..*setup };
+            sides.push(Side::new(&format!("{}, {name}", Maple::NAME), move |round| {
+                bench.open_and_read::<Maple>("policy-maple", &setup, round, scans, lookups)
+            }));
+        }
+        let samples = alternate(1, self.options.repeats, sides)?;
+        self.add_wanted(rows, samples);
+        Ok(())
+    }
+
+    fn open_and_read<E: Engine>(
+        &self,
+        directory: &str,
+        setup: &E::Setup,
+        round: usize,
+        scans: &Agreement,
+        lookups: &Agreement,
+    ) -> Result<[f64; 2]> {
+        let engine = E::open(&self.data_dir.join(directory), self.options.room_bytes(), setup)?;
+        let [scan] = scans.check(round, measure::scan(&engine)?)?;
+        let keys = Workload::window(&self.workload.looked_up, ROUND_LOOKUPS, round);
+        let [lookup] = lookups.check(round, measure::lookups(&engine, keys)?)?;
+        engine.close()?;
+        Ok([scan, lookup])
+    }
+
     /// Fills fresh databases in one transaction each.
-    fn loads<B: Engine>(&mut self, name: &str, how: Load, rows: LoadRows) -> Result<()> {
+    fn loads<B: Engine>(&mut self, name: &str, setup: &B::Setup, how: Load, rows: LoadRows) -> Result<()> {
         if !rows.all().iter().any(|row| self.options.wants(*row)) {
             return Ok(());
         }
@@ -273,18 +326,17 @@ impl Bench<'_> {
             0,
             self.options.repeats.div_ceil(4),
             vec![
-                Side::new(Lmdb::NAME, |_| bench.load_once::<Lmdb>(how)),
-                Side::new(name, |_| bench.load_once::<B>(how)),
+                Side::new(Lmdb::NAME, |_| bench.load_once::<Lmdb>(&(), how)),
+                Side::new(name, |_| bench.load_once::<B>(setup, how)),
             ],
         )?;
         self.add_wanted(rows.all(), samples);
         Ok(())
     }
 
-    fn load_once<E: Engine>(&self, how: Load) -> Result<[f64; 4]> {
+    fn load_once<E: Engine>(&self, setup: &E::Setup, how: Load) -> Result<[f64; 4]> {
         let dir = self.data_dir.join("load");
-        let loaded =
-            measure::load::<E>(&dir, self.options.room_bytes(), &E::Setup::default(), self.workload, how)?;
+        let loaded = measure::load::<E>(&dir, self.options.room_bytes(), setup, self.workload, how)?;
         measure::verify(&loaded.engine, self.workload, 0)?;
         loaded.engine.close()?;
         std::fs::remove_dir_all(&dir)?;
