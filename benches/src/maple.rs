@@ -21,6 +21,8 @@ pub struct MapleSetup {
     pub page_size: Option<usize>,
     /// When pages are verified.
     pub verify: Option<Verify>,
+    /// Bytes of address space to map ahead.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Engine for Maple {
@@ -37,6 +39,9 @@ impl Engine for Maple {
         }
         if let Some(verify) = setup.verify {
             options = options.verify(verify);
+        }
+        if let Some(reserve_bytes) = setup.reserve_bytes {
+            options = options.reserve_bytes(reserve_bytes);
         }
         // SAFETY: the directory is this run's own, and nothing else opens or changes the file in it.
         #[expect(unsafe_code, reason = "opening a file to map it")]

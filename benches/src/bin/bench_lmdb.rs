@@ -64,6 +64,9 @@ struct Options {
     /// MapleDB's page size in bytes [default: its own default].
     #[arg(long)]
     page_size: Option<usize>,
+    /// Address space that MapleDB maps ahead; a few gigabytes under valgrind, which refuses more.
+    #[arg(long)]
+    reserve_bytes: Option<u64>,
     /// Measure LMDB against itself: the ratios then show how far chance alone goes.
     #[arg(long)]
     calibrate: bool,
@@ -136,7 +139,8 @@ fn run(options: &Options, data_dir: &Path, target: &Path) -> Result<()> {
     if options.calibrate {
         bench.measure::<Lmdb>("LMDB again", &())?;
     } else {
-        let setup = MapleSetup { page_size: options.page_size, verify: None };
+        let setup =
+            MapleSetup { page_size: options.page_size, reserve_bytes: options.reserve_bytes, verify: None };
         bench.measure::<Maple>(Maple::NAME, &setup)?;
         bench.policies(&setup)?;
     }
