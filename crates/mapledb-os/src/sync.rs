@@ -90,3 +90,15 @@ impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
         std::array::from_fn(|_| T::zeroed())
     }
 }
+
+/// A sequentially consistent fence right after a read-modify-write of this thread.
+///
+/// On x86-64 the locked instruction before it is a full barrier already, so only the compiler must be held back;
+/// elsewhere, and under loom, it is `fence(SeqCst)`.
+#[inline(always)]
+pub fn fence_after_exchange() {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    fence(Ordering::SeqCst);
+}

@@ -124,9 +124,14 @@ impl Env {
     /// # Errors
     /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.
     pub fn close(self) -> Result<()> {
+        // The thread that syncs relaxed commits holds the core while it does.
+        self.core.syncer.stop();
         match Arc::try_unwrap(self.core) {
             Ok(core) => core.detach(),
-            Err(_) => Err(Error::StillInUse),
+            Err(core) => {
+                core.syncer.resume();
+                Err(Error::StillInUse)
+            }
         }
     }
 

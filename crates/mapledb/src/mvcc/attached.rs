@@ -11,7 +11,7 @@ use super::heads::{self, Head, HeadRecord, NewHead};
 use super::layout::NUMBER_MAX;
 use super::member::Member;
 use super::shared::{Counters, Header};
-use super::{MvccError, Pin, ReaderInfo, Result, Wait, WriterGuard};
+use super::{MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
 
 /// What is on disk, as far as the processes know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,23 @@ impl Attached {
     #[inline]
     pub fn pin(&self) -> Result<(Pin, Head)> {
         self.member.pin()
+    }
+
+    /// Pins the published snapshot for a caller that keeps this alive as long and releases the slot itself.
+    #[inline]
+    pub(crate) fn pin_slot(&self) -> Result<(Place, Head)> {
+        self.member.pin_slot()
+    }
+
+    /// Counts one more owner of a pinned slot.
+    pub(crate) fn share_slot(&self, place: Place) {
+        self.member.share_slot(place);
+    }
+
+    /// Counts one owner of a pinned slot less; the last one ends the read.
+    #[inline]
+    pub(crate) fn release_slot(&self, place: Place) {
+        self.member.release_slot(place);
     }
 
     /// The newest head, published or not: what the next writer builds on. Stable under the writer lock.

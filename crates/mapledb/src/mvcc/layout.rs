@@ -54,7 +54,7 @@ pub const RING_LEN: usize = if cfg!(loom) { 2 } else { 8 };
 /// A head body, in words: bytes 56..1792 of a meta.
 pub const BODY_WORDS: usize = if cfg!(loom) { 2 } else { 217 };
 /// The part of it that a reader copies, in words: txnid through the four tree records.
-pub const HEAD_WORDS: usize = if cfg!(loom) { 2 } else { 36 };
+pub const HEAD_WORDS: usize = if cfg!(loom) { 2 } else { 20 };
 /// The words a record's checksum covers: the body, the durable txnid and the durable meta's checksum.
 pub const SEALED_WORDS: usize = BODY_WORDS + 2;
 /// What is left of a record.

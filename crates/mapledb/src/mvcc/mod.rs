@@ -44,6 +44,8 @@ pub use error::{AttachError, MvccError, Result};
 pub use heads::{Head, HeadRecord, NewHead};
 #[cfg(not(loom))]
 pub use left_behind::LeftBehind;
+#[cfg(not(loom))]
+pub(crate) use readers::Place;
 pub use readers::{Pin, ReaderInfo};
 pub use shared::{Counter, Counters};
 pub use wait::Wait;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
 
 use mapledb_os::process;
-use mapledb_os::sync::{Ordering, fence};
+use mapledb_os::sync::{Ordering, fence, fence_after_exchange};
 
 use super::Result;
 use super::blocks::{self, is_claimed};
@@ -26,7 +26,7 @@ const REAP_EVERY_NS: u64 = 10_000_000;
 
 /// Where a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+pub(crate) struct Place {
     block: usize,
     slot: usize,
 }
@@ -52,36 +52,18 @@ impl Pin {
     pub fn is_forked(&self) -> bool {
         self.member.is_forked()
     }
-
-    /// The slot, while it is this process's: not in a forked child, and not after leaving, when it may be another's.
-    fn slot(&self) -> Option<&ReaderSlot> {
-        if self.is_forked() || self.member.has_left() {
-            return None;
-        }
-        self.member.memory.block(self.place.block).ok()?.slots.get(self.place.slot)
-    }
 }
 
 impl Clone for Pin {
     fn clone(&self) -> Pin {
-        if let Some(slot) = self.slot() {
-            slot.clones.fetch_add(1, Ordering::Relaxed);
-        }
+        self.member.share_slot(self.place);
         Pin { member: Arc::clone(&self.member), ..*self }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let Some(slot) = self.slot() else { return };
-        // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
-        // the later finds 0 and is the last.
-        let last =
-            slot.clones.load(Ordering::Acquire) == 0 || slot.clones.fetch_sub(1, Ordering::AcqRel) == 0;
-        if last {
-            slot.clones.store(0, Ordering::Relaxed);
-            slot.pin.store(0, Ordering::Release);
-        }
+        self.member.release_slot(self.place);
     }
 }
 
@@ -109,6 +91,13 @@ pub struct ReaderInfo {
 impl Member {
     /// Begins a read: pins the published snapshot.
     pub(super) fn pin(self: &Arc<Member>) -> Result<(Pin, Head)> {
+        let (place, head) = self.pin_slot()?;
+        Ok((Pin { member: Arc::clone(self), place, txnid: head.txnid() }, head))
+    }
+
+    /// Pins the published snapshot in a slot, which is the caller's to release.
+    #[inline]
+    pub(super) fn pin_slot(&self) -> Result<(Place, Head)> {
         self.check()?;
         let mut head = heads::copy_published(&self.memory);
         let place = self.take_slot(pin_word(&head))?;
@@ -117,14 +106,14 @@ impl Member {
             // The pin above comes before this, the look at the publication after it; `pinned` has the same the
             // other way round. Without either fence both could miss the other's store.
             if !cfg!(maple_canary = "no_reader_fence") {
-                fence(Ordering::SeqCst);
+                fence_after_exchange();
             }
             match heads::still_published(&self.memory, &head) {
                 Ok(true) => break,
                 Ok(false) => {
                     head = heads::copy_published(&self.memory);
                     // Release: whoever sees this value must see that an earlier reader of the slot has finished.
-                    slot.pin.store(pin_word(&head), Ordering::Release);
+                    slot.pin.swap(pin_word(&head), Ordering::AcqRel);
                 }
                 Err(e) => {
                     slot.pin.store(0, Ordering::Release);
@@ -133,9 +122,40 @@ impl Member {
             }
         }
         note_begin(slot);
-        Ok((Pin { member: Arc::clone(self), place, txnid: head.txnid() }, head))
+        Ok((place, head))
     }
 
+    /// Counts one more owner of a slot.
+    pub(super) fn share_slot(&self, place: Place) {
+        if let Some(slot) = self.own_slot(place) {
+            slot.clones.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one owner less; the last one frees the slot.
+    #[inline]
+    pub(super) fn release_slot(&self, place: Place) {
+        let Some(slot) = self.own_slot(place) else { return };
+        // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
+        // the later finds 0 and is the last.
+        let last =
+            slot.clones.load(Ordering::Acquire) == 0 || slot.clones.fetch_sub(1, Ordering::AcqRel) == 0;
+        if last {
+            slot.clones.store(0, Ordering::Relaxed);
+            slot.pin.store(0, Ordering::Release);
+        }
+    }
+
+    /// A slot while it is this process's: not in a forked child, and not after leaving, when it may be another's.
+    #[inline]
+    fn own_slot(&self, place: Place) -> Option<&ReaderSlot> {
+        if self.is_forked() || self.has_left() {
+            return None;
+        }
+        self.memory.block(place.block).ok()?.slots.get(place.slot)
+    }
+
+    #[inline]
     fn take_slot(&self, word: u64) -> Result<Place> {
         if let Some(place) = hint::get(self.id)
             && take(&self.memory.block(place.block)?.slots[place.slot], word)

@@ -27,7 +27,7 @@ const CLAIM_MIN: u64 = 64;
 const POPULATE_FROM: u64 = 16;
 
 /// The pages of the running write transaction.
-pub(crate) struct Draft {
+pub struct Draft {
     store: Arc<Store>,
     /// The snapshot it builds on, seen with the running transaction's number so that nothing of its own is refused.
     view: View,
@@ -149,7 +149,7 @@ impl Draft {
         let wish = pages.max(appetite);
         if self.space.is_busy {
             return match self.space.pool.best_fit(pages) {
-                Some(fit) => Ok(self.from_pool(fit, wish)),
+                Some(fit) => Ok(self.take_from_pool(fit, wish)),
                 None => self.grow(pages),
             };
         }
@@ -158,27 +158,27 @@ impl Draft {
             && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
             && fit.pages >= good
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         let claim = wish.max(CLAIM_MIN);
         if self.claim(claim, good)?
             && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
             && fit.pages >= good
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         if let Some(fit) = self.space.pool.best_fit(pages) {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         if self.claim(claim, pages)?
             && let Some(fit) = self.space.pool.best_fit(pages)
         {
-            return Ok(self.from_pool(fit, wish));
+            return Ok(self.take_from_pool(fit, wish));
         }
         self.grow(wish.max(pages))
     }
 
-    fn from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
+    fn take_from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
         self.space.pool.take_front(fit.first, wish).unwrap_or(fit)
     }
 
@@ -232,27 +232,19 @@ impl Pages for Draft {
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
-        let own = at.tag == 0 || self.is_handed(at.pgno);
-        if !own {
-            return self.view.run(&self.store, at);
-        }
         let too_long = FormatError::BadReference("its value is longer than any file");
         let geometry = RunGeometry::of(at.len, self.store.page_size())
             .ok_or(Error::Corrupt { pgno: at.pgno, cause: too_long })?;
-        self.store.own(self.generation, at.pgno, geometry.pages)
+        // A run is sealed as soon as it is stored, so its tag does not tell whose it is.
+        match self.space.handed.holds(&Extent::new(at.pgno, geometry.pages)) {
+            true => self.store.own(self.generation, at.pgno, geometry.pages),
+            false => self.view.run(&self.store, at),
+        }
     }
 
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(&self.store, pgno);
-    }
-}
-
-impl Draft {
-    /// Whether this transaction wrote the run at `pgno`: a run is sealed as soon as it is stored, so its tag does not
-    /// tell.
-    fn is_handed(&self, pgno: Pgno) -> bool {
-        self.space.handed.contains(pgno)
     }
 }
 

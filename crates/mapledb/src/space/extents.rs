@@ -25,10 +25,6 @@ impl Extents {
         self.runs.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// The extents, ascending.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> {
         self.runs.iter().filter_map(|(&first, &pages)| Some(Extent::new(Pgno::new(first)?, pages)))
@@ -102,9 +98,10 @@ impl Extents {
         self.iter().next_back()
     }
 
-    /// Whether the set holds `pgno`.
-    pub(crate) fn contains(&self, pgno: Pgno) -> bool {
-        self.runs.range(..=pgno.get()).next_back().is_some_and(|(&at, &pages)| pgno.get() < at + pages)
+    /// Whether the set holds all of `extent`.
+    pub(crate) fn holds(&self, extent: &Extent) -> bool {
+        let before = self.runs.range(..=extent.first.get()).next_back();
+        before.is_some_and(|(&at, &pages)| extent.end() <= at + pages)
     }
 
     /// The pages of this set that `other` does not hold, ascending.

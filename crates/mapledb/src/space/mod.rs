@@ -25,7 +25,7 @@ use mapledb_format::{Extent, FreedExtent, HeadBody, PendingGroup, Pgno, TreeReco
 
 use crate::error::{Error, Result};
 
-pub(crate) use draft::Draft;
+pub use draft::Draft;
 pub(crate) use extents::Extents;
 
 /// The state of free space within one write transaction.

@@ -75,7 +75,7 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         let mut leaf = self.tree.leaf_mut(pgno)?;
         let index = leaf.node().map_err(fault)?.len();
         leaf.insert_pair::<O>(index, key, &new).map_err(fault)?;
-        self.tree.record.entries += 1;
+        self.tree.record.entries = self.tree.record.entries.saturating_add(1);
         self.is_empty = false;
         self.last.clear();
         self.last.extend_from_slice(key);

@@ -32,7 +32,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         path.edge(Way::Back)?;
         match &path.spot {
             Some(spot) if spot.index > 0 => {
-                let last = spot.leaf.key(spot.index - 1).map_err(|cause| super::corrupt(spot.pgno, cause))?;
+                let last = spot.leaf.key(spot.index - 1).map_err(|cause| super::corrupt(spot.at.pgno, cause))?;
                 Ok(O::compare(last, key).is_lt())
             }
             _ => Ok(true),

@@ -12,7 +12,7 @@ use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::OverflowRef;
 
-use super::{PageRef, PagesMut, Tree, TreeMut, branch, corrupt, leaf};
+use super::{PageRef, PagesMut, Tree, TreeMut, branch, child, corrupt, leaf, run_of};
 use crate::error::Result;
 
 /// What is to become of a subtree.
@@ -170,8 +170,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let reading = Tree::<P, O>::new(self.pages, self.record);
         for index in 0..node.len() {
             let key = node.key(index).map_err(fault)?;
-            if cull.pair::<O>(key, &mut || reading.value(&node, at.pgno, index))? {
-                going.push((index, run_of(&node, index).map_err(fault)?));
+            if cull.pair::<O>(key, &mut || reading.value(&node, at, index))? {
+                going.push((index, run_at(&node, at, index)?));
             }
         }
         let count = (node.len() - going.len()) as u64;
@@ -202,7 +202,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         // The copy keeps the fences while the branch itself changes.
         let node = Branch::view(&page).map_err(fault)?;
         let mut own = at;
-        let mut count = 0;
+        let mut count = 0u64;
         let mut removed = Vec::new();
         let mut changed = Vec::new();
         for index in 0..node.len() {
@@ -211,14 +211,14 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             let child_high =
                 if index + 1 == node.len() { high } else { Some(node.key(index + 1).map_err(fault)?) };
             match cull.subtree::<O>(child_low, child_high) {
-                Verdict::Keep => count += entry.count,
+                Verdict::Keep => count = count.saturating_add(entry.count),
                 Verdict::Cut => {
-                    self.free_subtree(entry.into(), level - 1)?;
+                    self.free_subtree(child(at, entry)?, level - 1)?;
                     removed.push(index);
                 }
                 Verdict::Look => {
-                    let culled = self.cull_node(entry.into(), level - 1, child_low, child_high, cull)?;
-                    count += culled.count;
+                    let culled = self.cull_node(child(at, entry)?, level - 1, child_low, child_high, cull)?;
+                    count = count.saturating_add(culled.count);
                     if culled.at != PageRef::from(entry) || culled.count != entry.count {
                         own = PageRef { pgno: self.touch(own, level)?, tag: 0 };
                         let entry = Entry { child: culled.at.pgno, tag: culled.at.tag, count: culled.count };
@@ -268,7 +268,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             let node = leaf(self.pages, at)?;
             let mut runs = Vec::new();
             for index in 0..node.len() {
-                runs.extend(run_of(&node, index).map_err(fault)?);
+                runs.extend(run_at(&node, at, index)?);
             }
             for run in &runs {
                 self.free_run(run)?;
@@ -279,23 +279,21 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             for index in 0..node.len() {
                 children.push(node.entry(index).map_err(fault)?);
             }
-            for (index, child) in children.iter().enumerate() {
+            for (index, entry) in children.iter().enumerate() {
                 if let Some(next) = children.get(index + 1) {
                     self.pages.prefetch(next.child);
                 }
-                self.free_subtree((*child).into(), level - 1)?;
+                self.free_subtree(child(at, *entry)?, level - 1)?;
             }
         }
         self.drop_node(at.pgno, born, level)
     }
 }
 
-fn run_of(
-    leaf: &Leaf<'_>,
-    index: usize,
-) -> std::result::Result<Option<OverflowRef>, mapledb_format::FormatError> {
-    Ok(match leaf.value(index)? {
-        ValueField::Overflow(run) => Some(run),
-        ValueField::Inline(_) => None,
-    })
+/// The run that slot `index` of the leaf `from` refers to, if it does.
+fn run_at(leaf: &Leaf<'_>, from: PageRef, index: usize) -> Result<Option<OverflowRef>> {
+    match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
+        ValueField::Overflow(run) => run_of(from, run).map(Some),
+        ValueField::Inline(_) => Ok(None),
+    }
 }

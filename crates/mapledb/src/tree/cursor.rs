@@ -1,11 +1,10 @@
 //! A place in a tree, from which to go either way.
 
-use mapledb_format::Pgno;
 use mapledb_format::branch::Branch;
 use mapledb_format::leaf::Leaf;
 use mapledb_format::order::Order;
 
-use super::{PageRef, Pages, Tree, corrupt};
+use super::{PageRef, Pages, Tree, child, corrupt};
 use crate::error::Result;
 
 /// Which way to go.
@@ -18,14 +17,14 @@ pub(super) enum Way {
 /// A branch on the path and the child that was taken.
 struct Step<'p> {
     branch: Branch<'p>,
-    pgno: Pgno,
+    at: PageRef,
     index: usize,
 }
 
 /// A leaf and a gap in it: `index` is the slot after the gap, so `0..=len`.
 pub(super) struct Spot<'p> {
     pub(super) leaf: Leaf<'p>,
-    pub(super) pgno: Pgno,
+    pub(super) at: PageRef,
     pub(super) index: usize,
 }
 
@@ -55,11 +54,11 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             let branch = self.tree.branch(at, level)?;
             let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
             implied = branch.implied_for(index, implied);
-            at = self.push(branch, at.pgno, index)?;
+            at = self.push(branch, at, index)?;
         }
         let leaf = self.tree.leaf(at)?;
         let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
-        self.spot = Some(Spot { leaf, pgno: at.pgno, index: place.index });
+        self.spot = Some(Spot { leaf, at, index: place.index });
         Ok(place.exact)
     }
 
@@ -94,11 +93,11 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
                 left -= count;
                 index += 1;
             }
-            at = self.push(branch, at.pgno, index)?;
+            at = self.push(branch, at, index)?;
         }
         let leaf = self.tree.leaf(at)?;
         let index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
-        self.spot = Some(Spot { leaf, pgno: at.pgno, index });
+        self.spot = Some(Spot { leaf, at, index });
         Ok(())
     }
 
@@ -116,8 +115,8 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             Way::Forward => step.index + 1,
             Way::Back => step.index - 1,
         };
-        let fault = |cause| corrupt(step.pgno, cause);
-        let entry = step.branch.entry(step.index).map_err(fault)?;
+        let entry = step.branch.entry(step.index).map_err(|cause| corrupt(step.at.pgno, cause))?;
+        let next_at = child(step.at, entry)?;
         // The leaf after the next is needed by the time this one has been read.
         let beyond = match way {
             Way::Forward => step.index + 1,
@@ -126,7 +125,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
         if let Ok(next) = step.branch.entry(beyond) {
             self.tree.pages.prefetch(next.child);
         }
-        self.fall(entry.into(), height - 1, way)?;
+        self.fall(next_at, height - 1, way)?;
         Ok(true)
     }
 
@@ -138,22 +137,22 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
                 Way::Forward => 0,
                 Way::Back => branch.len().saturating_sub(1),
             };
-            at = self.push(branch, at.pgno, index)?;
+            at = self.push(branch, at, index)?;
         }
         let leaf = self.tree.leaf(at)?;
         let index = match way {
             Way::Forward => 0,
             Way::Back => leaf.len(),
         };
-        self.spot = Some(Spot { leaf, pgno: at.pgno, index });
+        self.spot = Some(Spot { leaf, at, index });
         Ok(())
     }
 
-    fn push(&mut self, branch: Branch<'p>, pgno: Pgno, index: usize) -> Result<PageRef> {
-        let entry = branch.entry(index).map_err(|cause| corrupt(pgno, cause))?;
+    fn push(&mut self, branch: Branch<'p>, at: PageRef, index: usize) -> Result<PageRef> {
+        let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
         self.tree.pages.prefetch(entry.child);
-        self.steps.push(Step { branch, pgno, index });
-        Ok(entry.into())
+        self.steps.push(Step { branch, at, index });
+        child(at, entry)
     }
 
     /// How many entries lie before the gap.
@@ -161,7 +160,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
         let Some(spot) = &self.spot else { return Ok(0) };
         let mut rank = spot.index as u64;
         for step in &self.steps {
-            let before = step.branch.count_before(step.index).map_err(|cause| corrupt(step.pgno, cause))?;
+            let before = step.branch.count_before(step.index).map_err(|cause| corrupt(step.at.pgno, cause))?;
             rank = rank.saturating_add(before);
         }
         Ok(rank)
@@ -297,6 +296,6 @@ pub(super) fn pair_at<'p, P: Pages, O: Order>(
     spot: &Spot<'p>,
     index: usize,
 ) -> Result<Pair<'p>> {
-    let key = spot.leaf.key(index).map_err(|cause| corrupt(spot.pgno, cause))?;
-    Ok((key, tree.value(&spot.leaf, spot.pgno, index)?))
+    let key = spot.leaf.key(index).map_err(|cause| corrupt(spot.at.pgno, cause))?;
+    Ok((key, tree.value(&spot.leaf, spot.at, index)?))
 }

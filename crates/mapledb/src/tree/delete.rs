@@ -32,7 +32,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             self.free_run(&run)?;
         }
         self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
-        self.record.entries -= 1;
+        self.record.entries = self.record.entries.saturating_sub(1);
         self.shrink(&path)?;
         Ok(true)
     }
@@ -102,7 +102,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         } else {
             join_branches::<O>(target, &page_a, &separator, &page_b).map_err(fault)?;
         }
-        self.set_entry(parent, left, Entry { child: keep.child, tag: 0, count: a.count + b.count })?;
+        self.set_entry(parent, left, Entry { child: keep.child, tag: 0, count: a.count.saturating_add(b.count) })?;
         self.remove_child(parent, left + 1)?;
         let given = if give.child == a.child { &page_a } else { &page_b };
         let born = header::stored_txnid(given).map_err(fault)?;

@@ -182,8 +182,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             .store(self.pages.own_mut(pgno, 1)?)
             .map_err(|cause| corrupt(pgno, cause))?;
         match kind {
-            Kind::Branch => self.record.branch_pages += 1,
-            _ => self.record.leaf_pages += 1,
+            Kind::Branch => self.record.branch_pages = self.record.branch_pages.saturating_add(1),
+            _ => self.record.leaf_pages = self.record.leaf_pages.saturating_add(1),
         }
         Ok(pgno)
     }
@@ -308,7 +308,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         if let Some(cut) = carry {
             self.grow_root(cut)?;
         }
-        self.record.entries += added;
+        self.record.entries = self.record.entries.saturating_add(added);
         Ok(())
     }
 

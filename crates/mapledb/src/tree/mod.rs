@@ -27,10 +27,11 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use mapledb_format::branch::Branch;
+use mapledb_format::branch::{Branch, Entry};
 use mapledb_format::header;
 use mapledb_format::leaf::Leaf;
 use mapledb_format::order::{Bytewise, Order};
+use mapledb_format::overflow::OverflowRef;
 use mapledb_format::tree_record::TreeRecord;
 use mapledb_format::{FormatError, Pgno};
 
@@ -39,9 +40,9 @@ pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
 pub(crate) use cursor::Cursor;
-pub(crate) use insert::{Place, Value};
+pub(crate) use insert::Value;
 pub(crate) use range::Range;
-pub(crate) use walk::{Visit, Walked, walk, walk_since};
+pub(crate) use walk::{Visit, walk, walk_since};
 
 /// The deepest tree: three cells to a page reach 2^48 pages in 31 levels.
 pub(crate) const DEPTH_MAX: usize = 32;
@@ -128,6 +129,27 @@ fn branch<P: Pages>(pages: &P, at: PageRef, level: usize) -> Result<Branch<'_>> 
 fn leaf<P: Pages>(pages: &P, at: PageRef) -> Result<Leaf<'_>> {
     let page = pages.page(at)?;
     Leaf::view(page).map_err(|cause| corrupt(at.pgno, cause))
+}
+
+/// The child that the node `from` refers to by `entry`.
+///
+/// Only a page the running transaction owns may refer to another it owns (I3). A committed page that seems to is
+/// damaged, and following it would lead around every check.
+#[inline(always)]
+fn child(from: PageRef, entry: Entry) -> Result<PageRef> {
+    if entry.tag == 0 && !from.is_own() {
+        return Err(corrupt(from.pgno, FormatError::Unsealed));
+    }
+    Ok(entry.into())
+}
+
+/// The run that the leaf `from` refers to, under the same rule.
+#[inline(always)]
+fn run_of(from: PageRef, run: OverflowRef) -> Result<OverflowRef> {
+    if run.tag == 0 && !from.is_own() {
+        return Err(corrupt(from.pgno, FormatError::Unsealed));
+    }
+    Ok(run)
 }
 
 #[inline(always)]

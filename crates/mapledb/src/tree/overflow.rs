@@ -36,7 +36,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     pub(super) fn reserve_run(&mut self, len: u64) -> Result<OverflowRef> {
         let geometry = geometry(len, self.pages.page_size())?;
         let pgno = self.pages.allocate(geometry.pages)?;
-        self.record.overflow_pages += geometry.pages;
+        self.record.overflow_pages = self.record.overflow_pages.saturating_add(geometry.pages);
         Ok(OverflowRef { tag: 0, pgno, len })
     }
 

@@ -51,14 +51,14 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
     pub(crate) fn next(&mut self) -> Result<Option<Pair<'p>>> {
         loop {
             let (Some(front), Some(back)) = (&mut self.front.spot, &self.back.spot) else { return Ok(None) };
-            let end = if front.pgno == back.pgno { back.index } else { front.leaf.len() };
+            let end = if front.at == back.at { back.index } else { front.leaf.len() };
             if front.index < end {
                 let index = front.index;
                 front.index += 1;
                 let front = &*front;
                 return pair_at(&self.front.tree, front, index).map(Some);
             }
-            if front.pgno == back.pgno || !self.front.step_leaf(Way::Forward)? {
+            if front.at == back.at || !self.front.step_leaf(Way::Forward)? {
                 return Ok(None);
             }
         }
@@ -68,13 +68,13 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
     pub(crate) fn next_back(&mut self) -> Result<Option<Pair<'p>>> {
         loop {
             let (Some(front), Some(back)) = (&self.front.spot, &mut self.back.spot) else { return Ok(None) };
-            let start = if front.pgno == back.pgno { front.index } else { 0 };
+            let start = if front.at == back.at { front.index } else { 0 };
             if back.index > start {
                 back.index -= 1;
                 let back = &*back;
                 return pair_at(&self.back.tree, back, back.index).map(Some);
             }
-            if front.pgno == back.pgno || !self.back.step_leaf(Way::Back)? {
+            if front.at == back.at || !self.back.step_leaf(Way::Back)? {
                 return Ok(None);
             }
         }

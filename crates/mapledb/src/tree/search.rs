@@ -1,11 +1,10 @@
 //! From the root to one leaf.
 
-use mapledb_format::Pgno;
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::node::Position;
 use mapledb_format::order::Order;
 
-use super::{Pages, Tree, corrupt};
+use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
 
 impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
@@ -15,7 +14,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'p [u8]>> {
         match self.find(key)? {
-            Some((leaf, pgno, at)) if at.exact => self.value(&leaf, pgno, at.index).map(Some),
+            Some((leaf, from, at)) if at.exact => self.value(&leaf, from, at.index).map(Some),
             _ => Ok(None),
         }
     }
@@ -27,7 +26,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
 
     /// The leaf where `key` is or would go, and the place in it; `None` in an empty tree.
     #[inline]
-    fn find(&self, key: &[u8]) -> Result<Option<(Leaf<'p>, Pgno, Position)>> {
+    fn find(&self, key: &[u8]) -> Result<Option<(Leaf<'p>, PageRef, Position)>> {
         let depth = usize::from(self.record.depth);
         if depth == 0 {
             return Ok(None);
@@ -40,19 +39,19 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
             let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
             self.pages.prefetch(entry.child);
             implied = branch.implied_for(index, implied);
-            at = entry.into();
+            at = child(at, entry)?;
         }
         let leaf = self.leaf(at)?;
         let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
-        Ok(Some((leaf, at.pgno, place)))
+        Ok(Some((leaf, at, place)))
     }
 
     /// The value of slot `index` of a leaf, wherever it lies.
     #[inline]
-    pub(super) fn value(&self, leaf: &Leaf<'p>, pgno: Pgno, index: usize) -> Result<&'p [u8]> {
-        match leaf.value(index).map_err(|cause| corrupt(pgno, cause))? {
+    pub(super) fn value(&self, leaf: &Leaf<'p>, from: PageRef, index: usize) -> Result<&'p [u8]> {
+        match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
             ValueField::Inline(value) => Ok(value),
-            ValueField::Overflow(reference) => self.overflow(&reference),
+            ValueField::Overflow(reference) => self.overflow(&run_of(from, reference)?),
         }
     }
 }

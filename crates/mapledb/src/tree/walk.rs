@@ -1,7 +1,7 @@
 //! Every page of a tree, with everything the format promises about it checked on the way.
 
 use mapledb_format::branch::{Branch, Entry};
-use mapledb_format::header::{self, Kind};
+use mapledb_format::header;
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::{OverflowRef, Run};
@@ -9,7 +9,7 @@ use mapledb_format::tree_record::TreeRecord;
 use mapledb_format::{FormatError, Pgno, Txnid};
 
 use super::insert::validate;
-use super::{PageRef, Pages, Tree, corrupt};
+use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
 
 /// One page, or the run of a multi-page value.
@@ -17,11 +17,6 @@ use crate::error::Result;
 pub(crate) struct Visit {
     pub(crate) pgno: Pgno,
     pub(crate) pages: u64,
-    pub(crate) kind: Kind,
-    pub(crate) level: u8,
-    pub(crate) born: Txnid,
-    /// Bytes in use of the page, or of the value.
-    pub(crate) used: u64,
 }
 
 /// What a walk found in all.
@@ -79,19 +74,16 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         if !at.is_own() {
             validate::<O>(page, level).map_err(fault)?;
         }
-        let born = header::stored_txnid(page).map_err(fault)?;
-        let kind = if level == 0 { Kind::Leaf } else { Kind::Branch };
-        let used = super::insert::used_of(page).map_err(fault)? as u64;
-        (self.visit)(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used })?;
+        (self.visit)(Visit { pgno: at.pgno, pages: 1 })?;
         if level == 0 {
-            self.leaf(at.pgno, page, low, high)
+            self.leaf(at, page, low, high)
         } else {
-            self.branch(at.pgno, page, level, low, high)
+            self.branch(at, page, level, low, high)
         }
     }
 
-    fn leaf(&mut self, pgno: Pgno, page: &[u8], low: Option<&[u8]>, high: Option<&[u8]>) -> Result<u64> {
-        let fault = |cause| corrupt(pgno, cause);
+    fn leaf(&mut self, at: PageRef, page: &[u8], low: Option<&[u8]>, high: Option<&[u8]>) -> Result<u64> {
+        let fault = |cause| corrupt(at.pgno, cause);
         let leaf = Leaf::view(page).map_err(fault)?;
         self.walked.leaf_pages += 1;
         if leaf.is_empty() {
@@ -100,15 +92,11 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         for index in 0..leaf.len() {
             inside::<O>(leaf.key(index).map_err(fault)?, index, low, high).map_err(fault)?;
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
+                let run = run_of(at, run)?;
                 let bytes = self.tree.pages.run(&run)?;
-                let born = match run.tag {
-                    0 => Txnid(0),
-                    _ => header::stored_txnid(bytes).map_err(|cause| corrupt(run.pgno, cause))?,
-                };
                 let pages = self.tree.pages.page_size().pages_for(bytes.len() as u64);
                 self.walked.overflow_pages += pages;
-                let kind = Kind::Overflow;
-                (self.visit)(Visit { pgno: run.pgno, pages, kind, level: 0, born, used: run.len })?;
+                (self.visit)(Visit { pgno: run.pgno, pages })?;
             }
         }
         Ok(leaf.len() as u64)
@@ -116,13 +104,13 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
 
     fn branch(
         &mut self,
-        pgno: Pgno,
+        at: PageRef,
         page: &[u8],
         level: usize,
         low: Option<&[u8]>,
         high: Option<&[u8]>,
     ) -> Result<u64> {
-        let fault = |cause| corrupt(pgno, cause);
+        let fault = |cause| corrupt(at.pgno, cause);
         let branch = Branch::view(page).map_err(fault)?;
         self.walked.branch_pages += 1;
         let mut total = 0u64;
@@ -134,7 +122,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
             if let (Some(separator), true) = (child_low, index > 0) {
                 inside::<O>(separator, index, low, high).map_err(fault)?;
             }
-            let count = self.node(entry.into(), level - 1, child_low, child_high)?;
+            let count = self.node(child(at, entry)?, level - 1, child_low, child_high)?;
             if count != entry.count {
                 return Err(fault(FormatError::WrongCount { slot: index as u16 }));
             }
@@ -187,20 +175,19 @@ fn node_since<P: Pages>(
         return Ok(());
     }
     header::check_sum(page).and_then(|()| super::check_level(page, level)).map_err(fault)?;
-    let kind = if level == 0 { Kind::Leaf } else { Kind::Branch };
-    visit(Visit { pgno: at.pgno, pages: 1, kind, level: level as u8, born, used: 0 })?;
+    visit(Visit { pgno: at.pgno, pages: 1 })?;
     if level == 0 {
         let leaf = Leaf::view(page).map_err(fault)?;
         for index in 0..leaf.len() {
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
-                run_since(pages, &run, since, visit)?;
+                run_since(pages, &run_of(at, run)?, since, visit)?;
             }
         }
     } else {
         let branch = Branch::view(page).map_err(fault)?;
         for index in 0..branch.len() {
             let entry = branch.entry(index).map_err(fault)?;
-            node_since(pages, entry.into(), level - 1, since, visit)?;
+            node_since(pages, child(at, entry)?, level - 1, since, visit)?;
         }
     }
     Ok(())
@@ -221,5 +208,5 @@ fn run_since<P: Pages>(
     let size = pages.page_size();
     Run::open(bytes, size).and_then(|run| run.check_all()).map_err(fault)?;
     let pages = size.pages_for(bytes.len() as u64);
-    visit(Visit { pgno: run.pgno, pages, kind: Kind::Overflow, level: 0, born, used: run.len })
+    visit(Visit { pgno: run.pgno, pages })
 }

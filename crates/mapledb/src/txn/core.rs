@@ -54,8 +54,7 @@ impl Core {
     /// Cost: no system call, no allocation and no lock.
     #[inline]
     pub(crate) fn begin_read(self: &Arc<Core>) -> Result<ReadTxn> {
-        let (pin, head) = self.attached.pin()?;
-        ReadTxn::new(Arc::clone(self), pin, head)
+        ReadTxn::begin(self)
     }
 
     /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
@@ -134,7 +133,6 @@ impl Core {
         if *is_detached || self.attached.is_forked() {
             return Ok(());
         }
-        self.syncer.stop();
         let synced = if self.options.is_read_only { Ok(()) } else { self.sync() };
         let detaching = self.attached.begin_detach(Attached::PATIENCE)?;
         *is_detached = true;

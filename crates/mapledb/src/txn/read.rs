@@ -8,11 +8,11 @@ use mapledb_format::{FormatError, PageSize, Pgno, TableRecord, TreeRecord, Txnid
 use super::Core;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::mvcc::{Head, Pin};
+use crate::mvcc::{Head, Place};
 use crate::pages::{PageRef, Pages};
 use crate::store::View;
 
-/// Where the parts of a head lie in its first 36 words: a meta's bytes from 56 on.
+/// Where the parts of a head lie in its first words: a meta's bytes from 56 on.
 const PAGES_USED_WORD: usize = 2;
 const DEFAULT_TABLE_WORD: usize = 3;
 const DEFAULT_SEQUENCE_WORD: usize = 11;
@@ -24,7 +24,7 @@ const CATALOG_WORD: usize = 12;
 /// the file grow by what is overwritten meanwhile. It may be used from many threads at once; values read through it
 /// are slices of the map and live as long as the borrow of the transaction.
 pub struct ReadTxn {
-    pin: Pin,
+    place: Place,
     head: Head,
     view: View,
     core: Arc<Core>,
@@ -32,13 +32,11 @@ pub struct ReadTxn {
 
 impl ReadTxn {
     #[inline]
-    pub(super) fn new(core: Arc<Core>, pin: Pin, head: Head) -> Result<ReadTxn> {
-        let pages_used = Pgno::new(head.words[PAGES_USED_WORD]).ok_or(Error::BadHead {
-            cause: FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are")),
-        })?;
-        let generation = core.store.covering(pages_used.get())?;
-        let view = View { txnid: Txnid(head.txnid()), pages_used, generation };
-        Ok(ReadTxn { pin, head, view, core })
+    pub(super) fn begin(core: &Arc<Core>) -> Result<ReadTxn> {
+        let (place, head) = core.attached.pin_slot()?;
+        view_of(core, &head)
+            .map(|view| ReadTxn { place, head, view, core: Arc::clone(core) })
+            .inspect_err(|_| core.attached.release_slot(place))
     }
 
     /// The snapshot's number: that of the commit it shows.
@@ -50,7 +48,7 @@ impl ReadTxn {
     /// Refused in a forked child: the pin belongs to the parent.
     #[inline]
     pub(crate) fn check_process(&self) -> Result<()> {
-        if self.pin.is_forked() { Err(Error::AfterFork) } else { Ok(()) }
+        if self.core.attached.is_forked() { Err(Error::AfterFork) } else { Ok(()) }
     }
 
     fn tree_at(&self, word: usize) -> Result<TreeRecord> {
@@ -86,10 +84,28 @@ impl ReadTxn {
     }
 }
 
+/// The window of the snapshot that `head` describes.
+#[inline]
+fn view_of(core: &Core, head: &Head) -> Result<View> {
+    let pages_used = Pgno::new(head.words[PAGES_USED_WORD]).ok_or(Error::BadHead {
+        cause: FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are")),
+    })?;
+    let generation = core.store.covering(pages_used.get())?;
+    Ok(View { txnid: Txnid(head.txnid()), pages_used, generation })
+}
+
 impl Clone for ReadTxn {
     /// Another handle on the same snapshot; it shares the reader slot.
     fn clone(&self) -> ReadTxn {
-        ReadTxn { pin: self.pin.clone(), head: self.head, view: self.view, core: Arc::clone(&self.core) }
+        self.core.attached.share_slot(self.place);
+        ReadTxn { place: self.place, head: self.head, view: self.view, core: Arc::clone(&self.core) }
+    }
+}
+
+impl Drop for ReadTxn {
+    #[inline]
+    fn drop(&mut self) {
+        self.core.attached.release_slot(self.place);
     }
 }
 

@@ -14,6 +14,7 @@ struct Debt {
     bytes: u64,
     since: Option<Instant>,
     is_running: bool,
+    is_syncing: bool,
     is_stopped: bool,
 }
 
@@ -53,27 +54,41 @@ impl Syncer {
         debt.since = None;
     }
 
-    pub(super) fn stop(&self) {
-        self.shared.0.lock().is_stopped = true;
-        self.shared.1.notify_all();
+    /// Ends the thread and waits until it no longer holds the core.
+    pub(crate) fn stop(&self) {
+        let (debt, wake) = &*self.shared;
+        let mut debt = debt.lock();
+        debt.is_stopped = true;
+        wake.notify_all();
+        while debt.is_syncing {
+            wake.wait(&mut debt);
+        }
+    }
+
+    /// Takes a stop back: the next relaxed commit starts the thread again.
+    pub(crate) fn resume(&self) {
+        self.shared.0.lock().is_stopped = false;
     }
 }
 
 fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64, time_max: Duration) {
     let (debt, wake) = shared;
     let mut owed = debt.lock();
-    while !owed.is_stopped {
+    while !owed.is_stopped && core.strong_count() > 0 {
         let due = owed.since.map(|since| since + time_max);
         match due {
             Some(due) if owed.bytes >= bytes_max || Instant::now() >= due => {
                 owed.bytes = 0;
                 owed.since = None;
+                owed.is_syncing = true;
                 drop(owed);
-                let Some(core) = core.upgrade() else { return };
-                // A failure poisons the environment, which the next write reports.
-                let _ = core.sync();
-                drop(core);
+                if let Some(core) = core.upgrade() {
+                    // A failure poisons the environment, which the next write reports.
+                    let _ = core.sync();
+                }
                 owed = debt.lock();
+                owed.is_syncing = false;
+                wake.notify_all();
             }
             Some(due) => {
                 wake.wait_until(&mut owed, due);
@@ -83,4 +98,5 @@ fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64
             }
         }
     }
+    owed.is_running = false;
 }

@@ -44,8 +44,9 @@ pub struct WriteTxn {
     is_changed: bool,
     is_broken: bool,
     is_done: bool,
-    core: Arc<Core>,
+    // Dropped before the core: the last to leave must not hold the lock.
     guard: WriterGuard,
+    core: Arc<Core>,
 }
 
 impl WriteTxn {
