@@ -4,6 +4,15 @@
 #[doc(hidden)]
 pub mod mvcc;
 
+/// Tells a `tracing` subscriber, in builds with the feature; else nothing is evaluated.
+#[cfg(not(loom))]
+macro_rules! event {
+    ($level:ident, $($what:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!($($what)*);
+    };
+}
+
 // Under loom only the protocol of shared memory is built: it is what the models run.
 macro_rules! without_loom {
     ($($item:item)*) => { $(#[cfg(not(loom))] $item)* };

@@ -74,6 +74,7 @@ impl Committer<'_> {
             manifest = None;
         }
         self.perform(steps, &head, manifest.unwrap_or_else(Manifest::empty), draft.generation())?;
+        event!(debug, txnid = head.txnid.get(), pages = draft.space.handed_pages(), ?durability, "committed");
         self.count(draft, durability);
         Ok(())
     }
@@ -152,6 +153,7 @@ impl Committer<'_> {
         if !is_sync && !is_stored {
             return error;
         }
+        event!(error, %error, txnid = txnid.get(), "a sync failed, the environment is poisoned");
         // The flag is a word in shared memory; if even that is refused, this is a forked child and nothing is shared.
         let _ = self.attached.poison();
         match is_stored {

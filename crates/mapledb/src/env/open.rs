@@ -304,6 +304,7 @@ impl Options {
             relaxed_time: self.relaxed_time,
             is_read_only: !self.access.writes() || is_read_only,
         };
+        event!(info, path = %path.display(), ?recovery, "opened");
         Ok(Core::new(store, attached, identity, options, recovery))
     }
 }

@@ -159,6 +159,7 @@ impl Store {
         if to > from {
             self.file.grow(from, to)?;
             self.len_bytes.store(to, Ordering::Relaxed);
+            event!(debug, from, to, "grew the file");
         }
         Ok(())
     }

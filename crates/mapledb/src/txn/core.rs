@@ -83,6 +83,7 @@ impl Core {
             return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
         }
         if guard.took_over() {
+            event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
             settle_after_death(&self.committer(&guard))?;
         }
         Ok(Some(guard))

@@ -9,3 +9,12 @@ pub(crate) use self::core::{Core, CoreOptions};
 pub use self::read::ReadTxn;
 pub(crate) use self::write::{TableId, check_types};
 pub use self::write::WriteTxn;
+
+/// What may cross threads: environments and snapshots are shared, a write transaction moves.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    const fn is_send<T: Send>() {}
+    is_send_and_sync::<Core>();
+    is_send_and_sync::<ReadTxn>();
+    is_send::<WriteTxn>();
+};
