@@ -132,6 +132,11 @@ impl Report {
         self.rows.push((row, samples));
     }
 
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Prints how many targets were met, and which were not.
     pub fn summary(&self) {
         if !self.judge {

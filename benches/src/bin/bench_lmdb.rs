@@ -38,13 +38,13 @@ const ROUND_BATCHES: usize = 5;
 #[derive(Parser)]
 struct Options {
     /// Entries in the database.
-    #[arg(long, default_value_t = ENTRIES)]
+    #[arg(long, default_value_t = ENTRIES, value_parser = at_least_one)]
     entries: usize,
     /// Bytes of a value.
     #[arg(long, default_value_t = VALUE_BYTES)]
     value_bytes: usize,
     /// Rounds of each row; a load takes a quarter of them.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = at_least_one)]
     repeats: usize,
     /// Only rows whose measure contains one of these texts, separated by commas.
     #[arg(long, value_delimiter = ',')]
@@ -117,6 +117,14 @@ impl Options {
     }
 }
 
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn main() -> Result<()> {
     let options = Options::parse();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
@@ -143,6 +151,9 @@ fn run(options: &Options, data_dir: &Path, target: &Path) -> Result<()> {
             MapleSetup { page_size: options.page_size, reserve_bytes: options.reserve_bytes, verify: None };
         bench.measure::<Maple>(Maple::NAME, &setup)?;
         bench.policies(&setup)?;
+    }
+    if bench.report.is_empty() {
+        return Err("no row's measure contains such a text".into());
     }
     bench.report.summary();
     if machine::load_average().is_some_and(|average| average > 1.5) {
