@@ -130,9 +130,10 @@ impl Reserve {
     }
 }
 
-/// Out of address space, out of the process's limit, or past what the file system can ever hold in one file.
+/// Out of address space, out of the process's limit, or past what the file system can ever hold in one file; under an
+/// emulator such as valgrind, more than it can keep track of.
 fn wants_less(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EOVERFLOW | libc::EFBIG))
+    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EOVERFLOW | libc::EFBIG | libc::EINVAL))
 }
 
 /// The length of the first attempt: whole kernel pages, all of the file, at least one page.

@@ -178,8 +178,12 @@ impl Store {
         Ok(self.file.stat()?.len_bytes >> self.size.shift())
     }
 
+    #[inline(always)]
     fn writable(&self, generation: Generation) -> Result<&WriteMap> {
-        self.maps(generation).write.as_ref().ok_or(Error::ReadOnly)
+        match &self.maps(generation).write {
+            Some(map) => Ok(map),
+            None => Err(Error::ReadOnly),
+        }
     }
 
     /// Makes own pages present and writable in one call rather than a fault each.
