@@ -38,7 +38,7 @@ fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly t
 	fuzz/run $(FUZZ_SECONDS)
 
 demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." says on what data
-	@cargo build --release --package mapledb-geoip --package mapledb-cli
+	@cargo build --release --locked --package mapledb-geoip --package mapledb-cli
 	@$(CARGO_TARGET_DIR)/release/mapledb-geoip --dir $(CARGO_TARGET_DIR)/demo $(DATA)
 
 bench-lmdb: ## MapleDB beside LMDB in one run: ratios, and JSON rows under target/bench/
