@@ -131,7 +131,9 @@ fn a_one_put_commit_stores_its_path_and_a_meta_and_little_more() {
 /// What the process has caused to be written to disk, by the kernel's count.
 fn written_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).and_then(|bytes| bytes.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "))
+        .and_then(|bytes| bytes.trim().parse().ok())
 }
 
 #[test]

@@ -154,7 +154,10 @@ impl Case {
             None => {
                 let (number, last) = (txn.txnid(), self.env.read().expect("read").txnid());
                 let committed = txn.commit().expect("commit");
-                assert!(committed == number || committed == last, "{committed} is neither {number} nor {last}");
+                assert!(
+                    committed == number || committed == last,
+                    "{committed} is neither {number} nor {last}"
+                );
                 self.world = world;
             }
         }
@@ -406,7 +409,8 @@ fn load_sorted(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries:
 
 /// Every way of reading what the transaction has changed so far.
 fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key: &[u8]) {
-    let pair = |found: Option<(&Vec<u8>, &Rc<[u8]>)>| found.map(|(key, value)| (key.clone(), Rc::clone(value)));
+    let pair =
+        |found: Option<(&Vec<u8>, &Rc<[u8]>)>| found.map(|(key, value)| (key.clone(), Rc::clone(value)));
     let own = |found: Result<Option<(&[u8], &[u8])>, Error>| {
         found.expect("read").map(|(key, value)| (key.to_vec(), Rc::from(value)))
     };
@@ -442,7 +446,11 @@ fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key:
         };
         let (key, value) = entry.expect("an entry").expect("sound");
         assert_eq!((key, value), (&expected[at].0[..], &expected[at].1[..]));
-        if at == left { left += 1 } else { right = at }
+        if at == left {
+            left += 1
+        } else {
+            right = at
+        }
         if left == right {
             assert!(found.next().is_none() && found.next_back().is_none());
             break;

@@ -136,7 +136,8 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recove
                 adopt(store, chosen, head, pages, &mut recovered)?;
                 recovery.adopted_txnid = Some(head.txnid.get());
             }
-        } else if matches!(relaxed, Adoption::Ready(..)) || passed_over.is_some() {
+        } else if matches!(relaxed, Adoption::Ready(..)) {
+            // Acknowledged commits that only a writer can bring in must not be passed over in silence.
             return Err(Error::NeedsRecovery { path: path() });
         }
         if let Adoption::Refused(why) = relaxed {
@@ -171,6 +172,8 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
                     (Some(refusal), _) => Some(refusal),
                     // A recovery or a writer that took over has cleared it, and whoever did so has told.
                     (None, Err(_)) if store.read_meta(other) == CLEARED_META => None,
+                    // An earlier recovery cleared it.
+                    (None, Err(_)) if is_cleared(store, other) => None,
                     // Damage to the one meta cannot be told from a commit that was torn: both are worth a word.
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
@@ -184,10 +187,15 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
     }
 }
 
+/// Whether a meta was durably invalidated.
+fn is_cleared(store: &Store, slot: Slot) -> bool {
+    store.read_meta(slot).iter().all(|byte| *byte == 0)
+}
+
 /// Whether every page a meta vouches for is the one its commit wrote.
 ///
 /// Cost: the pages listed, at most 2,048.
-fn verify_manifest(store: &Store, meta: &Meta) -> std::result::Result<(), ManifestFault> {
+pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> std::result::Result<(), ManifestFault> {
     let head = &meta.head;
     let at_page = |pgno, error| ManifestFault::Page { pgno, error };
     let cut = FormatError::TooShort { what: "file" };
@@ -299,6 +307,18 @@ fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksu
         Ok((head, pages)) => Adoption::Ready(Box::new(head), pages),
         Err(error) => Adoption::Refused(error.to_string()),
     }
+}
+
+/// Verifies every page of `head` written after `since` and stores it again, so that the next sync writes it.
+///
+/// For whoever takes over commits that another process published and may have failed to sync: the kernel may have
+/// counted its pages as clean without writing them.
+pub(super) fn renew_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<()> {
+    let generation = store.covering(head.pages_used.get())?;
+    for extent in pages_since(store, head, since)?.iter() {
+        redirty(store, generation, extent)?;
+    }
+    Ok(())
 }
 
 /// Every page of `head` written after `since`, verified.
