@@ -2,7 +2,7 @@
 //!
 //! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
 //! one order that is safe against a crash at any point: verify, store the same bytes again, sync. No page gets a
-//! checksum here that it did not have, and nothing is made durable that was not verified.
+//! checksum here that it did not have, and nothing is made durable that was not verified (I10).
 //!
 //! | last use ended | what is done at the first attach |
 //! |---|---|
@@ -20,7 +20,7 @@ use mapledb_format::{
 };
 use mapledb_os::DataFile;
 
-use super::decode_head;
+use super::{CLEARED_META, decode_head};
 use crate::error::{Error, Result};
 use crate::mvcc::LeftBehind;
 use crate::space::Extents;
@@ -169,6 +169,8 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
                 let other = slot.other();
                 let why = match (passed_over, &metas[other as usize]) {
                     (Some(refusal), _) => Some(refusal),
+                    // A recovery or a writer that took over has cleared it, and whoever did so has told.
+                    (None, Err(_)) if store.read_meta(other) == CLEARED_META => None,
                     // Damage to the one meta cannot be told from a commit that was torn: both are worth a word.
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
@@ -251,7 +253,7 @@ fn make_stand(
     }
     if let Some((_, slot)) = passed_over {
         // A meta that does not stand now must not stand later, when its pages may have been written over.
-        store.store_meta(*slot, &[0; ids::META_BYTES])?;
+        store.store_meta(*slot, &CLEARED_META)?;
         recovered.meta_txnids[*slot as usize] = 0;
     }
     for slot in [Slot::A, Slot::B] {
