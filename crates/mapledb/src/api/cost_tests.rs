@@ -66,7 +66,11 @@ fn make(path: &Path, runs: u64) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     file.set_len((64 + 3 * runs) * 4096).unwrap();
     let env = open(path, options());
-    (0..2000).for_each(|n| if n % 200 == 0 { put(&env, n) });
+    (0..2000).for_each(|n| {
+        if n % 200 == 0 {
+            put(&env, n)
+        }
+    });
     let mut txn = env.write().unwrap();
     let rest = txn.space_mut().fragment(runs);
     txn.commit().unwrap();
@@ -106,7 +110,9 @@ fn opening_and_writing_cost_no_more_with_a_million_free_runs() {
             let cost = notes.take();
             worst = (worst.0.max(cost.0), worst.1.max(cost.1), worst.2.max(cost.2));
         }
-        println!("{runs} runs: open {opened:?}, first write {first:?}, {touched} faults; worst later {worst:?}, {held}");
+        println!(
+            "{runs} runs: open {opened:?}, first write {first:?}, {touched} faults; worst later {worst:?}, {held}"
+        );
         let report = env.check(|_| ()).unwrap();
         assert!(report.is_clean(), "{:?}", &report.problems[..1]);
         assert!(runs == 0 || report.pages_free > 2 * RUNS);
