@@ -3,6 +3,7 @@
 #![cfg(not(loom))]
 
 mod common;
+mod files;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,4 +44,16 @@ fn beginning_a_read_allocates_nothing() {
     let took = start.elapsed();
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
     println!("{} ns to begin and end a read", took.as_nanos() / 1_000_000);
+
+    let file = files::TestFile::with_entries(1000);
+    let env = file.open(files::options());
+    let read = |n: u64| {
+        let txn = env.read().expect("read");
+        let main = txn.main().expect("main");
+        assert_eq!(main.get(&n.to_be_bytes()).expect("get"), Some(&n.to_le_bytes()[..]));
+    };
+    read(0);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..1000).for_each(read);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "a read and a lookup in it");
 }

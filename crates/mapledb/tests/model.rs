@@ -412,7 +412,8 @@ fn load_sorted(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries:
 fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key: &[u8]) {
     type Found<'m> = Option<(&'m Vec<u8>, &'m Rc<[u8]>)>;
     let pair = |found: Found<'_>| found.map(|(key, value)| -> Pair { (key.clone(), Rc::clone(value)) });
-    let own = |found: Result<Option<(&[u8], &[u8])>, Error>| {
+    type Answer<'t> = Result<Option<(&'t [u8], &'t [u8])>, Error>;
+    let own = |found: Answer<'_>| {
         found.expect("read").map(|(key, value)| -> Pair { (key.to_vec(), Rc::from(value)) })
     };
     let (above, below) = ((Bound::Excluded(key), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(key)));
