@@ -532,17 +532,18 @@ fn fill(path: &Path) -> String {
 #[test]
 fn growth_past_the_file_size_limit_is_an_error_and_no_signal() {
     let file = TestFile::new();
+    let limit = || {
+        let limit = libc::rlimit { rlim_cur: 3 << 20, rlim_max: 3 << 20 };
+        // SAFETY: reads one struct that outlives the call.
+        #[allow(unsafe_code)]
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) };
+        if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
     let child = launch("fill", file.path(), |command| {
-        // SAFETY: between fork and exec; it calls one system call that is safe there.
+        // SAFETY: between fork and exec it makes one system call, which is safe there.
         #[allow(unsafe_code)]
         unsafe {
-            command.pre_exec(|| {
-                let limit = libc::rlimit { rlim_cur: 3 << 20, rlim_max: 3 << 20 };
-                match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            })
+            command.pre_exec(limit)
         };
     });
     let answer = answer_of(child.expect("start"));

@@ -166,9 +166,9 @@ fn no_system_call_to_begin_a_read_and_one_msync_to_commit() {
     let trace = std::fs::read_to_string(&trace).expect("a trace");
     let between = |mark: &str| -> Vec<&str> {
         let lines: Vec<_> = trace.lines().collect();
-        let is_mark = |line: &&str| line.contains(mark) && line.contains("write(");
-        let first = lines.iter().position(|line| is_mark(&line)).expect("the first mark");
-        let last = lines.iter().rposition(|line| is_mark(&line)).expect("the last mark");
+        let is_mark = |line: &str| line.contains(mark) && line.contains("write(");
+        let first = lines.iter().position(|line| is_mark(line)).expect("the first mark");
+        let last = lines.iter().rposition(|line| is_mark(line)).expect("the last mark");
         assert!(first < last, "two marks of {mark}");
         lines[first + 1..last].to_vec()
     };
