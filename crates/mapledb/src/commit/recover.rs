@@ -100,8 +100,8 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
 }
 
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with
-/// the file.
-pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recovered> {
+/// the file. `is_new` says that this process has made the file just now.
+pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool) -> Result<Recovered> {
     let path = || store.file().path().to_path_buf();
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
     let (standing, passed_over) = stand(store, &metas)?;
@@ -125,7 +125,7 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recove
         meta_txnids: metas.each_ref().map(|meta| meta.as_ref().map_or(0, |meta| meta.head.txnid.get())),
         meta_checksum,
         durable_txnid: chosen.head.txnid.get(),
-        last_txnid: last_txnid(&metas, left, was_clean),
+        last_txnid: last_txnid(&metas, left, was_clean || is_new),
         recovery: Recovery::default(),
     };
     if !was_clean {
@@ -172,8 +172,6 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
                     (Some(refusal), _) => Some(refusal),
                     // A recovery or a writer that took over has cleared it, and whoever did so has told.
                     (None, Err(_)) if store.read_meta(other) == CLEARED_META => None,
-                    // An earlier recovery cleared it.
-                    (None, Err(_)) if is_cleared(store, other) => None,
                     // Damage to the one meta cannot be told from a commit that was torn: both are worth a word.
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
@@ -185,11 +183,6 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
             }
         }
     }
-}
-
-/// Whether a meta was durably invalidated.
-fn is_cleared(store: &Store, slot: Slot) -> bool {
-    store.read_meta(slot).iter().all(|byte| *byte == 0)
 }
 
 /// Whether every page a meta vouches for is the one its commit wrote.
@@ -374,10 +367,10 @@ fn adopt(
 fn last_txnid(
     metas: &[std::result::Result<Meta, MetaFault>; 2],
     left: Option<&LeftBehind>,
-    was_clean: bool,
+    is_exact: bool,
 ) -> u64 {
     let in_metas = metas.iter().flatten().map(|meta| meta.head.txnid.get()).max().unwrap_or(0);
     let noted = left.map_or(0, |left| left.last_txnid);
     let known = in_metas.max(noted);
-    if was_clean { known } else { known.saturating_add(TXNID_JUMP) }
+    if is_exact { known } else { known.saturating_add(TXNID_JUMP) }
 }
