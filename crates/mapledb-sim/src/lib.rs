@@ -1,1 +1,28 @@
 //! Crash images, faults and kills for MapleDB.
+//!
+//! The law that everything here checks: *what is recovered is a prefix of commit order; it contains every commit that
+//! was acknowledged as durable and nothing of a commit that had not reached its commit point; after process death
+//! without an operating-system crash it contains every acknowledged commit, relaxed ones too.*
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | what the database must hold: the state after each commit, in order |
+//! | [`workload`] | random transactions, on the engine and on the model at once |
+//! | [`disk`] | what the disk may hold at a moment: every content of every block since its last sync |
+//! | [`recorder`] | the observer that keeps the disk up to date and notes crash points |
+//! | [`image`] | the files after a crash, as one choice of what the disk may hold |
+//! | [`verify`] | an opened environment against the law |
+//! | [`crash`] | the harness of crash images (T1) |
+//! | [`hostile`] | the harness of flipped bits and cut files (T9) |
+//!
+//! Everything random derives from one seed, so the seed alone replays a run.
+
+pub mod crash;
+pub mod disk;
+pub mod hostile;
+pub mod image;
+pub mod model;
+pub mod recorder;
+pub mod scratch;
+pub mod verify;
+pub mod workload;

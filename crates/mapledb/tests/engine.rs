@@ -1,14 +1,9 @@
 //! The engine as its users see it, in one process.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use mapledb::{Access, Durability, Env, Error, Pod, ReadTxn, Table};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options() -> mapledb::Options {
     Env::options().reserve_bytes(1 << 34)
@@ -29,17 +24,6 @@ fn try_open(path: &Path, options: mapledb::Options) -> Result<Env, Error> {
 fn check(env: &Env) {
     let report = env.check(|_| ()).expect("check");
     assert!(report.is_clean(), "{:#?}", &report.problems[..report.problems.len().min(5)]);
-}
-
-fn holds(txn: &ReadTxn, model: &Model) {
-    let main = txn.main().expect("main");
-    assert_eq!(main.len(), model.len() as u64);
-    let mut found = main.iter().expect("iter");
-    for (key, value) in model {
-        let (k, v) = found.next().expect("an entry").expect("sound");
-        assert_eq!((k, v), (&key[..], &value[..]));
-    }
-    assert!(found.next().is_none());
 }
 
 #[test]
@@ -89,113 +73,6 @@ fn an_aborted_transaction_leaves_nothing() {
             assert_eq!(entry.expect("entry").1, expected);
         }
         check(&env);
-    }
-}
-
-struct Bed {
-    rng: SmallRng,
-    env: Env,
-    model: Model,
-    held: Vec<(ReadTxn, Model)>,
-}
-
-/// Random transactions against a sorted map, with readers held across commits, reopening, aborts, relaxed commits,
-/// large values.
-fn against_the_model(seed: u64, transactions: u32, page_size: usize) {
-    println!("seed {seed}, pages of {page_size}");
-    let dir = tempfile::tempdir().expect("dir");
-    let path = dir.path().join("m.maple");
-    let make = || options().page_size(page_size);
-    let mut bed = Bed {
-        rng: SmallRng::seed_from_u64(seed),
-        env: open(&path, make()),
-        model: Model::new(),
-        held: Vec::new(),
-    };
-    for _ in 0..transactions {
-        let before = bed.model.clone();
-        let mut txn = bed.env.write().expect("write");
-        if bed.rng.random_ratio(1, 3) {
-            txn.durability(Durability::Relaxed);
-        }
-        for _ in 0..bed.rng.random_range(1..120) {
-            change(&mut bed.rng, &mut txn, &mut bed.model);
-        }
-        if bed.rng.random_ratio(1, 6) {
-            drop(txn);
-            bed.model = before;
-        } else {
-            txn.commit().expect("commit");
-        }
-        match bed.rng.random_range(0..12) {
-            0 => bed.held.push((bed.env.read().expect("read"), bed.model.clone())),
-            1 if !bed.held.is_empty() => {
-                let at = bed.rng.random_range(0..bed.held.len());
-                let (txn, model) = bed.held.swap_remove(at);
-                holds(&txn, &model);
-            }
-            2 => check(&bed.env),
-            3 if bed.rng.random_ratio(1, 4) => {
-                for (txn, model) in bed.held.drain(..) {
-                    holds(&txn, &model);
-                }
-                bed.env.close().expect("close");
-                bed.env = open(&path, make());
-                assert!(bed.env.recovery().was_clean, "{:?}", bed.env.recovery());
-                holds(&bed.env.read().expect("read"), &bed.model);
-            }
-            _ => {}
-        }
-    }
-    for (txn, model) in &bed.held {
-        holds(txn, model);
-    }
-    holds(&bed.env.read().expect("read"), &bed.model);
-    check(&bed.env);
-}
-
-fn change(rng: &mut SmallRng, txn: &mut mapledb::WriteTxn, model: &mut Model) {
-    let key = |rng: &mut SmallRng| -> Vec<u8> {
-        let mut key = if rng.random() { b"shared/prefix/".to_vec() } else { Vec::new() };
-        key.extend((0..rng.random_range(0..4)).map(|_| rng.random_range(0u8..9)));
-        key
-    };
-    let key_a = key(rng);
-    let mut main = txn.main();
-    match rng.random_range(0..20) {
-        0..=9 => {
-            let len =
-                if rng.random_ratio(1, 40) { rng.random_range(0..300_000) } else { rng.random_range(0..500) };
-            let value = vec![rng.random(); len];
-            main.put(&key_a, &value).expect("put");
-            model.insert(key_a, value);
-        }
-        10..=16 => assert_eq!(main.delete(&key_a).expect("delete"), model.remove(&key_a).is_some()),
-        17 => {
-            let key_b = key(rng);
-            let (low, high) = if key_a < key_b { (key_a, key_b) } else { (key_b, key_a) };
-            let gone = main.delete_range(&low[..]..&high[..]).expect("delete range");
-            let keys: Vec<_> = model.range(low..high).map(|(key, _)| key.clone()).collect();
-            assert_eq!(gone, keys.len() as u64);
-            keys.iter().for_each(|key| drop(model.remove(key)));
-        }
-        18 => {
-            main.reserve(&key_a, 77, |room| room.fill(3)).expect("reserve");
-            model.insert(key_a, vec![3; 77]);
-        }
-        _ => {
-            let was = model.get(&key_a).cloned();
-            let set = main.compare_and_set(&key_a, was.as_deref(), Some(b"new")).expect("cas");
-            assert!(set);
-            model.insert(key_a, b"new".to_vec());
-        }
-    }
-}
-
-#[test]
-fn random_transactions_leave_what_a_sorted_map_holds() {
-    for seed in 0..6 {
-        against_the_model(seed, 150, [4096, 16384, 65536][seed as usize % 3]);
     }
 }
 

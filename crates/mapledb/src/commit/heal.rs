@@ -1,8 +1,8 @@
 //! After a writer died at its work: nothing of its transaction remains.
 
-use mapledb_format::{Meta, Slot, ids};
+use mapledb_format::{Meta, Slot};
 
-use super::{Committer, decode_head};
+use super::{CLEARED_META, Committer, decode_head};
 use crate::error::Result;
 
 /// Clears up what a dead writer may have left: a head that was not published, a meta that was stored and not
@@ -30,10 +30,10 @@ pub(crate) fn settle_after_death(committer: &Committer<'_>) -> Result<()> {
     committer.sync_head()
 }
 
-/// Overwrites a meta with zeros, durably.
+/// Clears a meta, durably.
 fn invalidate(committer: &Committer<'_>, slot: Slot) -> Result<()> {
     let store = committer.store;
-    let cleared = store.store_meta(slot, &[0; ids::META_BYTES]).and_then(|()| store.sync_meta(slot));
+    let cleared = store.store_meta(slot, &CLEARED_META).and_then(|()| store.sync_meta(slot));
     if cleared.is_err() {
         committer.attached.poison()?;
     }

@@ -25,6 +25,13 @@ use plan::{Circumstances, Step, plan};
 pub use recover::Recovery;
 pub(crate) use recover::{Found, examine, recover};
 
+/// What is stored over a meta that must never stand: no meta, and told from damage by its first bytes.
+const CLEARED_META: [u8; mapledb_format::ids::META_BYTES] = {
+    let mut bytes = [0; mapledb_format::ids::META_BYTES];
+    bytes.split_at_mut(8).0.copy_from_slice(b"cleared\n");
+    bytes
+};
+
 /// How far a commit has got when it is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -147,7 +154,7 @@ impl Committer<'_> {
     }
 
     /// A failed sync poisons the environment in every process: it is never retried, and no later success vouches for
-    /// what it left behind.
+    /// what it left behind (I11).
     fn failed(&self, error: Error, step: Step, is_stored: bool, txnid: Txnid) -> Error {
         let is_sync = matches!(step, Step::SyncPages | Step::SyncAll | Step::SyncMeta);
         if !is_sync && !is_stored {

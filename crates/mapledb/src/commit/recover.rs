@@ -2,7 +2,7 @@
 //!
 //! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
 //! one order that is safe against a crash at any point: verify, store the same bytes again, sync. No page gets a
-//! checksum here that it did not have, and nothing is made durable that was not verified.
+//! checksum here that it did not have, and nothing is made durable that was not verified (I10).
 //!
 //! | last use ended | what is done at the first attach |
 //! |---|---|
@@ -20,7 +20,7 @@ use mapledb_format::{
 };
 use mapledb_os::DataFile;
 
-use super::decode_head;
+use super::{CLEARED_META, decode_head};
 use crate::error::{Error, Result};
 use crate::mvcc::LeftBehind;
 use crate::space::Extents;
@@ -65,9 +65,11 @@ pub(crate) struct Recovered {
     pub(crate) recovery: Recovery,
 }
 
-/// Reads what a file is from its metas, before it is mapped.
+/// Reads what a file is from its metas, before it is mapped. One meta of another version or with unknown features is
+/// enough to refuse the file, for it may be the newest commit.
 pub(crate) fn examine(file: &DataFile) -> Result<Found> {
     let path = || file.path().to_path_buf();
+    let mut found = None;
     let mut faults = Vec::new();
     let mut peeks = Vec::new();
     for slot in [Slot::A, Slot::B] {
@@ -76,27 +78,25 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
         let bytes = bytes.get(..got).unwrap_or(&[]);
         peeks.push(meta::peek(bytes));
         match Meta::decode(bytes, slot) {
-            Ok(meta) => {
-                return Ok(Found {
-                    identity: meta.identity,
-                    page_size: meta.page_size,
-                    is_read_only: meta.unknown_read_only_compatible() != 0,
-                });
+            Ok(meta) => found = found.or(Some(meta)),
+            Err(MetaFault::OtherVersion { found }) => return Err(Error::OtherVersion { path: path(), found }),
+            Err(MetaFault::UnknownFeatures { flags }) => {
+                return Err(Error::UnknownFeatures { path: path(), flags });
             }
             Err(fault) => faults.push(fault),
         }
     }
-    if peeks.iter().all(|peek| *peek == Peek::Foreign) {
-        return Err(Error::NotMapleDb { path: path() });
-    }
-    for fault in &faults {
-        match *fault {
-            MetaFault::OtherVersion { found } => return Err(Error::OtherVersion { path: path(), found }),
-            MetaFault::UnknownFeatures { flags } => return Err(Error::UnknownFeatures { path: path(), flags }),
-            _ => {}
+    match (found, &faults[..]) {
+        (Some(meta), _) => Ok(Found {
+            identity: meta.identity,
+            page_size: meta.page_size,
+            is_read_only: meta.unknown_read_only_compatible() != 0,
+        }),
+        (None, [a, b]) if !peeks.iter().all(|peek| *peek == Peek::Foreign) => {
+            Err(Error::NoMeta { path: path(), a: a.to_string(), b: b.to_string() })
         }
+        _ => Err(Error::NotMapleDb { path: path() }),
     }
-    Err(Error::NoMeta { path: path(), a: faults[0].to_string(), b: faults[1].to_string() })
 }
 
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with
@@ -169,6 +169,8 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
                 let other = slot.other();
                 let why = match (passed_over, &metas[other as usize]) {
                     (Some(refusal), _) => Some(refusal),
+                    // A recovery or a writer that took over has cleared it, and whoever did so has told.
+                    (None, Err(_)) if store.read_meta(other) == CLEARED_META => None,
                     // Damage to the one meta cannot be told from a commit that was torn: both are worth a word.
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
@@ -251,7 +253,7 @@ fn make_stand(
     }
     if let Some((_, slot)) = passed_over {
         // A meta that does not stand now must not stand later, when its pages may have been written over.
-        store.store_meta(*slot, &[0; ids::META_BYTES])?;
+        store.store_meta(*slot, &CLEARED_META)?;
         recovered.meta_txnids[*slot as usize] = 0;
     }
     for slot in [Slot::A, Slot::B] {

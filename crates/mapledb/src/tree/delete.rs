@@ -178,10 +178,15 @@ fn join_branches<O: Order>(
     to.clear();
     let (a, b) = (Node::<BranchCells>::view(a)?, Node::<BranchCells>::view(b)?);
     push_all(&mut to, &a, 0..a.len())?;
-    // The right node's first child had no separator of its own; its parent knew it.
-    let mut first = b.cell(0)?.to_vec();
-    first.extend_from_slice(separator);
-    to.push_raw(separator.len() as u16, &first)?;
-    push_all(&mut to, &b, 1..b.len())?;
+    if a.is_empty() {
+        // A range took all its children: what is left has nothing before it to be separated from.
+        push_all(&mut to, &b, 0..b.len())?;
+    } else if !b.is_empty() {
+        // The right node's first child had no separator of its own; its parent knew it.
+        let mut first = b.cell(0)?.to_vec();
+        first.extend_from_slice(separator);
+        to.push_raw(separator.len() as u16, &first)?;
+        push_all(&mut to, &b, 1..b.len())?;
+    }
     to.retake_heads::<O>()
 }

@@ -1,0 +1,151 @@
+//! The files after a crash: one choice of what they may hold, written to a fresh directory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::disk::{BLOCK_BYTES, Disk};
+use crate::model::{Bounds, History};
+use crate::recorder::CrashPoint;
+use crate::scratch::Scratch;
+
+/// Where the lock file names the data file's device, its inode, and the boot it was made in.
+const LOCK_DEV: usize = 32;
+const LOCK_INO: usize = 40;
+const LOCK_BOOT_ID: usize = 48;
+
+/// The path of a data file's lock file.
+pub fn lock_path(data: &Path) -> PathBuf {
+    mapledb::mvcc::lock_path(data)
+}
+
+/// How everything ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ending {
+    /// Every process died; the page cache and the lock file are as they were.
+    Death,
+    /// The system crashed, and the lock file with it.
+    CrashWithoutLock,
+    /// The system crashed, and a lock file of the boot before is there, as of some earlier moment.
+    CrashWithOldBoot,
+    /// The system crashed and the lock file claims to be of this boot: no reason to trust it.
+    CrashWithThisBoot,
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Ending; 4] =
+        [Ending::Death, Ending::CrashWithoutLock, Ending::CrashWithOldBoot, Ending::CrashWithThisBoot];
+
+    fn random(rng: &mut SmallRng) -> Ending {
+        match rng.random_range(0..10) {
+            0 | 1 => Ending::Death,
+            2..6 => Ending::CrashWithoutLock,
+            6..9 => Ending::CrashWithOldBoot,
+            _ => Ending::CrashWithThisBoot,
+        }
+    }
+}
+
+/// What is found after a crash, and what the law says about it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// How it ended.
+    pub ending: Ending,
+    /// What the page cache shows and the disk may hold when it is opened.
+    pub disk: Disk,
+    bytes: Vec<u8>,
+    lock: Option<Arc<Vec<u8>>>,
+    /// What may be found.
+    pub bounds: Bounds,
+    /// The commits.
+    pub history: History,
+    /// Where it was taken.
+    pub label: String,
+}
+
+impl Image {
+    /// A crash at `point`, chosen by `rng`.
+    pub fn choose(point: &CrashPoint, rng: &mut SmallRng) -> Image {
+        let ending = Ending::random(rng);
+        let bytes = match ending {
+            Ending::Death => point.disk.shown(),
+            _ => point.disk.after_crash(rng),
+        };
+        let some_lock = |rng: &mut SmallRng| {
+            let past = point.old_locks.len();
+            match rng.random_range(0..2 * past + 2) {
+                at if at < past => Arc::clone(&point.old_locks[at]),
+                _ => Arc::clone(&point.lock),
+            }
+        };
+        let lock = match ending {
+            Ending::Death => Some(Arc::clone(&point.lock)),
+            Ending::CrashWithoutLock => None,
+            Ending::CrashWithOldBoot => Some(other_boot(&some_lock(rng))),
+            Ending::CrashWithThisBoot => Some(some_lock(rng)),
+        };
+        let mut bounds = point.bounds;
+        let disk = match ending {
+            Ending::Death => point.disk.clone(),
+            _ => {
+                bounds.acked = bounds.durable;
+                Disk::synced(&bytes)
+            }
+        };
+        // What a crash of the system leaves of the numbers given out is what the metas say and a wide jump past it. An
+        // opening that made nothing durable leaves nothing (a gap in the engine); nor is a lock file that is older than
+        // its boot says anything a system leaves behind.
+        let is_anchored = point.history.at(bounds.durable).txnid > bounds.txnid_before;
+        if ending == Ending::CrashWithThisBoot || ending != Ending::Death && !is_anchored {
+            bounds.txnid_max = 0;
+        }
+        let label = format!("{ending:?} {}", point.label);
+        Image { ending, disk, bytes, lock, bounds, history: point.history.clone(), label }
+    }
+
+    /// Writes the files. The lock file is made to be this data file's.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write(&self, dir: &Scratch) -> io::Result<PathBuf> {
+        let path = dir.path().join("image.maple");
+        write_sparse(&path, &self.bytes)?;
+        if let Some(lock) = self.lock.as_ref().filter(|lock| lock.len() >= LOCK_BOOT_ID + 16) {
+            let stat = std::fs::metadata(&path)?;
+            let mut lock = lock.to_vec();
+            lock[LOCK_DEV..LOCK_DEV + 8].copy_from_slice(&stat.dev().to_le_bytes());
+            lock[LOCK_INO..LOCK_INO + 8].copy_from_slice(&stat.ino().to_le_bytes());
+            write_sparse(&lock_path(&path), &lock)?;
+        }
+        Ok(path)
+    }
+}
+
+fn other_boot(lock: &[u8]) -> Arc<Vec<u8>> {
+    let mut lock = lock.to_vec();
+    if let Some(id) = lock.get_mut(LOCK_BOOT_ID..LOCK_BOOT_ID + 16) {
+        id.fill(0x5a);
+    }
+    Arc::new(lock)
+}
+
+/// Writes a file anew, leaving holes where it is zero.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_sparse(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = File::create(path)?;
+    file.set_len(bytes.len() as u64)?;
+    for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
+        if block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(block, (index * BLOCK_BYTES) as u64)?;
+        }
+    }
+    Ok(())
+}

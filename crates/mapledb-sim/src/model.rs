@@ -1,0 +1,94 @@
+//! What the database must hold: the simplest thing that can be right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A table: its entries and the next number of its sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableState {
+    /// Key to value.
+    pub entries: BTreeMap<Vec<u8>, Arc<[u8]>>,
+    /// The next number of its sequence.
+    pub sequence: u64,
+}
+
+/// Everything in a database. The default table is the one with the empty name, and is always there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Each table by its name.
+    pub tables: BTreeMap<String, TableState>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { tables: BTreeMap::from([(String::new(), TableState::default())]) }
+    }
+}
+
+/// One commit: its number and the state it made.
+#[derive(Debug)]
+pub struct Commit {
+    /// The transaction's number.
+    pub txnid: u64,
+    /// The state after it.
+    pub state: State,
+}
+
+/// The commits of a database in order. The first is the state it began with.
+#[derive(Clone, Debug)]
+pub struct History(Arc<Vec<Arc<Commit>>>);
+
+impl History {
+    /// A history that begins with `state`.
+    pub fn new(txnid: u64, state: State) -> History {
+        History(Arc::new(vec![Arc::new(Commit { txnid, state })]))
+    }
+
+    /// Appends a commit and answers its index.
+    pub fn push(&mut self, txnid: u64, state: State) -> usize {
+        Arc::make_mut(&mut self.0).push(Arc::new(Commit { txnid, state }));
+        self.0.len() - 1
+    }
+
+    /// Forgets every commit after `index`: they did not come to be.
+    pub fn truncate_after(&mut self, index: usize) {
+        Arc::make_mut(&mut self.0).truncate(index + 1);
+    }
+
+    /// The commit at `index`.
+    pub fn at(&self, index: usize) -> &Commit {
+        &self.0[index]
+    }
+
+    /// The last commit's index.
+    pub fn last(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// The index of the commit with this number.
+    pub fn find(&self, txnid: u64) -> Option<usize> {
+        self.0.iter().position(|commit| commit.txnid == txnid)
+    }
+}
+
+/// What the law allows a recovery to find, as indices into the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The last commit acknowledged as durable: nothing may take it.
+    pub durable: usize,
+    /// The last commit acknowledged at all: the death of processes may not take it.
+    pub acked: usize,
+    /// The last commit that has reached its commit point: nothing after it may be seen.
+    pub reached: usize,
+    /// The largest transaction number given out: none up to it may be given out again.
+    pub txnid_max: u64,
+    /// The largest number given out before the environment was opened this time.
+    pub txnid_before: u64,
+}
+
+impl Bounds {
+    /// All three at `index`.
+    pub fn exactly(index: usize, txnid_max: u64) -> Bounds {
+        Bounds { durable: index, acked: index, reached: index, txnid_max, txnid_before: txnid_max }
+    }
+}

@@ -1,0 +1,297 @@
+//! The observer of a data file's seam: it keeps the model of the disk up to date, notes crash points, and fails syncs
+//! when it is told to.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mapledb_os::{Effect, Observer};
+
+use crate::disk::Disk;
+use crate::image::lock_path;
+use crate::model::{Bounds, History};
+
+/// How many earlier contents of the lock file are kept.
+const OLD_LOCKS: usize = 6;
+/// Where meta A and meta B are.
+const META_OFFSETS: [u64; 2] = [0, 64 << 10];
+const META_BYTES: u64 = 4096;
+
+/// A moment at which everything may end.
+#[derive(Clone, Debug)]
+pub struct CrashPoint {
+    /// The data file.
+    pub disk: Disk,
+    /// The lock file.
+    pub lock: Arc<Vec<u8>>,
+    /// The lock file at earlier moments.
+    pub old_locks: Vec<Arc<Vec<u8>>>,
+    /// What the law allows to be found.
+    pub bounds: Bounds,
+    /// The commits.
+    pub history: History,
+    /// What was happening.
+    pub label: String,
+}
+
+/// Watches one data file and its lock file.
+pub struct Recorder {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    data: File,
+    disk: Disk,
+    lock: Arc<Vec<u8>>,
+    old_locks: VecDeque<Arc<Vec<u8>>>,
+    bounds: Bounds,
+    history: History,
+    /// The commit in flight: it reaches its commit point when its meta is stored.
+    in_flight: Option<usize>,
+    syncs_until_failure: Option<u32>,
+    has_failed: bool,
+    points: Vec<CrashPoint>,
+    buffer: Vec<u8>,
+}
+
+impl Recorder {
+    /// A recorder of the file at `path`, about which `disk` is known.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn new(path: &Path, disk: Disk, history: History, bounds: Bounds) -> io::Result<Arc<Recorder>> {
+        let lock = Arc::new(read_or_empty(&lock_path(path))?);
+        let inner = Inner {
+            data: File::options().read(true).write(true).open(path)?,
+            disk,
+            lock,
+            old_locks: VecDeque::new(),
+            bounds,
+            history,
+            in_flight: None,
+            syncs_until_failure: None,
+            has_failed: false,
+            points: Vec::new(),
+            buffer: Vec::new(),
+        };
+        Ok(Arc::new(Recorder { path: path.to_path_buf(), inner: Mutex::new(inner) }))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a crash point between two effects: pages that are being built are stores, too.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn note(&self, label: &str) -> io::Result<()> {
+        self.inner().note(&self.path, label)
+    }
+
+    /// The crash points noted since the last call.
+    pub fn take_points(&self) -> Vec<CrashPoint> {
+        std::mem::take(&mut self.inner().points)
+    }
+
+    /// What the law allows to be found now.
+    pub fn bounds(&self) -> Bounds {
+        self.inner().bounds
+    }
+
+    /// Sets what the law allows to be found from now on, and the commits it is about.
+    pub fn set_law(&self, history: &History, bounds: Bounds) {
+        let mut inner = self.inner();
+        inner.history = history.clone();
+        inner.bounds = bounds;
+        inner.in_flight = None;
+    }
+
+    /// A transaction has been given its number.
+    pub fn given_out(&self, txnid: u64) {
+        let mut inner = self.inner();
+        inner.bounds.txnid_max = inner.bounds.txnid_max.max(txnid);
+    }
+
+    /// A commit is about to be made, durable or not. A relaxed one reaches its commit point when it is acknowledged,
+    /// since it makes no effect.
+    pub fn commit_begins(&self, history: &History, index: usize, is_durable: bool) {
+        let mut inner = self.inner();
+        inner.history = history.clone();
+        inner.in_flight = is_durable.then_some(index);
+    }
+
+    /// The commit has been acknowledged.
+    pub fn commit_ends(&self, index: usize, is_durable: bool) {
+        let mut inner = self.inner();
+        inner.in_flight = None;
+        inner.bounds.acked = index;
+        inner.bounds.reached = index;
+        if is_durable {
+            inner.bounds.durable = index;
+        }
+    }
+
+    /// Everything acknowledged has been acknowledged as durable.
+    pub fn all_durable(&self) {
+        let mut inner = self.inner();
+        inner.bounds.durable = inner.bounds.acked;
+    }
+
+    /// The sync after so many others fails.
+    pub fn fail_sync_after(&self, syncs: u32) {
+        self.inner().syncs_until_failure = Some(syncs);
+    }
+
+    /// No sync fails any more. Answers whether one did.
+    pub fn stop_failing(&self) -> bool {
+        let mut inner = self.inner();
+        inner.syncs_until_failure = None;
+        std::mem::take(&mut inner.has_failed)
+    }
+
+    /// Changes the file behind the engine's back, as the kernel does when it evicts what a failed sync left clean. The
+    /// environment must be closed.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn evict(&self, rng: &mut rand::rngs::SmallRng) -> io::Result<()> {
+        let mut inner = self.inner();
+        let bytes = inner.disk.evict(rng);
+        inner.data.write_all_at(&bytes, 0)?;
+        // Relaxed commits were in the page cache alone.
+        inner.bounds.acked = inner.bounds.durable;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn observe(&mut self, path: &Path) -> io::Result<()> {
+        let len = self.data.metadata()?.len() as usize;
+        self.buffer.resize(len, 0);
+        self.data.read_exact_at(&mut self.buffer, 0)?;
+        self.disk.observe(&self.buffer);
+        let lock = read_or_empty(&lock_path(path))?;
+        if *self.lock != lock {
+            if self.old_locks.len() == OLD_LOCKS {
+                // The oldest stays: it may be the one of a clean close.
+                self.old_locks.remove(1);
+            }
+            self.old_locks.push_back(std::mem::replace(&mut self.lock, Arc::new(lock)));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, path: &Path, label: &str) -> io::Result<()> {
+        self.observe(path)?;
+        self.points.push(CrashPoint {
+            disk: self.disk.clone(),
+            lock: Arc::clone(&self.lock),
+            old_locks: self.old_locks.iter().cloned().collect(),
+            bounds: self.bounds,
+            history: self.history.clone(),
+            label: label.to_string(),
+        });
+        Ok(())
+    }
+
+    fn reach_commit_point(&mut self) {
+        if let Some(index) = self.in_flight {
+            self.bounds.reached = self.bounds.reached.max(index);
+        }
+    }
+
+    fn fails_now(&mut self) -> bool {
+        match &mut self.syncs_until_failure {
+            Some(0) => {
+                self.syncs_until_failure = None;
+                self.has_failed = true;
+                true
+            }
+            Some(more) => {
+                *more -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+/// Effects that neither store nor sync.
+fn is_silent(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Open { .. }
+            | Effect::Read { .. }
+            | Effect::Map { .. }
+            | Effect::Advise { .. }
+            | Effect::SyncDir
+            | Effect::Create { .. }
+            | Effect::Fill { .. }
+            | Effect::Link
+            | Effect::Rename
+            | Effect::Unlink
+    )
+}
+
+impl Observer for Recorder {
+    fn before(&self, effect: &Effect) -> io::Result<()> {
+        if is_silent(effect) {
+            return Ok(());
+        }
+        let mut inner = self.inner();
+        match *effect {
+            Effect::Sync { offset, len } => {
+                inner.note(&self.path, &format!("before {effect:?}"))?;
+                inner.disk.sync_begins(offset, len, false);
+            }
+            Effect::SyncFile { .. } => {
+                inner.note(&self.path, &format!("before {effect:?}"))?;
+                inner.disk.sync_begins(0, u64::from(u32::MAX), true);
+            }
+            Effect::StoreMeta { .. } => {
+                inner.note(&self.path, &format!("before {effect:?}"))?;
+                inner.reach_commit_point();
+            }
+            _ => inner.note(&self.path, &format!("before {effect:?}"))?,
+        }
+        let is_sync = matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. });
+        if is_sync && inner.fails_now() {
+            inner.disk.sync_fails();
+            inner.note(&self.path, &format!("failed {effect:?}"))?;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(())
+    }
+
+    fn after(&self, effect: &Effect, ok: bool) {
+        if is_silent(effect) {
+            return;
+        }
+        let mut inner = self.inner();
+        match *effect {
+            Effect::StorePages { offset, len } | Effect::Redirty { offset, len } => inner.disk.stored(offset, len),
+            Effect::StoreMeta { slot } => {
+                if let Some(offset) = META_OFFSETS.get(usize::from(slot)) {
+                    inner.disk.stored(*offset, META_BYTES);
+                }
+            }
+            Effect::Sync { .. } | Effect::SyncFile { .. } if ok => inner.disk.sync_succeeds(),
+            Effect::Sync { .. } | Effect::SyncFile { .. } => inner.disk.sync_fails(),
+            _ => {}
+        }
+        // The points of an effect are as good without this one if the file cannot be read: the next note says so.
+        let _ = inner.note(&self.path, &format!("after {effect:?}"));
+    }
+}
+
+fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}

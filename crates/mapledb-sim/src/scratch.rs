@@ -1,0 +1,48 @@
+//! Directories that go when they are dropped, in memory where that can be had.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// A directory of its own.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes a directory under `/dev/shm`, or under the system's directory for temporary files.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new() -> io::Result<Scratch> {
+        let shm = Path::new("/dev/shm");
+        let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
+        Scratch::under(&base)
+    }
+
+    /// Makes a directory under `base`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn under(base: &Path) -> io::Result<Scratch> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("mapledb-sim-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Scratch { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clean up.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}

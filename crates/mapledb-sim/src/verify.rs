@@ -1,0 +1,91 @@
+//! An opened environment against the law.
+
+use mapledb::{Env, ReadTxn, Table};
+
+use crate::model::{Bounds, History, State};
+
+/// Why the law is broken.
+pub type Broken = String;
+
+/// What the engine said, as a broken law.
+pub fn said(what: &str) -> impl Fn(mapledb::Error) -> Broken {
+    move |error| format!("{what}: {error}")
+}
+
+/// Holds what `env` shows against the law. Answers the index of the commit that was recovered.
+///
+/// # Errors
+/// How the law is broken.
+pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<usize, Broken> {
+    let txn = env.read().map_err(said("a read cannot begin"))?;
+    let txnid = txn.txnid();
+    let Some(index) = history.find(txnid) else {
+        return Err(format!("transaction {txnid} stands, which was never committed"));
+    };
+    if index < bounds.durable {
+        return Err(format!("commit {index} stands, and commit {} was acknowledged as durable", bounds.durable));
+    }
+    if index < bounds.acked {
+        return Err(format!("commit {index} stands, and commit {} was acknowledged", bounds.acked));
+    }
+    if index > bounds.reached {
+        return Err(format!("commit {index} stands, and only {} had reached its commit point", bounds.reached));
+    }
+    holds(&txn, &history.at(index).state).map_err(|broken| format!("commit {index}: {broken}"))?;
+    drop(txn);
+    checks_clean(env)?;
+    Ok(index)
+}
+
+/// The engine's own full check.
+///
+/// # Errors
+/// The first thing it found.
+pub fn checks_clean(env: &Env) -> Result<(), Broken> {
+    let report = env.check(|_| ()).map_err(said("the check fails"))?;
+    match report.problems.first() {
+        None => Ok(()),
+        Some(problem) => Err(format!("check: page {:?}: {}", problem.pgno, problem.what)),
+    }
+}
+
+/// Whether a snapshot holds exactly `state`.
+///
+/// # Errors
+/// The first difference.
+pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
+    let tables = txn.tables().map_err(said("tables cannot be listed"))?;
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_deref().unwrap_or("")).collect();
+    let expected: Vec<&str> = state.tables.keys().map(String::as_str).collect();
+    if names != expected {
+        return Err(format!("there are tables {names:?} and should be {expected:?}"));
+    }
+    for (info, (name, model)) in tables.iter().zip(&state.tables) {
+        if info.sequence != model.sequence {
+            return Err(format!("table {name:?} is at {} of its sequence, not {}", info.sequence, model.sequence));
+        }
+        let table = match info.name.as_deref() {
+            None => txn.main(),
+            Some(name) => txn.table(&Table::<[u8], [u8]>::new(name)),
+        };
+        let table = table.map_err(said("a table cannot be opened"))?;
+        if table.len() != model.entries.len() as u64 {
+            return Err(format!("table {name:?} has {} entries, not {}", table.len(), model.entries.len()));
+        }
+        let mut found = table.iter().map_err(said("a table cannot be read"))?;
+        for (key, value) in &model.entries {
+            match found.next() {
+                Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
+                Some(Ok((found_key, _))) => {
+                    return Err(format!("table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"));
+                }
+                Some(Err(error)) => return Err(format!("table {name:?} cannot be read: {error}")),
+                None => return Err(format!("table {name:?} ends before key {key:02x?}")),
+            }
+        }
+        if found.next().is_some() {
+            return Err(format!("table {name:?} goes on after its last key"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,524 @@
+//! Random transactions against sorted maps: every table of every snapshot holds what the model holds.
+//!
+//! One seed is one case and decides everything about it: the page size, the shape of keys and values, the options and
+//! the operations. It is printed, and alone replays:
+//!
+//! - `MAPLE_SEED=7 cargo test --test model` runs that case alone;
+//! - `MAPLE_MODEL_SECONDS=3600 cargo test --test model` runs fresh seeds for so long.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use files::{TestFile, check, options};
+use mapledb::{Durability, Env, Error, Options, ReadTxn, Table, Verify, WriteTable, WriteTxn};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+type Map = BTreeMap<Vec<u8>, Rc<[u8]>>;
+type Bytes<'t> = WriteTable<'t, [u8], [u8]>;
+
+/// Operations of one case.
+const OPERATIONS: u64 = 50_000;
+/// Cases of a usual run: a million operations.
+const CASES: u64 = 20;
+
+/// A table as it should be.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Model {
+    entries: Map,
+    sequence: u64,
+}
+
+/// Everything a snapshot holds: the default table under the empty name.
+type World = BTreeMap<String, Rc<Model>>;
+
+/// What one seed decides before anything is done.
+struct Shape {
+    page_size: usize,
+    key_letters: u8,
+    key_len_max: usize,
+    prefix: Vec<u8>,
+    has_counters: bool,
+    value_len_max: usize,
+    large_one_in: u32,
+    table_names: Vec<String>,
+    txn_operations_max: u64,
+    options: Options,
+}
+
+impl Shape {
+    fn of(seed: u64, rng: &mut SmallRng) -> Shape {
+        let page_size = [4096, 8192, 4096, 65536][(seed % 4) as usize];
+        let verify = *[Verify::FirstTouch, Verify::Always, Verify::Never].choose(rng).expect("some");
+        let bound = (1 << rng.random_range(12..24), Duration::from_millis(rng.random_range(1..400)));
+        Shape {
+            page_size,
+            key_letters: *[2, 9, 255].choose(rng).expect("some"),
+            key_len_max: *[3, 6, 40, page_size / 4].choose(rng).expect("some"),
+            prefix: vec![b'p'; *[1, 4, 30, page_size / 8].choose(rng).expect("some")],
+            has_counters: rng.random(),
+            value_len_max: *[0, 8, 200, 2000].choose(rng).expect("some"),
+            large_one_in: *[60, 400, 4000].choose(rng).expect("some"),
+            table_names: (0..rng.random_range(0..7)).map(|n| format!("table-{n}")).collect(),
+            txn_operations_max: *[30, 100, 700].choose(rng).expect("some"),
+            options: options()
+                .page_size(page_size)
+                .two_syncs(rng.random_ratio(1, 4))
+                .verify(verify)
+                .relaxed_bound(bound.0, bound.1),
+        }
+    }
+
+    fn key(&self, rng: &mut SmallRng) -> Vec<u8> {
+        if self.has_counters && rng.random_ratio(1, 3) {
+            return rng.random_range(0..3000u64).to_be_bytes().to_vec();
+        }
+        let mut key = if rng.random() { self.prefix.clone() } else { Vec::new() };
+        let room = (self.page_size / 4).saturating_sub(key.len()).min(self.key_len_max);
+        // Short keys more often than long ones, or the longest would be all there is.
+        let len = rng.random_range(0..=room).min(rng.random_range(0..=room));
+        key.extend((0..len).map(|_| rng.random_range(0..self.key_letters)));
+        key
+    }
+
+    fn value(&self, rng: &mut SmallRng) -> Rc<[u8]> {
+        let len = match rng.random_ratio(1, self.large_one_in) {
+            true => rng.random_range(0..6 * self.page_size.max(20_000)),
+            false => rng.random_range(0..=self.value_len_max),
+        };
+        let mut value = vec![rng.random(); len];
+        if let Some(last) = value.last_mut() {
+            *last = rng.random();
+        }
+        value.into()
+    }
+}
+
+/// Fields go in this order: readers, then their environment, then the file.
+struct Case {
+    held: Vec<(ReadTxn, World)>,
+    env: Env,
+    file: TestFile,
+    rng: SmallRng,
+    shape: Shape,
+    world: World,
+    done: u64,
+}
+
+fn run(seed: u64, operations: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let shape = Shape::of(seed, &mut rng);
+    let file = TestFile::new();
+    let env = file.open(shape.options.clone());
+    let world = World::from([(String::new(), Rc::default())]);
+    let mut case = Case { rng, shape, file, env, world, held: Vec::new(), done: 0 };
+    while case.done < operations {
+        case.transaction();
+        case.look_around();
+    }
+    for (txn, world) in case.held.drain(..) {
+        holds(&txn, &world);
+    }
+    case.reopen();
+    check(&case.env);
+}
+
+impl Case {
+    fn transaction(&mut self) {
+        let mut txn = self.env.write().expect("write");
+        if self.rng.random_ratio(2, 3) {
+            txn.durability(Durability::Relaxed);
+        }
+        let is_aborted = self.rng.random_ratio(1, 7);
+        // Maps are shared until they change, so a commit copies none that no reader holds.
+        let before = is_aborted.then(|| self.world.clone());
+        let mut world = std::mem::take(&mut self.world);
+        let operations = self.rng.random_range(1..=self.shape.txn_operations_max);
+        for _ in 0..operations {
+            match self.rng.random_ratio(1, 30) {
+                true => tables_change(&mut self.rng, &self.shape, &mut txn, &mut world),
+                false => entries_change(&mut self.rng, &self.shape, &mut txn, &mut world),
+            }
+        }
+        self.done += operations;
+        match before {
+            Some(before) => {
+                txn.abort();
+                self.world = before;
+            }
+            None => {
+                let (number, last) = (txn.txnid(), self.env.read().expect("read").txnid());
+                let committed = txn.commit().expect("commit");
+                assert!(committed == number || committed == last, "{committed} is neither {number} nor {last}");
+                self.world = world;
+            }
+        }
+    }
+
+    /// What happens between transactions.
+    fn look_around(&mut self) {
+        match self.rng.random_range(0..40) {
+            0..4 if self.held.len() < 8 => {
+                self.held.push((self.env.read().expect("read"), self.world.clone()));
+            }
+            4..8 if !self.held.is_empty() => {
+                let at = self.rng.random_range(0..self.held.len());
+                let (txn, world) = self.held.swap_remove(at);
+                holds(&txn, &world);
+            }
+            8 => check(&self.env),
+            9..12 => holds(&self.env.read().expect("read"), &self.world),
+            12 => self.env.sync().expect("sync"),
+            13 if self.rng.random_ratio(1, 3) => self.reopen(),
+            _ => {}
+        }
+    }
+
+    fn reopen(&mut self) {
+        for (txn, world) in self.held.drain(..) {
+            holds(&txn, &world);
+        }
+        // The old environment goes when its place is taken, so one that is another file's stands in.
+        let stand_in = TestFile::new();
+        let env = std::mem::replace(&mut self.env, stand_in.open(options()));
+        env.close().expect("close");
+        self.env = self.file.open(self.shape.options.clone());
+        assert!(self.env.recovery().was_clean, "{:?}", self.env.recovery());
+        holds(&self.env.read().expect("read"), &self.world);
+    }
+}
+
+/// A named table is made, renamed, emptied or dropped.
+fn tables_change(rng: &mut SmallRng, shape: &Shape, txn: &mut WriteTxn, world: &mut World) {
+    let Some(name) = shape.table_names.choose(rng) else { return };
+    match rng.random_range(0..8) {
+        0..4 => {
+            let table = txn.open_table(&Table::<[u8], [u8]>::new(name)).expect("open");
+            let model = world.entry(name.clone()).or_default();
+            assert_eq!(table.len(), model.entries.len() as u64);
+        }
+        4 => {
+            let to = shape.table_names.choose(rng).expect("one at least");
+            match txn.rename_table(name, to) {
+                Ok(()) => {
+                    let model = world.remove(name).expect("it was there");
+                    assert!(world.insert(to.clone(), model).is_none());
+                }
+                Err(Error::TableMissing { .. }) => assert!(!world.contains_key(name)),
+                Err(Error::TableExists { .. }) => assert!(world.contains_key(to)),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        5 => {
+            assert_eq!(txn.drop_table(name).expect("drop"), world.remove(name).is_some());
+        }
+        6 => match txn.table(&Table::<[u8], [u8]>::untyped(name)) {
+            Ok(mut table) => {
+                table.clear().expect("clear");
+                Rc::make_mut(world.get_mut(name).expect("it is there")).entries.clear();
+            }
+            Err(Error::TableMissing { .. }) => assert!(!world.contains_key(name)),
+            Err(other) => panic!("{other}"),
+        },
+        _ => {
+            let found: Vec<_> = txn.tables().expect("tables").into_iter().skip(1).collect();
+            let named: Vec<_> = world.iter().skip(1).collect();
+            assert_eq!(found.len(), named.len());
+            for (info, (name, model)) in found.iter().zip(named) {
+                assert_eq!(info.name.as_ref(), Some(name));
+                assert_eq!(info.sequence, model.sequence);
+                assert_eq!(info.stat.entries, model.entries.len() as u64);
+            }
+        }
+    }
+}
+
+fn entries_change(rng: &mut SmallRng, shape: &Shape, txn: &mut WriteTxn, world: &mut World) {
+    let at = rng.random_range(0..world.len());
+    let (name, model) = world.iter_mut().nth(at).expect("within");
+    let table = match name.is_empty() {
+        true => txn.main(),
+        false => txn.table(&Table::<[u8], [u8]>::new(name)).expect("it is there"),
+    };
+    change(rng, shape, table, Rc::make_mut(model));
+}
+
+/// One operation on one table, and on its model.
+fn change(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, model: &mut Model) {
+    let key = shape.key(rng);
+    let entries = &mut model.entries;
+    match rng.random_range(0..100) {
+        0..38 => {
+            let value = shape.value(rng);
+            table.put(&key, &value).expect("put");
+            entries.insert(key, value);
+        }
+        38..62 => assert_eq!(table.delete(&key).expect("delete"), entries.remove(&key).is_some()),
+        62..66 => {
+            let value = shape.value(rng);
+            let is_new = table.put_new(&key, &value).expect("put");
+            assert_eq!(is_new, !entries.contains_key(&key));
+            entries.entry(key).or_insert(value);
+        }
+        66..70 => {
+            let value = shape.value(rng);
+            let old = table.replace(&key, &value).expect("replace");
+            assert_eq!(old.as_deref(), entries.insert(key, value).as_deref());
+        }
+        70..74 => compare_and_set(rng, shape, table, entries, key),
+        74..77 => {
+            let value = shape.value(rng);
+            let fill = |room: &mut [u8]| {
+                assert!(room.iter().all(|byte| *byte == 0), "room is zero before it is filled");
+                room.copy_from_slice(&value);
+            };
+            table.reserve(&key, value.len() as u64, fill).expect("reserve");
+            entries.insert(key, value);
+        }
+        77..80 => delete_range(rng, shape, table, entries, key),
+        80 => {
+            let salt: usize = rng.random_range(2..6);
+            let keep = |key: &[u8], value: &[u8]| !(key.len() + value.len()).is_multiple_of(salt);
+            let gone = table.retain(keep).expect("retain");
+            let before = entries.len();
+            entries.retain(|key, value| keep(key, value));
+            assert_eq!(gone, (before - entries.len()) as u64);
+        }
+        81..84 => append(rng, shape, table, entries),
+        84 => load_sorted(rng, shape, table, entries),
+        85 => {
+            let count = rng.random_range(0..5);
+            assert_eq!(table.next_sequence(count).expect("sequence"), model.sequence);
+            model.sequence += count;
+        }
+        86 => {
+            let max = shape.page_size / 4;
+            let refused = table.put(&vec![1; max + 1], b"").expect_err("too long");
+            assert!(matches!(refused, Error::KeyTooLong { len, max: most } if len == max + 1 && most == max));
+        }
+        _ => look(rng, shape, table, entries, &key),
+    }
+}
+
+fn compare_and_set(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map, key: Vec<u8>) {
+    let was = entries.get(&key).cloned();
+    let new = rng.random_ratio(3, 4).then(|| shape.value(rng));
+    let expected = if rng.random_ratio(3, 4) { was.clone() } else { Some(b"not this one"[..].into()) };
+    let set = table.compare_and_set(&key, expected.as_deref(), new.as_deref()).expect("compare and set");
+    assert_eq!(set, was == expected);
+    match (set, new) {
+        (true, Some(new)) => drop(entries.insert(key, new)),
+        (true, None) => drop(entries.remove(&key)),
+        (false, _) => {}
+    }
+}
+
+fn bound(rng: &mut SmallRng, key: &[u8]) -> Bound<Vec<u8>> {
+    match rng.random_range(0..8) {
+        0 => Bound::Unbounded,
+        1..4 => Bound::Excluded(key.to_vec()),
+        _ => Bound::Included(key.to_vec()),
+    }
+}
+
+fn as_slices(bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (bounds.0.as_ref().map(|key| &key[..]), bounds.1.as_ref().map(|key| &key[..]))
+}
+
+/// Two bounds, most often close to each other, and whether a `BTreeMap` takes them: it panics where they cross.
+fn bounds(
+    rng: &mut SmallRng,
+    shape: &Shape,
+    entries: &Map,
+    key: Vec<u8>,
+) -> (Bound<Vec<u8>>, Bound<Vec<u8>>, bool) {
+    let other = match rng.random_ratio(3, 4) {
+        true => entries.range(key.clone()..).nth(rng.random_range(0..300)).map(|(key, _)| key.clone()),
+        false => None,
+    };
+    let other = other.unwrap_or_else(|| shape.key(rng));
+    let is_swapped = other < key && rng.random_ratio(9, 10);
+    let (low, high) = if is_swapped { (other, key) } else { (key, other) };
+    let (low_bound, high_bound) = (bound(rng, &low), bound(rng, &high));
+    let is_unbounded = low_bound == Bound::Unbounded || high_bound == Bound::Unbounded;
+    let both_exclude = matches!((&low_bound, &high_bound), (Bound::Excluded(_), Bound::Excluded(_)));
+    let is_fair = is_unbounded || low < high || low == high && !both_exclude;
+    (low_bound, high_bound, is_fair)
+}
+
+fn delete_range(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map, key: Vec<u8>) {
+    let (low, high, is_fair) = bounds(rng, shape, entries, key);
+    let range = (low, high);
+    let slices = as_slices(&range);
+    let gone = table.delete_range((slices.0.as_ref().map(|k| *k), slices.1.as_ref().map(|k| *k)));
+    let keys: Vec<_> = match is_fair {
+        true => entries.range::<[u8], _>(slices).map(|(key, _)| key.clone()).collect(),
+        false => Vec::new(),
+    };
+    assert_eq!(gone.expect("delete range"), keys.len() as u64);
+    keys.iter().for_each(|key| drop(entries.remove(key)));
+}
+
+/// The key after every other: the last one with its last byte raised, or one byte longer.
+fn key_after(shape: &Shape, entries: &Map) -> Option<Vec<u8>> {
+    let Some((last, _)) = entries.last_key_value() else { return Some(Vec::new()) };
+    let mut key = last.clone();
+    match key.last_mut() {
+        Some(byte) if *byte < 255 => *byte += 1,
+        _ if last.len() < shape.page_size / 4 => key.push(0),
+        _ => return None,
+    }
+    Some(key)
+}
+
+fn append(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map) {
+    let Some(key) = key_after(shape, entries) else { return };
+    if let Some((last, _)) = entries.last_key_value() {
+        assert!(matches!(table.append(last, b""), Err(Error::NotSorted)));
+    }
+    let value = shape.value(rng);
+    table.append(&key, &value).expect("append");
+    entries.insert(key, value);
+}
+
+fn load_sorted(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map) {
+    let mut pairs: Vec<(Vec<u8>, Rc<[u8]>)> = Vec::new();
+    for _ in 0..rng.random_range(0..200) {
+        let Some(key) = key_after(shape, entries) else { break };
+        let value = shape.value(rng);
+        entries.insert(key.clone(), Rc::clone(&value));
+        pairs.push((key, value));
+    }
+    let ends_badly = rng.random_ratio(1, 4) && !entries.is_empty();
+    let stored = pairs.len() as u64;
+    let bad = ends_badly.then(|| Ok((Vec::new(), Rc::from(&b"not in order"[..]))));
+    let loaded = table.load_sorted(pairs.into_iter().map(Ok).chain(bad));
+    match ends_badly {
+        true => assert!(matches!(loaded, Err(Error::NotSorted)), "{loaded:?}"),
+        false => assert_eq!(loaded.expect("load"), stored),
+    }
+}
+
+/// Every way of reading what the transaction has changed so far.
+fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key: &[u8]) {
+    let pair = |found: Option<(&Vec<u8>, &Rc<[u8]>)>| found.map(|(key, value)| (key.clone(), Rc::clone(value)));
+    let own = |found: Result<Option<(&[u8], &[u8])>, Error>| {
+        found.expect("read").map(|(key, value)| (key.to_vec(), Rc::from(value)))
+    };
+    let (above, below) = ((Bound::Excluded(key), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(key)));
+    let reading = table.reading().expect("reading");
+    assert_eq!(table.get(key).expect("get"), entries.get(key).map(|value| &value[..]));
+    assert_eq!(own(reading.first()), pair(entries.first_key_value()));
+    assert_eq!(own(reading.last()), pair(entries.last_key_value()));
+    assert_eq!(own(reading.higher(key)), pair(entries.range::<[u8], _>(above).next()));
+    assert_eq!(own(reading.lower(key)), pair(entries.range::<[u8], _>(below).next_back()));
+    let floor = entries.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+    let ceiling = entries.range::<[u8], _>((Bound::Included(key), Bound::Unbounded)).next();
+    assert_eq!(own(reading.floor(key)), pair(floor));
+    assert_eq!(own(reading.ceiling(key)), pair(ceiling));
+    let rank = entries.range::<[u8], _>(below).count();
+    assert_eq!(reading.rank(key).expect("rank"), rank as u64);
+    assert_eq!(own(reading.nth(rank as u64)), pair(ceiling));
+
+    let (low, high, is_fair) = bounds(rng, shape, entries, key.to_vec());
+    let range = (low, high);
+    let expected: Vec<_> = match is_fair {
+        true => entries.range::<[u8], _>(as_slices(&range)).collect(),
+        false => Vec::new(),
+    };
+    let slices = as_slices(&range);
+    assert_eq!(reading.count(slices).expect("count"), expected.len() as u64);
+    let mut found = reading.range(slices).expect("range");
+    let (mut left, mut right) = (0, expected.len());
+    for _ in 0..expected.len().min(40) {
+        let (entry, at) = match rng.random() {
+            true => (found.next(), left),
+            false => (found.next_back(), right - 1),
+        };
+        let (key, value) = entry.expect("an entry").expect("sound");
+        assert_eq!((key, value), (&expected[at].0[..], &expected[at].1[..]));
+        if at == left { left += 1 } else { right = at }
+        if left == right {
+            assert!(found.next().is_none() && found.next_back().is_none());
+            break;
+        }
+    }
+}
+
+/// Every table of the snapshot is its model, entry for entry.
+fn holds(txn: &ReadTxn, world: &World) {
+    let tables = txn.tables().expect("tables");
+    assert_eq!(tables.len(), world.len());
+    for (info, (name, model)) in tables.iter().zip(world) {
+        assert_eq!((info.name.as_deref().unwrap_or(""), info.sequence), (&name[..], model.sequence));
+        let table = match name.is_empty() {
+            true => txn.main(),
+            false => txn.table(&Table::<[u8], [u8]>::new(name)),
+        }
+        .expect("a table");
+        assert_eq!(table.len(), model.entries.len() as u64);
+        let mut found = table.iter().expect("iter");
+        for (key, value) in &model.entries {
+            let entry = found.next().expect("an entry").expect("sound");
+            assert!(entry == (&key[..], &value[..]), "{key:?} differs in table {name:?}");
+        }
+        assert!(found.next().is_none());
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Says which seed failed, however it failed.
+struct Said(u64);
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed with seed {seed}: MAPLE_SEED={seed} cargo test --test model", seed = self.0);
+        }
+    }
+}
+
+fn run_aloud(seed: u64) {
+    println!("seed {seed}");
+    let said = Said(seed);
+    run(seed, OPERATIONS);
+    drop(said);
+}
+
+fn part(of: u64, parts: u64) {
+    if let Some(seed) = number("MAPLE_SEED") {
+        if seed % parts == of {
+            run_aloud(seed);
+        }
+        return;
+    }
+    if let Some(seconds) = number("MAPLE_MODEL_SECONDS") {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let mut seed = now.as_nanos() as u64 / parts * parts + of;
+        while Instant::now() < end {
+            run_aloud(seed);
+            seed += parts;
+        }
+        return;
+    }
+    (0..CASES).filter(|seed| seed % parts == of).for_each(run_aloud);
+}
+
+#[test]
+fn random_transactions_leave_what_sorted_maps_hold() {
+    part(0, 2);
+}
+
+#[test]
+fn random_transactions_leave_what_sorted_maps_hold_in_the_other_half_of_the_seeds() {
+    part(1, 2);
+}
