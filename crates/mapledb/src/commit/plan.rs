@@ -44,7 +44,9 @@ pub(crate) fn plan(at: Circumstances) -> &'static [Step] {
     if !at.is_durable {
         return &[Step::Publish];
     }
-    let one_sync = !at.wants_two_syncs && at.builds_on_durable && !at.has_grown && at.manifest_fits;
+    let builds_on_durable = at.builds_on_durable || cfg!(maple_canary = "manifest_of_own_pages");
+    let has_grown = at.has_grown && !cfg!(maple_canary = "unsynced_growth");
+    let one_sync = !at.wants_two_syncs && builds_on_durable && !has_grown && at.manifest_fits;
     match one_sync {
         true => &[Step::StoreMeta, Step::SyncAll, Step::Publish],
         false => &[Step::SyncPages, Step::StoreMeta, Step::SyncMeta, Step::Publish],

@@ -226,6 +226,9 @@ impl Store {
 
     /// Stores to pages again what they hold, so that the next sync writes them.
     pub(crate) fn redirty(&self, generation: Generation, offset: u64, len: usize) -> Result<()> {
+        if cfg!(maple_canary = "clean_healing") {
+            return Ok(());
+        }
         let map = self.writable(generation)?;
         // SAFETY: the caller holds the writer lock or is alone, and names bytes within the file. Each byte gets the
         // value it has, so a slice over them shows no change.
@@ -331,6 +334,7 @@ impl View {
             return Err(Error::Corrupt { pgno: at.pgno, cause });
         }
         match store.verify {
+            _ if cfg!(maple_canary = "unverified_pages") => {}
             Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
             Verify::Never => {}
             Verify::Always => check_sum(at.pgno, page)?,
