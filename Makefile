@@ -1,12 +1,52 @@
-# `make` alone lists the targets.
+# `make` alone lists the targets. Where make is missing, the cargo command of each recipe does the same.
 
 CARGO_TARGET_DIR ?= target
+HOURS ?= 1
+FUZZ_SECONDS ?= 60
+CRASH_SECONDS ?= 60
 
-.PHONY: help demo
+.DEFAULT_GOAL := help
+.PHONY: help build check test loom model crash fuzz demo bench-lmdb fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+build: ## build the library and the maple command for use
+	cargo build --release --locked --workspace
+
+check: ## formatting, lints and documentation, none of which may complain
+	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; else echo "SKIP fmt: rustfmt is not installed"; fi
+	@if cargo clippy --version >/dev/null 2>&1; then \
+	    cargo clippy --workspace --all-targets --locked --features mapledb/seam -- -D warnings; \
+	else echo "SKIP clippy: clippy is not installed"; fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam
+
+test: ## every test that a fresh clone can run: units, models, processes, golden files, documents
+	cargo test --workspace --locked --features mapledb/seam
+
+loom: ## the shared-memory protocol under every interleaving, and one run for each planted bug
+	scripts/loom
+
+model: ## random operations beside a sorted map for HOURS=1, or as many as are given
+	MAPLE_MODEL_SECONDS=$$(awk 'BEGIN { print int($(HOURS) * 3600) }') \
+	    cargo test --release --locked --package mapledb --test model -- --nocapture
+
+crash: ## crash images of random transactions for CRASH_SECONDS=60
+	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- crash --seconds $(CRASH_SECONDS)
+
+fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly toolchain and cargo-fuzz, else SKIP
+	fuzz/run $(FUZZ_SECONDS)
+
 demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." says on what data
-	@cargo build --release --package mapledb-geoip --package mapledb-cli
+	@cargo build --release --locked --package mapledb-geoip --package mapledb-cli
 	@$(CARGO_TARGET_DIR)/release/mapledb-geoip --dir $(CARGO_TARGET_DIR)/demo $(DATA)
+
+bench-lmdb: ## MapleDB beside LMDB in one run: ratios, and JSON rows under target/bench/
+	cargo run --release --locked --manifest-path benches/Cargo.toml --bin bench-lmdb -- $(ARGS)
+
+fanout: ## what each field of a branch entry costs in fan-out and search
+	cargo run --release --locked --manifest-path benches/Cargo.toml --bin fanout -- $(ARGS)
+
+bless: ## write the golden files and the dump in docs/format.md anew, after a change of the format
+	MAPLE_BLESS=1 cargo test --locked --package mapledb-format --test golden
+	MAPLE_BLESS=1 cargo test --locked --package mapledb --test golden

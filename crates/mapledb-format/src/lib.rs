@@ -1,5 +1,5 @@
 //! The MapleDB file format: what every byte means. Pure functions over byte slices, no I/O, and no panic
-//! on any input: whatever a file holds, the answer is a value or a [`FormatError`].
+//! on any input: whatever a file holds, the answer is a value or a [`FormatError`] (I14).
 //!
 //! Everything is little-endian, whatever the host, unless a field says otherwise.
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 //! read for inspection. The invariants kept:
 //!
 //! - the file is regular, and its path has no symbolic link in it;
-//! - blocks are allocated before anything is stored to them, so that a full disk is an error and not a SIGBUS;
+//! - blocks are allocated before anything is stored to them (I9), so that a full disk is an error and not a SIGBUS;
 //! - growth past `RLIMIT_FSIZE` is refused here, since the kernel would answer it with a deadly signal.
 //!
 //! Not done here: making a file (`create.rs`), locks, retrying a failed sync (never: the second one lies).

@@ -3,7 +3,7 @@
 //!
 //! A handler that runs in every forked child closes the descriptors registered here and moves a process-wide
 //! generation on. Whoever holds an environment remembers the generation it was made in: if [`generation`]
-//! answers another one, this is a child, and shared memory must not be touched.
+//! answers another one, this is a child, and shared memory must not be touched (I15).
 //!
 //! The handler does only what is allowed between `fork` and `exec`: it loads and stores atomics and calls `close`.
 //! A child made by a raw `clone` system call does not run it.

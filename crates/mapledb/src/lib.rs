@@ -40,3 +40,20 @@ without_loom! {
     pub use store::Verify;
     pub use txn::{ReadTxn, WriteTxn};
 }
+
+/// Compiles and runs the examples of the documents.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/README.md")]
+    mod reading_order {}
+    #[doc = include_str!("../../../docs/design.md")]
+    mod design {}
+    #[doc = include_str!("../../../docs/format.md")]
+    mod format {}
+    #[doc = include_str!("../../../docs/durability.md")]
+    mod durability {}
+    #[doc = include_str!("../../../docs/testing.md")]
+    mod testing {}
+}

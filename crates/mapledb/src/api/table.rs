@@ -151,6 +151,22 @@ impl WriteTxn {
         self.open(table, true)
     }
 
+    /// A table as bytes, made with types of these names if it is not there: for tools, which know types by the names
+    /// that the catalog records. Bytes put this way must be what the types ask for; nothing checks.
+    ///
+    /// # Errors
+    /// [`Error::TableTypes`] if it is there with types of other names.
+    pub fn open_table_as(
+        &mut self,
+        name: &str,
+        key_type: &str,
+        value_type: &str,
+    ) -> Result<WriteTable<'_, [u8], [u8]>> {
+        let types = Types { key: key_type.to_string(), value: value_type.to_string() };
+        let id = self.open_named(name, Some(&types), true)?;
+        Ok(WriteTable::new(self, id))
+    }
+
     fn open<K: Key + ?Sized, V: Codec + ?Sized>(
         &mut self,
         table: &Table<'_, K, V>,

@@ -1,8 +1,8 @@
 //! The whole law of a file, checked: what every page promises, and that no page is lost or held twice.
 //!
-//! *Each page is reachable from the snapshot, or in exactly one free record whose born and freed agree.* Beyond that:
-//! checksums and tags of every page, order of keys within and across pages, counts at every level, the lengths of
-//! size keys, and the manifest of the newest meta.
+//! *Each page is reachable from the snapshot, or in exactly one free record whose born and freed agree* (I12). Beyond
+//! that: checksums and tags of every page, order of keys within and across pages, counts at every level, the lengths
+//! of size keys, and the manifest of the newest meta.
 
 use std::collections::BTreeMap;
 

@@ -163,7 +163,7 @@ impl Committer<'_> {
     }
 
     /// A failed sync poisons the environment in every process: it is never retried, and no later success vouches for
-    /// what it left behind.
+    /// what it left behind (I11).
     fn failed(&self, error: Error, step: Step, is_stored: bool, txnid: Txnid) -> Error {
         let is_sync = matches!(step, Step::SyncPages | Step::SyncAll | Step::SyncMeta);
         if !is_sync && !is_stored {

@@ -7,7 +7,7 @@
 //! | any other durable one | sync pages, store meta with an empty manifest, sync meta, publish |
 //!
 //! In the first durable form the kernel may write the meta before the pages it vouches for; the manifest is what tells
-//! at recovery. In the second everything below the meta is durable before the meta is stored.
+//! at recovery. In the second everything below the meta is durable before the meta is stored (I9).
 
 /// One effect of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
 //! one order that is safe against a crash at any point: verify, store the same bytes again, sync. No page gets a
-//! checksum here that it did not have, and nothing is made durable that was not verified.
+//! checksum here that it did not have, and nothing is made durable that was not verified (I10).
 //!
 //! | last use ended | what is done at the first attach |
 //! |---|---|
@@ -65,9 +65,11 @@ pub(crate) struct Recovered {
     pub(crate) recovery: Recovery,
 }
 
-/// Reads what a file is from its metas, before it is mapped.
+/// Reads what a file is from its metas, before it is mapped. One meta of another version or with unknown features is
+/// enough to refuse the file, for it may be the newest commit.
 pub(crate) fn examine(file: &DataFile) -> Result<Found> {
     let path = || file.path().to_path_buf();
+    let mut found = None;
     let mut faults = Vec::new();
     let mut peeks = Vec::new();
     for slot in [Slot::A, Slot::B] {
@@ -76,27 +78,25 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
         let bytes = bytes.get(..got).unwrap_or(&[]);
         peeks.push(meta::peek(bytes));
         match Meta::decode(bytes, slot) {
-            Ok(meta) => {
-                return Ok(Found {
-                    identity: meta.identity,
-                    page_size: meta.page_size,
-                    is_read_only: meta.unknown_read_only_compatible() != 0,
-                });
+            Ok(meta) => found = found.or(Some(meta)),
+            Err(MetaFault::OtherVersion { found }) => return Err(Error::OtherVersion { path: path(), found }),
+            Err(MetaFault::UnknownFeatures { flags }) => {
+                return Err(Error::UnknownFeatures { path: path(), flags });
             }
             Err(fault) => faults.push(fault),
         }
     }
-    if peeks.iter().all(|peek| *peek == Peek::Foreign) {
-        return Err(Error::NotMapleDb { path: path() });
-    }
-    for fault in &faults {
-        match *fault {
-            MetaFault::OtherVersion { found } => return Err(Error::OtherVersion { path: path(), found }),
-            MetaFault::UnknownFeatures { flags } => return Err(Error::UnknownFeatures { path: path(), flags }),
-            _ => {}
+    match (found, &faults[..]) {
+        (Some(meta), _) => Ok(Found {
+            identity: meta.identity,
+            page_size: meta.page_size,
+            is_read_only: meta.unknown_read_only_compatible() != 0,
+        }),
+        (None, [a, b]) if !peeks.iter().all(|peek| *peek == Peek::Foreign) => {
+            Err(Error::NoMeta { path: path(), a: a.to_string(), b: b.to_string() })
         }
+        _ => Err(Error::NotMapleDb { path: path() }),
     }
-    Err(Error::NoMeta { path: path(), a: faults[0].to_string(), b: faults[1].to_string() })
 }
 
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with

@@ -1,4 +1,4 @@
-//! Attaching: who is first, who joins, and who is refused.
+//! Attaching: who is first, who joins, and who is refused, so that all meet in one lock file (I13).
 //!
 //! | data file's universe byte | lock file | shared opener |
 //! |---|---|---|

@@ -148,7 +148,7 @@ impl Attached {
         self.member.files.still_in_place()
     }
 
-    /// The next txnid. It is never given out again, whatever becomes of the transaction.
+    /// The next txnid. It is never given out again, whatever becomes of the transaction (I2).
     pub fn next_txnid(&self, guard: &WriterGuard) -> Result<u64> {
         self.check_writer(guard)?;
         let last = self.header().last_txnid.load(Ordering::Relaxed);

@@ -5,7 +5,7 @@
 //! holds the writer word, appends a head record to the ring, publishes it, and scans the pins before it reuses a
 //! page.
 //!
-//! The file's contents are input: whatever they hold leads to a number or an error, never to a panic.
+//! The file's contents are input: whatever they hold leads to a number or an error, never to a panic (I14).
 
 // Under loom only what is ordered by atomics is compiled, and not all of that is modelled.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]

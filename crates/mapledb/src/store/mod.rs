@@ -2,8 +2,8 @@
 //!
 //! [`Store`] holds the file and its maps for the life of an environment. [`View`] is one snapshot's window on it: it
 //! turns a page reference into a slice only when the number lies within the snapshot's file, the page is the one
-//! referred to, was written at or before the snapshot, and its checksum has been verified as the policy asks. This is
-//! the one place above the system floor where a pin becomes memory.
+//! referred to, was written at or before the snapshot (I1), and its checksum has been verified as the policy asks. This
+//! is the one place above the system floor where a pin becomes memory.
 //!
 //! # Why a slice over a shared map is sound here
 //!

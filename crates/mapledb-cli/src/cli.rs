@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::failure::{Failure, Kind};
+use crate::verbs::check::CheckArgs;
+use crate::verbs::copy::CopyArgs;
+use crate::verbs::create::CreateArgs;
+use crate::verbs::del::DelArgs;
+use crate::verbs::dump::DumpArgs;
+use crate::verbs::get::GetArgs;
+use crate::verbs::info::InfoArgs;
+use crate::verbs::load::LoadArgs;
+use crate::verbs::page::PageArgs;
+use crate::verbs::put::PutArgs;
+use crate::verbs::readers::ReadersArgs;
+use crate::verbs::scan::ScanArgs;
+use crate::verbs::stat::StatArgs;
+use crate::verbs::tables::TablesArgs;
+
+/// Create, look into, change, dump, load, check and copy MapleDB files.
+#[derive(Debug, Parser)]
+#[command(name = "maple", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// How to go about it.
+    #[command(flatten)]
+    pub manner: Manner,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  the answer is no
+    2  the command line makes no sense
+    3  the input is malformed
+    4  a file or table could not be used
+    5  the database is damaged
+  130  interrupted";
+
+/// What every verb understands.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Manner {
+    /// Print JSON instead of words, errors included
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress, notes or summaries on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The database of a verb that only reads.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// The database
+    pub file: PathBuf,
+    /// Use no lock file: for read-only media; keeps writers out meanwhile
+    #[arg(long)]
+    pub frozen: bool,
+}
+
+/// The verbs, in the order of their use.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs)] // Their arguments are documented, and that is what the help prints.
+pub enum Verb {
+    Create(CreateArgs),
+    Info(InfoArgs),
+    Stat(StatArgs),
+    Tables(TablesArgs),
+    Get(GetArgs),
+    Put(PutArgs),
+    Del(DelArgs),
+    Scan(ScanArgs),
+    Load(LoadArgs),
+    Dump(DumpArgs),
+    Check(CheckArgs),
+    Copy(CopyArgs),
+    Readers(ReadersArgs),
+    Page(PageArgs),
+}
+
+/// Prints what clap has to say about a command line: help for who asked for it, else what is wrong.
+pub fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let rendered = error.render().to_string();
+        return Failure::usage(rendered.trim_start_matches("error: ").trim_end()).tell(true);
+    }
+    // To say more is of no use if standard output or error is closed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,106 @@
+//! Opening a database, and the engine's errors as failures of the command.
+
+use std::path::Path;
+
+use mapledb::{Access, Env, Error, Options, Recovery};
+
+use crate::cli::{Manner, Reading};
+use crate::failure::{Failure, Kind};
+use crate::output;
+use crate::text::form;
+
+/// Opens a database to read, beside whoever else has it open. Never creates one.
+///
+/// The data file is opened read-only; only a database that must be recovered first is opened to write.
+pub fn open_to_read(reading: &Reading, manner: Manner) -> Result<Env, Failure> {
+    let path = &reading.file;
+    if reading.frozen {
+        return opened(map(Env::options().access(Access::Frozen), path, How::Open), manner);
+    }
+    match map(Env::options().access(Access::SharedReadOnly), path, How::Open) {
+        Err(Error::NeedsRecovery { .. }) => open_to_write(path, manner),
+        other => opened(other, manner),
+    }
+}
+
+/// Opens a database to write, beside whoever else has it open. Never creates one.
+pub fn open_to_write(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    opened(map(Env::options().access(Access::Shared), path, How::Open), manner)
+}
+
+/// Creates a database and opens it. Fails if there is a file.
+pub fn create(options: Options, path: &Path) -> Result<Env, Failure> {
+    map(options.access(Access::Shared), path, How::Create).map_err(failure)
+}
+
+fn opened(env: Result<Env, Error>, manner: Manner) -> Result<Env, Failure> {
+    let env = env.map_err(failure)?;
+    if !manner.quiet {
+        notes(env.recovery()).iter().for_each(|note| output::aside(&note_line(note, manner)));
+    }
+    Ok(env)
+}
+
+fn note_line(note: &str, manner: Manner) -> String {
+    if manner.json {
+        serde_json::json!({ "note": note }).to_string()
+    } else {
+        format!("maple: note: {}", form::harmless(note))
+    }
+}
+
+/// What opening found that its user should know of.
+pub fn notes(recovery: &Recovery) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(why) = &recovery.passed_over {
+        notes.push(format!("a newer commit was passed over: {why}"));
+    }
+    if let Some(txnid) = recovery.adopted_txnid {
+        notes.push(format!("relaxed commits up to {txnid} were recovered and are durable now"));
+    }
+    if let Some(why) = &recovery.refused_relaxed {
+        notes.push(format!("relaxed commits of the last use are lost: {why}"));
+    }
+    if recovery.was_poisoned {
+        notes.push("a sync had failed in the last use; the durable state was recovered".to_owned());
+    }
+    notes
+}
+
+/// An engine's error as a failure of the command.
+pub fn failure(error: Error) -> Failure {
+    let kind = match &error {
+        Error::Corrupt { .. }
+        | Error::BadHead { .. }
+        | Error::NoMeta { .. }
+        | Error::BadMetas { .. }
+        | Error::Truncated { .. } => Kind::Damaged,
+        Error::KeyTooLong { .. } | Error::ValueTooLong { .. } | Error::Decode { .. } | Error::NotSorted => {
+            Kind::Input
+        }
+        Error::BadOption { .. } | Error::TableName { .. } | Error::TypeNameTooLong { .. } => Kind::Usage,
+        Error::Interrupted => Kind::Interrupted,
+        _ => Kind::File,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+enum How {
+    Open,
+    Create,
+}
+
+/// The one place where a file is mapped.
+#[allow(unsafe_code)]
+fn map(options: Options, path: &Path, how: How) -> Result<Env, Error> {
+    // The contract is that nothing but MapleDB writes to the file while it is open. This process writes to it through
+    // MapleDB alone; `maple page` reads it as a file. Other processes are held to the contract by whoever lets them
+    // write to the file, which is whoever runs this command on it: a shell has no stronger promise to give, and
+    // `docs/cli.md` states it.
+    match how {
+        // SAFETY: as said above.
+        How::Open => unsafe { options.open(path) },
+        // SAFETY: as said above.
+        How::Create => unsafe { options.create(path) },
+    }
+}

@@ -1,0 +1,61 @@
+//! What goes to standard output: buffered, checked to the last byte, and quiet when the reader goes away.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Standard output. Call [`finish`](Output::finish), or what is still buffered may be lost unseen.
+pub struct Output {
+    writer: BufWriter<StdoutLock<'static>>,
+}
+
+impl Output {
+    /// Locks standard output.
+    pub fn open() -> Output {
+        Output { writer: BufWriter::with_capacity(64 << 10, io::stdout().lock()) }
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.writer.write_all(bytes).map_err(|error| Failure::writing(&error))
+    }
+
+    /// Writes one line.
+    pub fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
+        self.bytes(line.as_ref().as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Writes one JSON document on one line.
+    pub fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.writer, document).map_err(|error| Failure::writing(&error.into()))?;
+        self.bytes(b"\n")
+    }
+
+    /// Sends what is buffered.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(|error| Failure::writing(&error))
+    }
+}
+
+/// Prints a line on standard error. If nobody is there to read it, that is no reason to stop.
+pub fn aside(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints one report: a JSON document, or what `in_words` writes.
+pub fn report<R: Serialize>(
+    as_json: bool,
+    report: &R,
+    in_words: impl FnOnce(&R, &mut Output) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut output = Output::open();
+    if as_json {
+        output.json(report)?
+    } else {
+        in_words(report, &mut output)?
+    }
+    output.finish()
+}

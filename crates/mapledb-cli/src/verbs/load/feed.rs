@@ -1,0 +1,150 @@
+//! The records of a dump on their way into tables: understood, counted, and held back where the loader must do
+//! something else first.
+
+use std::num::NonZeroU64;
+
+use crate::dump::{Item, Record, Source, TableHead};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::selection::Types;
+
+/// Why records stopped coming, and so what the loader does next.
+#[derive(Debug)]
+pub enum Pause {
+    /// A table begins.
+    Table(TableHead),
+    /// There are records.
+    Records,
+    /// The transaction has as many records as it may.
+    Commit,
+    /// The dump is over.
+    End,
+}
+
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
+/// A dump's records.
+pub struct Feed<'s> {
+    source: Box<dyn Source + 's>,
+    /// What was read and not yet given out.
+    next: Option<Result<Next, Failure>>,
+    /// How many records may be given out before the next commit.
+    allowed: u64,
+    given: u64,
+    line: u64,
+}
+
+/// What comes next.
+enum Next {
+    Table(TableHead),
+    Record(Record),
+    /// A record that was understood already.
+    Pair(Pair),
+    End,
+}
+
+impl<'s> Feed<'s> {
+    /// The records of `source`.
+    pub fn new(source: Box<dyn Source + 's>) -> Feed<'s> {
+        Feed { source, next: None, allowed: 0, given: 0, line: 0 }
+    }
+
+    /// Allows so many records until the next pause to commit, or any number.
+    pub fn allow(&mut self, records: Option<NonZeroU64>) {
+        self.allowed = records.map_or(u64::MAX, NonZeroU64::get);
+    }
+
+    /// Why records stopped coming.
+    pub fn pause(&mut self) -> Result<Pause, Failure> {
+        match self.take_next()? {
+            Next::Table(head) => Ok(Pause::Table(head)),
+            Next::End => Ok(Pause::End),
+            record => {
+                self.next = Some(Ok(record));
+                Ok(if self.allowed == 0 { Pause::Commit } else { Pause::Records })
+            }
+        }
+    }
+
+    /// The next record for a table of these types; `None` when it is time to ask for the reason.
+    pub fn next_record(&mut self, types: &Types) -> Option<Pair> {
+        if self.allowed == 0 {
+            return None;
+        }
+        let pair = match self.take_next() {
+            Ok(Next::Record(record)) => {
+                self.line = record.line;
+                understand(record, types)
+            }
+            Ok(Next::Pair(pair)) => Ok(pair),
+            other => {
+                self.next = Some(other);
+                return None;
+            }
+        };
+        match pair {
+            Ok(pair) => {
+                self.allowed -= 1;
+                self.given += 1;
+                Some(pair)
+            }
+            Err(failure) => {
+                self.next = Some(Err(failure));
+                None
+            }
+        }
+    }
+
+    /// The next records as long as each key is greater than the one before, the first greater than `last`.
+    pub fn ascending<'f>(
+        &'f mut self,
+        types: &'f Types,
+        mut last: Option<Vec<u8>>,
+    ) -> impl Iterator<Item = Pair> + use<'f, 's> {
+        std::iter::from_fn(move || {
+            let pair = self.next_record(types)?;
+            if last.as_ref().is_some_and(|last| pair.0 <= *last) {
+                self.give_back(pair);
+                return None;
+            }
+            last.get_or_insert_default().clone_from(&pair.0);
+            Some(pair)
+        })
+    }
+
+    /// How many records have been given out.
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// Says that the record given out last is to blame.
+    pub fn blame(&self, failure: Failure) -> Failure {
+        failure.at(format_args!("line {}", self.line))
+    }
+
+    fn give_back(&mut self, pair: Pair) {
+        self.next = Some(Ok(Next::Pair(pair)));
+        self.allowed = self.allowed.saturating_add(1);
+        self.given -= 1;
+    }
+
+    fn take_next(&mut self) -> Result<Next, Failure> {
+        if let Some(next) = self.next.take() {
+            return next;
+        }
+        interrupt::check()?;
+        Ok(match self.source.next_item()? {
+            Some(Item::Table(head)) => Next::Table(head),
+            Some(Item::Record(record)) => Next::Record(record),
+            None => Next::End,
+        })
+    }
+}
+
+fn understand(record: Record, types: &Types) -> Result<Pair, Failure> {
+    let wrong = |what: &str, why: String| Failure::input(format!("line {}: {what}: {why}", record.line));
+    let key = record.key.into_bytes(&types.keys).map_err(|why| wrong("key", why))?;
+    let value = record.value.into_bytes(&types.values).map_err(|why| wrong("value", why))?;
+    Ok((key, value))
+}

@@ -1,0 +1,48 @@
+//! What `maple` can do: a file a verb.
+
+pub mod check;
+pub mod copy;
+pub mod create;
+pub mod del;
+pub mod dump;
+pub mod get;
+pub mod info;
+pub mod load;
+pub mod page;
+pub mod put;
+pub mod readers;
+pub mod scan;
+pub mod stat;
+pub mod tables;
+
+use mapledb_format::PageSize;
+
+use crate::cli::{Cli, Verb};
+use crate::failure::Failure;
+
+/// Does what the command line asks for.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let manner = cli.manner;
+    match &cli.verb {
+        Verb::Create(args) => create::run(args, manner),
+        Verb::Info(args) => info::run(args, manner),
+        Verb::Stat(args) => stat::run(args, manner),
+        Verb::Tables(args) => tables::run(args, manner),
+        Verb::Get(args) => get::run(args, manner),
+        Verb::Put(args) => put::run(args, manner),
+        Verb::Del(args) => del::run(args, manner),
+        Verb::Scan(args) => scan::run(args, manner),
+        Verb::Load(args) => load::run(args, manner),
+        Verb::Dump(args) => dump::run(args, manner),
+        Verb::Check(args) => check::run(args, manner),
+        Verb::Copy(args) => copy::run(args, manner),
+        Verb::Readers(args) => readers::run(args, manner),
+        Verb::Page(args) => page::run(args, manner),
+    }
+}
+
+/// The page size that an argument names.
+fn page_size(text: &str) -> Result<PageSize, String> {
+    let bytes: Option<usize> = text.parse().ok();
+    bytes.and_then(PageSize::new).ok_or_else(|| "a power of two from 4096 to 65536 is needed".to_owned())
+}

@@ -1,0 +1,116 @@
+//! `maple scan FILE`: entries in key order, or how many there are.
+
+use clap::Args;
+use mapledb::{Error, ReadTable};
+use serde::Serialize;
+
+use crate::cli::{Manner, Reading};
+use crate::door::{self, failure};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::selection::{Bounds, RangeArgs, TableArgs, Types, types_of};
+use crate::text::json::Json;
+
+/// Print the entries of a range in key order, or count them
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    #[command(flatten)]
+    database: Reading,
+    #[command(flatten)]
+    table: TableArgs,
+    #[command(flatten)]
+    range: RangeArgs,
+    /// From the last key to the first
+    #[arg(long, short)]
+    reverse: bool,
+    /// No more than so many entries
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Only the keys
+    #[arg(long)]
+    keys_only: bool,
+    /// Only how many there are, which reads two paths of the tree and not the entries
+    #[arg(long, conflicts_with_all = ["reverse", "keys_only"])]
+    count: bool,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    key: Json<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Json<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Count {
+    count: u64,
+}
+
+type Untyped<'t> = ReadTable<'t, [u8], [u8]>;
+
+/// Prints them.
+pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
+    let env = door::open_to_read(&args.database, manner)?;
+    let txn = env.read().map_err(failure)?;
+    let types = types_of(&txn, args.table.table.as_deref())?;
+    let bounds = args.range.bounds(&types.keys)?;
+    let table = txn.table(&args.table.untyped()).map_err(failure)?;
+    let mut output = Output::open();
+    match args.count {
+        true => count(args, manner, &table, &bounds, &mut output)?,
+        false => scan(args, manner, &table, &bounds, &types, &mut output)?,
+    }
+    output.finish()
+}
+
+fn count(
+    args: &ScanArgs,
+    manner: Manner,
+    table: &Untyped<'_>,
+    bounds: &Bounds,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let count = table.count(bounds.as_range()).map_err(failure)?;
+    let count = args.limit.map_or(count, |limit| count.min(limit));
+    if manner.json { output.json(&Count { count }) } else { output.line(count.to_string()) }
+}
+
+fn scan(
+    args: &ScanArgs,
+    manner: Manner,
+    table: &Untyped<'_>,
+    bounds: &Bounds,
+    types: &Types,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let entries = table.range(bounds.as_range()).map_err(failure)?;
+    let mut print = |entry: Result<(&[u8], &[u8]), Error>| {
+        let (key, value) = entry.map_err(failure)?;
+        print_entry(args, manner, types, key, value, output)
+    };
+    match args.reverse {
+        true => entries.rev().take(limit).try_for_each(&mut print),
+        false => entries.take(limit).try_for_each(&mut print),
+    }
+}
+
+fn print_entry(
+    args: &ScanArgs,
+    manner: Manner,
+    types: &Types,
+    key: &[u8],
+    value: &[u8],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if manner.json {
+        let value = (!args.keys_only).then(|| Json::new(&types.values, value));
+        return output.json(&Entry { key: Json::new(&types.keys, key), value });
+    }
+    output.bytes(types.keys.text_of(key).as_bytes())?;
+    if !args.keys_only {
+        output.bytes(b"\t")?;
+        output.bytes(types.values.text_of(value).as_bytes())?;
+    }
+    output.bytes(b"\n")
+}
