@@ -74,7 +74,7 @@ impl Committer<'_> {
             is_durable,
             wants_two_syncs: self.wants_two_syncs,
             builds_on_durable: durable.txnid == base.get(),
-            has_grown: draft.space.has_grown(),
+            has_grown: !self.store.has_durable_length(head.pages_used),
             manifest_fits: manifest.is_some(),
         });
         if steps.contains(&Step::SyncPages) {

@@ -33,7 +33,7 @@ pub(crate) struct Circumstances {
     pub(crate) wants_two_syncs: bool,
     /// Whether the snapshot the commit builds on is the last durable one.
     pub(crate) builds_on_durable: bool,
-    /// Whether the file was grown since the last durable snapshot.
+    /// Whether the commit needs the file to be longer than it is known to be on disk.
     pub(crate) has_grown: bool,
     /// Whether the manifest fits the meta.
     pub(crate) manifest_fits: bool,

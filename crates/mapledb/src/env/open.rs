@@ -280,6 +280,7 @@ impl Options {
             }
             Attach::First(first) => {
                 let recovered = recover(&store, Some(first.left_behind()))?;
+                store.stands_on(recovered.head.pages_used);
                 let head = NewHead {
                     body: body_words(&recovered.head),
                     durable_txnid: recovered.durable_txnid,

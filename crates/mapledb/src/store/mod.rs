@@ -60,6 +60,8 @@ pub(crate) struct Store {
     maps: Maps,
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
+    /// How long the file is on disk, as far as this process knows; never more than the truth.
+    durable_len_bytes: AtomicU64,
 }
 
 impl Store {
@@ -74,7 +76,7 @@ impl Store {
         let len_bytes = file.stat()?.len_bytes;
         let wish = if reserve_bytes == 0 { reserve_wish_bytes(len_bytes) } else { reserve_bytes };
         let maps = Maps::map(&file, size, wish.max(len_bytes), advice)?;
-        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes) })
+        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes), durable_len_bytes: AtomicU64::new(0) })
     }
 
     pub(crate) fn file(&self) -> &DataFile {
@@ -204,7 +206,21 @@ impl Store {
 
     /// Makes the file's length and blocks durable.
     pub(crate) fn sync_growth(&self) -> Result<()> {
-        Ok(self.file.sync_all()?)
+        let len_bytes = self.file.stat()?.len_bytes;
+        self.file.sync_all()?;
+        self.durable_len_bytes.fetch_max(len_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes note that a durable commit stands on a file of `pages`.
+    pub(crate) fn stands_on(&self, pages: Pgno) {
+        self.durable_len_bytes.fetch_max(pages.offset(self.size), Ordering::Relaxed);
+    }
+
+    /// Whether the file is known to be as long as `pages` on disk. Growth is made durable by a sync of the file, which
+    /// need not have been the growing transaction's: that one may have been given up, or another process's.
+    pub(crate) fn has_durable_length(&self, pages: Pgno) -> bool {
+        pages.offset(self.size) <= self.durable_len_bytes.load(Ordering::Relaxed)
     }
 
     /// The bytes of a meta, copied.
