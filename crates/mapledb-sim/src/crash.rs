@@ -162,7 +162,8 @@ impl Session<'_> {
         for _ in 0..transactions {
             self.step(&mut run)?;
             let points = run.recorder.take_points();
-            self.examine(points, &run.profile, 0, 3, &mut rng).map_err(|b| format!("{:?}: {b}", run.profile))?;
+            self.examine(points, &run.profile, 0, 3, &mut rng)
+                .map_err(|b| format!("{:?}: {b}", run.profile))?;
         }
         run.close()
     }
@@ -241,13 +242,20 @@ impl Session<'_> {
             for _ in 0..images {
                 let image = Image::choose(&point, rng);
                 let label = image.label.clone();
-                self.verify(image, profile, depth, rng).map_err(|broken| format!("{broken}\n  at {label}"))?;
+                self.verify(image, profile, depth, rng)
+                    .map_err(|broken| format!("{broken}\n  at {label}"))?;
             }
         }
         Ok(())
     }
 
-    fn verify(&mut self, image: Image, profile: &Profile, depth: u32, rng: &mut SmallRng) -> Result<(), Broken> {
+    fn verify(
+        &mut self,
+        image: Image,
+        profile: &Profile,
+        depth: u32,
+        rng: &mut SmallRng,
+    ) -> Result<(), Broken> {
         self.counts.images += 1;
         self.counts.again += u64::from(depth > 0);
         *self.counts.by_ending.entry(image.ending).or_default() += 1;
@@ -343,7 +351,15 @@ impl Run {
         rng: &mut SmallRng,
     ) -> Result<Run, Broken> {
         let recorder = Recorder::new(&path, disk, history.clone(), bounds).map_err(io("watch the file"))?;
-        Ok(Run { path, recorder, env: None, history, held: Vec::new(), profile, rng: SmallRng::from_rng(rng) })
+        Ok(Run {
+            path,
+            recorder,
+            env: None,
+            history,
+            held: Vec::new(),
+            profile,
+            rng: SmallRng::from_rng(rng),
+        })
     }
 
     fn watched(&self) -> Options {
@@ -407,7 +423,7 @@ impl Run {
             Err(Error::QuotaReached { .. }) => return self.outcome(Ok(()), |_| ()),
             Err(error) => return Err(format!("a change: {error}")),
         }
-        if self.rng.random_ratio(1, 10) {
+        if self.rng.random_ratio(1, 6) {
             drop(txn);
             self.recorder.note("after an abort").map_err(io("note"))?;
             return self.outcome(Ok(()), |_| ());

@@ -61,7 +61,13 @@ impl Disk {
     }
 
     fn empty() -> Disk {
-        Disk { blocks: Vec::new(), len_bytes: 0, lens: vec![0], len_in_sync: None, zeros: Arc::new([0; BLOCK_BYTES]) }
+        Disk {
+            blocks: Vec::new(),
+            len_bytes: 0,
+            lens: vec![0],
+            len_in_sync: None,
+            zeros: Arc::new([0; BLOCK_BYTES]),
+        }
     }
 
     /// Takes note of what the file shows now.
@@ -274,9 +280,27 @@ impl Style {
             Style::Oldest => 0,
             Style::Newest | Style::AllButOne | Style::AllButOneTorn => newest,
             Style::OnlyOne => 0,
-            Style::MetasNewest => if is_meta { newest } else { rng.random_range(0..newest + 1) },
-            Style::MetasOldest => if is_meta { 0 } else { rng.random_range(0..newest + 1) },
-            Style::Chance(percent) => if rng.random_ratio(percent, 100) { newest } else { 0 },
+            Style::MetasNewest => {
+                if is_meta {
+                    newest
+                } else {
+                    rng.random_range(0..newest + 1)
+                }
+            }
+            Style::MetasOldest => {
+                if is_meta {
+                    0
+                } else {
+                    rng.random_range(0..newest + 1)
+                }
+            }
+            Style::Chance(percent) => {
+                if rng.random_ratio(percent, 100) {
+                    newest
+                } else {
+                    0
+                }
+            }
             Style::Any => rng.random_range(0..newest + 1),
             Style::MetasTorn if !is_meta => newest,
             Style::Torn if rng.random() => newest,

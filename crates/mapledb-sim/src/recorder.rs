@@ -274,7 +274,9 @@ impl Observer for Recorder {
         }
         let mut inner = self.inner();
         match *effect {
-            Effect::StorePages { offset, len } | Effect::Redirty { offset, len } => inner.disk.stored(offset, len),
+            Effect::StorePages { offset, len } | Effect::Redirty { offset, len } => {
+                inner.disk.stored(offset, len)
+            }
             Effect::StoreMeta { slot } => {
                 if let Some(offset) = META_OFFSETS.get(usize::from(slot)) {
                     inner.disk.stored(*offset, META_BYTES);

@@ -23,13 +23,19 @@ pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<usize, Broke
         return Err(format!("transaction {txnid} stands, which was never committed"));
     };
     if index < bounds.durable {
-        return Err(format!("commit {index} stands, and commit {} was acknowledged as durable", bounds.durable));
+        return Err(format!(
+            "commit {index} stands, and commit {} was acknowledged as durable",
+            bounds.durable
+        ));
     }
     if index < bounds.acked {
         return Err(format!("commit {index} stands, and commit {} was acknowledged", bounds.acked));
     }
     if index > bounds.reached {
-        return Err(format!("commit {index} stands, and only {} had reached its commit point", bounds.reached));
+        return Err(format!(
+            "commit {index} stands, and only {} had reached its commit point",
+            bounds.reached
+        ));
     }
     holds(&txn, &history.at(index).state).map_err(|broken| format!("commit {index}: {broken}"))?;
     drop(txn);
@@ -62,7 +68,10 @@ pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
     }
     for (info, (name, model)) in tables.iter().zip(&state.tables) {
         if info.sequence != model.sequence {
-            return Err(format!("table {name:?} is at {} of its sequence, not {}", info.sequence, model.sequence));
+            return Err(format!(
+                "table {name:?} is at {} of its sequence, not {}",
+                info.sequence, model.sequence
+            ));
         }
         let table = match info.name.as_deref() {
             None => txn.main(),
@@ -77,7 +86,9 @@ pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
             match found.next() {
                 Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
                 Some(Ok((found_key, _))) => {
-                    return Err(format!("table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"));
+                    return Err(format!(
+                        "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
+                    ));
                 }
                 Some(Err(error)) => return Err(format!("table {name:?} cannot be read: {error}")),
                 None => return Err(format!("table {name:?} ends before key {key:02x?}")),
