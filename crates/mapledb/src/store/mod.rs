@@ -212,9 +212,18 @@ impl Store {
         Ok(())
     }
 
-    /// Takes note that a durable commit stands on a file of `pages`.
-    pub(crate) fn stands_on(&self, pages: Pgno) {
-        self.durable_len_bytes.fetch_max(pages.offset(self.size), Ordering::Relaxed);
+    /// Takes note that the file's length is durable: its last use ended cleanly.
+    pub(crate) fn has_been_settled(&self) {
+        self.durable_len_bytes.fetch_max(self.len_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Makes the file's length durable. Cost: a sync if it is not known to be.
+    pub(crate) fn settle_length(&self) -> Result<()> {
+        let len_bytes = self.file.stat()?.len_bytes;
+        match len_bytes <= self.durable_len_bytes.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => self.sync_growth(),
+        }
     }
 
     /// Whether the file is known to be as long as `pages` on disk. Growth is made durable by a sync of the file, which

@@ -142,7 +142,7 @@ impl Core {
         *is_detached = true;
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
             let durable = self.attached.durable()?.txnid;
-            if durable == self.attached.published_txnid()? {
+            if durable == self.attached.published_txnid()? && self.store.settle_length().is_ok() {
                 detaching.mark_clean();
             }
         }
