@@ -3,7 +3,7 @@
 //! | commit | effects |
 //! |---|---|
 //! | relaxed | publish |
-//! | durable, fits one manifest, builds on the durable snapshot, file not grown | store meta, sync all, publish |
+//! | durable, fits one manifest, builds on the durable snapshot, length durable | store meta, sync all, publish |
 //! | any other durable one | sync pages, store meta with an empty manifest, sync meta, publish |
 //!
 //! In the first durable form the kernel may write the meta before the pages it vouches for; the manifest is what tells
