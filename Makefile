@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 CRASH_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash fuzz demo bench-lmdb fanout bless
+.PHONY: help build check test loom model crash canaries fuzz demo bench-lmdb fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ model: ## random operations beside a sorted map for HOURS=1, or as many as are g
 
 crash: ## crash images of random transactions for CRASH_SECONDS=60
 	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- crash --seconds $(CRASH_SECONDS)
+
+canaries: ## one planted engine bug after the other, each of which a harness must catch
+	scripts/canaries
 
 fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly toolchain and cargo-fuzz, else SKIP
 	fuzz/run $(FUZZ_SECONDS)

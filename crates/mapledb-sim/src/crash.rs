@@ -423,7 +423,7 @@ impl Run {
             Err(Error::QuotaReached { .. }) => return self.outcome(Ok(()), |_| ()),
             Err(error) => return Err(format!("a change: {error}")),
         }
-        if self.rng.random_ratio(1, 10) {
+        if self.rng.random_ratio(1, 6) {
             drop(txn);
             self.recorder.note("after an abort").map_err(io("note"))?;
             return self.outcome(Ok(()), |_| ());

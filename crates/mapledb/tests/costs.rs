@@ -74,16 +74,20 @@ fn a_commit_that_fits_and_does_not_grow_syncs_once_and_a_relaxed_one_never() {
         put(&env, n, Durability::Sync);
     }
     notes.take();
-    let mut growths = 0;
+    let (mut growths, mut twice) = (0, 0);
     for n in 0..200 {
         put(&env, n * 97, Durability::Sync);
         let effects = notes.take();
         let grew = count(&effects, |effect| matches!(effect, Effect::Grow { .. })) > 0;
-        assert_eq!(count(&effects, is_sync), if grew { 2 } else { 1 }, "{effects:?}");
+        // A grown length is made durable by the first commit that stands on it, which may be a later one.
+        let syncs = count(&effects, is_sync);
+        assert!(matches!(syncs, 1 | 2), "{effects:?}");
+        twice += usize::from(syncs == 2);
         assert_eq!(count(&effects, |effect| matches!(effect, Effect::StoreMeta { .. })), 1);
         growths += usize::from(grew);
     }
     assert!(growths < 20, "{growths} of 200 commits grew the file");
+    assert!(twice <= growths, "{twice} commits synced twice, and {growths} grew the file");
     for n in 0..50 {
         put(&env, n * 97, Durability::Relaxed);
         let effects = notes.take();

@@ -90,7 +90,7 @@ impl Committer<'_> {
             is_durable,
             wants_two_syncs: self.wants_two_syncs,
             builds_on_durable: durable.txnid == base.get(),
-            has_grown: draft.space.has_grown(),
+            has_grown: !self.store.has_durable_length(head.pages_used),
             manifest_fits: manifest.is_some(),
         });
         if steps.contains(&Step::SyncPages) {
@@ -129,6 +129,7 @@ impl Committer<'_> {
     fn perform(&self, steps: &[Step], head: &HeadBody, manifest: Manifest, generation: Generation) -> Result<()> {
         let durable = self.attached.durable()?;
         let slot = if durable.meta_txnids[0] == durable.txnid { Slot::B } else { Slot::A };
+        let slot = if cfg!(maple_canary = "durable_slot") { slot.other() } else { slot };
         let meta = Meta {
             slot,
             page_size: self.store.page_size(),
@@ -144,18 +145,26 @@ impl Committer<'_> {
         let mut is_stored = false;
         for step in steps {
             let done = match step {
+                Step::SyncPages if cfg!(maple_canary = "unsynced_pages") => Ok(()),
                 Step::SyncPages => self.store.sync_growth(),
                 Step::StoreMeta => {
                     is_stored = true;
                     self.store.store_meta(slot, &meta.encode())
                 }
                 Step::SyncAll => self.store.sync_all(generation, pages_used),
+                Step::SyncMeta if cfg!(maple_canary = "unsynced_pages") => self.store.sync_all(generation, pages_used),
                 Step::SyncMeta => self.store.sync_meta(slot),
                 Step::Publish => self.publish(head, &durable, &meta, steps.len() > 1),
             };
             if matches!(step, Step::SyncPages | Step::SyncAll | Step::SyncMeta) {
                 counters.syncs.add(1);
             }
+            let done = match (done, step) {
+                (Err(_), Step::SyncPages | Step::SyncAll | Step::SyncMeta) if cfg!(maple_canary = "retried_sync") => {
+                    self.store.sync_growth()
+                }
+                (done, _) => done,
+            };
             if let Err(error) = done {
                 return Err(self.failed(error, *step, is_stored, head.txnid));
             }

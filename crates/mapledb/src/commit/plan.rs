@@ -3,7 +3,7 @@
 //! | commit | effects |
 //! |---|---|
 //! | relaxed | publish |
-//! | durable, fits one manifest, builds on the durable snapshot, file not grown | store meta, sync all, publish |
+//! | durable, fits one manifest, builds on the durable snapshot, length durable | store meta, sync all, publish |
 //! | any other durable one | sync pages, store meta with an empty manifest, sync meta, publish |
 //!
 //! In the first durable form the kernel may write the meta before the pages it vouches for; the manifest is what tells
@@ -33,7 +33,7 @@ pub(crate) struct Circumstances {
     pub(crate) wants_two_syncs: bool,
     /// Whether the snapshot the commit builds on is the last durable one.
     pub(crate) builds_on_durable: bool,
-    /// Whether the file was grown since the last durable snapshot.
+    /// Whether the commit needs the file to be longer than it is known to be on disk.
     pub(crate) has_grown: bool,
     /// Whether the manifest fits the meta.
     pub(crate) manifest_fits: bool,
@@ -44,7 +44,9 @@ pub(crate) fn plan(at: Circumstances) -> &'static [Step] {
     if !at.is_durable {
         return &[Step::Publish];
     }
-    let one_sync = !at.wants_two_syncs && at.builds_on_durable && !at.has_grown && at.manifest_fits;
+    let builds_on_durable = at.builds_on_durable || cfg!(maple_canary = "manifest_of_own_pages");
+    let has_grown = at.has_grown && !cfg!(maple_canary = "unsynced_growth");
+    let one_sync = !at.wants_two_syncs && builds_on_durable && !has_grown && at.manifest_fits;
     match one_sync {
         true => &[Step::StoreMeta, Step::SyncAll, Step::Publish],
         false => &[Step::SyncPages, Step::StoreMeta, Step::SyncMeta, Step::Publish],

@@ -284,6 +284,9 @@ impl Options {
             }
             Attach::First(first) => {
                 let recovered = recover(&store, Some(first.left_behind()), self.is_new)?;
+                if recovered.recovery.was_clean {
+                    store.has_been_settled();
+                }
                 let head = NewHead {
                     body: body_words(&recovered.head),
                     durable_txnid: recovered.durable_txnid,

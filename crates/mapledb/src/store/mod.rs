@@ -60,6 +60,8 @@ pub(crate) struct Store {
     maps: Maps,
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
+    /// How long the file is on disk, as far as this process knows; never more than the truth.
+    durable_len_bytes: AtomicU64,
 }
 
 impl Store {
@@ -74,7 +76,7 @@ impl Store {
         let len_bytes = file.stat()?.len_bytes;
         let wish = if reserve_bytes == 0 { reserve_wish_bytes(len_bytes) } else { reserve_bytes };
         let maps = Maps::map(&file, size, wish.max(len_bytes), advice)?;
-        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes) })
+        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes), durable_len_bytes: AtomicU64::new(0) })
     }
 
     pub(crate) fn file(&self) -> &DataFile {
@@ -113,7 +115,7 @@ impl Store {
     #[cold]
     fn covering_more(&self, bytes: u64) -> Result<Generation> {
         if bytes > self.len_bytes.load(Ordering::Relaxed) {
-            let found = self.file.stat()?.len_bytes;
+            let found = self.file.len_bytes()?;
             if bytes > found {
                 return Err(Error::Truncated { path: self.file.path().to_path_buf(), expected: bytes, found });
             }
@@ -155,7 +157,7 @@ impl Store {
 
     /// Grows the file to hold `pages`; nothing is durable yet. The file is as before after an error.
     pub(crate) fn grow(&self, pages: u64) -> Result<()> {
-        let (from, to) = (self.file.stat()?.len_bytes, pages << self.size.shift());
+        let (from, to) = (self.file.len_bytes()?, pages << self.size.shift());
         if to > from {
             self.file.grow(from, to)?;
             self.len_bytes.store(to, Ordering::Relaxed);
@@ -175,7 +177,7 @@ impl Store {
 
     /// The file's length in whole pages, by `fstat`.
     pub(crate) fn len_pages(&self) -> Result<u64> {
-        Ok(self.file.stat()?.len_bytes >> self.size.shift())
+        Ok(self.file.len_bytes()? >> self.size.shift())
     }
 
     #[inline(always)]
@@ -204,7 +206,30 @@ impl Store {
 
     /// Makes the file's length and blocks durable.
     pub(crate) fn sync_growth(&self) -> Result<()> {
-        Ok(self.file.sync_all()?)
+        let len_bytes = self.file.len_bytes()?;
+        self.file.sync_all()?;
+        self.durable_len_bytes.fetch_max(len_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes note that the file's length is durable: its last use ended cleanly.
+    pub(crate) fn has_been_settled(&self) {
+        self.durable_len_bytes.fetch_max(self.len_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Makes the file's length durable. Cost: a sync if it is not known to be.
+    pub(crate) fn settle_length(&self) -> Result<()> {
+        let len_bytes = self.file.len_bytes()?;
+        match len_bytes <= self.durable_len_bytes.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => self.sync_growth(),
+        }
+    }
+
+    /// Whether the file is known to be as long as `pages` on disk. Growth is made durable by a sync of the file, which
+    /// need not have been the growing transaction's: that one may have been given up, or another process's.
+    pub(crate) fn has_durable_length(&self, pages: Pgno) -> bool {
+        pages.offset(self.size) <= self.durable_len_bytes.load(Ordering::Relaxed)
     }
 
     /// The bytes of a meta, copied.
@@ -226,6 +251,9 @@ impl Store {
 
     /// Stores to pages again what they hold, so that the next sync writes them.
     pub(crate) fn redirty(&self, generation: Generation, offset: u64, len: usize) -> Result<()> {
+        if cfg!(maple_canary = "clean_healing") {
+            return Ok(());
+        }
         let map = self.writable(generation)?;
         // SAFETY: the caller holds the writer lock or is alone, and names bytes within the file. Each byte gets the
         // value it has, so a slice over them shows no change.
@@ -331,6 +359,7 @@ impl View {
             return Err(Error::Corrupt { pgno: at.pgno, cause });
         }
         match store.verify {
+            _ if cfg!(maple_canary = "unverified_pages") => {}
             Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
             Verify::Never => {}
             Verify::Always => check_sum(at.pgno, page)?,

@@ -1,0 +1,73 @@
+//! What the harnesses found once, each reduced to its cause.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mapledb::{Env, Options};
+use mapledb_os::{Effect, Observer, Seam};
+use mapledb_sim::scratch::Scratch;
+
+#[derive(Default)]
+struct Effects(Mutex<Vec<Effect>>);
+
+impl Observer for Effects {
+    fn before(&self, effect: &Effect) -> std::io::Result<()> {
+        self.0.lock().expect("no panic").push(*effect);
+        Ok(())
+    }
+
+    fn after(&self, _: &Effect, _: bool) {}
+}
+
+#[allow(unsafe_code)]
+fn open(path: &Path, options: Options) -> Env {
+    // SAFETY: only MapleDB writes to the test's own file.
+    unsafe { options.open_or_create(path) }.expect("open")
+}
+
+/// A growing transaction that is given up leaves a longer file whose length no sync has made durable. `msync` promises
+/// bytes, not lengths: a commit that then took the new space with one sync could be lost after it was acknowledged.
+#[test]
+fn a_commit_into_space_that_an_aborted_transaction_grew_makes_the_length_durable_first() {
+    let dir = Scratch::new().expect("a directory");
+    let effects = Arc::new(Effects::default());
+    let env =
+        open(&dir.path().join("a.maple"), Env::options().seam(Seam::watched(Arc::clone(&effects) as Arc<_>)));
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"k", b"given up").expect("put");
+    drop(txn);
+    let is_grow = |effect: &Effect| matches!(effect, Effect::Grow { .. });
+    assert!(effects.0.lock().expect("no panic").iter().any(is_grow), "the aborted transaction grew the file");
+    effects.0.lock().expect("no panic").clear();
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"k", b"v").expect("put");
+    txn.commit().expect("commit");
+    let effects = effects.0.lock().expect("no panic");
+    assert!(!effects.iter().any(is_grow), "the space was there");
+    let meta = effects.iter().position(|effect| matches!(effect, Effect::StoreMeta { .. }));
+    let sync = effects.iter().position(|effect| matches!(effect, Effect::SyncFile { .. }));
+    assert!(sync.is_some() && sync < meta, "the length is durable before a meta depends on it: {effects:?}");
+}
+
+/// A meta that was passed over is cleared, and clearing it was the end of it: the next opening has nothing to tell.
+#[test]
+fn what_recovery_has_cleared_is_reported_once() {
+    let dir = Scratch::new().expect("a directory");
+    let path = dir.path().join("a.maple");
+    let env = open(&path, Env::options());
+    for value in [b"a", b"b"] {
+        let mut txn = env.write().expect("write");
+        txn.main().put(b"k", value).expect("put");
+        txn.commit().expect("commit");
+    }
+    env.close().expect("close");
+    let mut bytes = std::fs::read(&path).expect("read");
+    bytes[100] ^= 1;
+    std::fs::write(&path, &bytes).expect("write");
+    let env = open(&path, Env::options());
+    assert!(env.recovery().passed_over.is_some());
+    env.close().expect("close");
+    let env = open(&path, Env::options());
+    assert_eq!(env.recovery().passed_over, None);
+    assert!(env.recovery().was_clean);
+}
