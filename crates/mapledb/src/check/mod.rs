@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mapledb_format::free::PageBounds;
+use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::free::bitmap::CHUNK_PAGES;
 use mapledb_format::free::list::InlineFree;
 use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
@@ -130,10 +130,12 @@ pub(crate) fn check<P: Pages>(
 /// the transaction it was born in. `header_of` answers who wrote the page or run at a number, and how long it is;
 /// `None` where nothing was ever written, as in a copy.
 ///
-/// Only sound while nobody writes: a page stops waiting when a write transaction begins.
+/// Only pages that one of `pins` still holds are looked at: the others may have been taken by a transaction that was
+/// given up, which leaves the records as they are. Only sound while nobody writes.
 pub(crate) fn check_waiting<P: Pages>(
     pages: &P,
     head: &HeadBody,
+    pins: &[Txnid],
     header_of: &dyn Fn(Pgno) -> Option<(Txnid, u64)>,
 ) -> Result<Vec<CheckProblem>> {
     let bounds = PageBounds { first: pages.page_size().first_data_pgno(), end: head.pages_used };
@@ -147,7 +149,10 @@ pub(crate) fn check_waiting<P: Pages>(
         }
     }
     let mut problems = Vec::new();
-    for piece in groups.iter().flat_map(|group| &group.extents) {
+    let held = groups.iter().flat_map(|group| {
+        group.extents.iter().filter(|piece| blocker(piece.born, group.freed, pins).is_some())
+    });
+    for piece in held {
         let mut at = piece.extent.first;
         while at.get() < piece.extent.end() {
             let (written, length) = header_of(at).unwrap_or((piece.born, 1));

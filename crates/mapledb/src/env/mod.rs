@@ -191,7 +191,7 @@ impl Env {
             };
             Some((header.txnid, length))
         };
-        report.problems.extend(check_waiting(txn, head, &header_of)?);
+        report.problems.extend(check_waiting(txn, head, &self.core.pins(head.txnid)?, &header_of)?);
         report.waiting_checked = true;
         Ok(())
     }
