@@ -30,6 +30,11 @@ impl OsError {
         OsError::new(what, path, io::Error::last_os_error())
     }
 
+    /// Whether the reason is a lack of memory or of address space.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::ENOMEM)
+    }
+
     /// Whether the reason is a full disk or an exhausted quota.
     pub fn is_full(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))

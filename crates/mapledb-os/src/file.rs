@@ -40,6 +40,8 @@ pub struct FileStat {
     pub len_bytes: u64,
     /// Bytes of blocks it occupies; less than its length where it has holes.
     pub allocated_bytes: u64,
+    /// Its permissions: the low nine bits of its mode.
+    pub mode: u32,
     /// Whether it is a regular file.
     pub is_regular: bool,
     /// How many names it has.
@@ -53,6 +55,7 @@ impl FileStat {
             len_bytes: meta.len(),
             // `st_blocks` counts in 512 bytes, whatever the file system's block size.
             allocated_bytes: meta.blocks().saturating_mul(512),
+            mode: meta.mode() & 0o777,
             is_regular: meta.is_file(),
             links: meta.nlink(),
         }

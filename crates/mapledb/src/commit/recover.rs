@@ -100,8 +100,9 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
 }
 
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with
-/// the file. `is_new` says that this process has made the file just now.
-pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool) -> Result<Recovered> {
+/// the file. `is_new` says that this process has made the file just now,
+/// `is_shared` that others may join and build on what is found here.
+pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool, is_shared: bool) -> Result<Recovered> {
     let path = || store.file().path().to_path_buf();
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
     let (standing, passed_over) = stand(store, &metas)?;
@@ -136,8 +137,9 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool) ->
                 adopt(store, chosen, head, pages, &mut recovered)?;
                 recovery.adopted_txnid = Some(head.txnid.get());
             }
-        } else if matches!(relaxed, Adoption::Ready(..)) {
-            // Acknowledged commits that only a writer can bring in must not be passed over in silence.
+        } else if is_shared {
+            // What stands may never have reached the disk, and only who may write can see to that. Others that join
+            // would take it for durable.
             return Err(Error::NeedsRecovery { path: path() });
         }
         if let Adoption::Refused(why) = relaxed {

@@ -30,7 +30,7 @@ pub struct CopyReport {
 impl Env {
     /// Copies the latest snapshot to a new file at `path`.
     ///
-    /// An exact copy keeps every page where it is, and the file's identity. A
+    /// The copy has the permissions of the original. An exact copy keeps every page where it is, and the file's identity. A
     /// compact one is written afresh, sorted and full, with a new identity. Both are durable when the call returns,
     /// and appear under their name whole or not at all. `progress` gets how much is done of how much, in pages or, for
     /// a compact copy, entries; when it answers `false` the copy is given up and leaves nothing.
@@ -76,7 +76,7 @@ impl Env {
         }
         let mut fault = None;
         let mut pages = 0;
-        let made = DataFile::create_in_place(path, 0o666, len, Seam::unwatched(), |file| {
+        let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
             for (slot, bytes) in [(Slot::A, meta(Slot::A)), (Slot::B, meta(Slot::B))] {
                 file.write_all_at(&bytes, slot.offset())?;
             }
@@ -113,6 +113,7 @@ impl Env {
     ) -> Result<CopyReport> {
         let draft = mapledb_os::NamedDraft::beside(path)?;
         let options = Env::options().page_size(self.page_size()).access(Access::Exclusive);
+        let options = options.file_mode(self.core.store.file().stat()?.mode);
         // SAFETY: the name was made up for this copy and nobody else knows it.
         #[allow(unsafe_code)]
         let copy = unsafe { options.create(draft.path()) }?;

@@ -283,7 +283,7 @@ impl Options {
                 (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
             }
             Attach::First(first) => {
-                let recovered = recover(&store, Some(first.left_behind()), self.is_new)?;
+                let recovered = recover(&store, Some(first.left_behind()), self.is_new, self.access.mode() == Mode::Shared)?;
                 if recovered.recovery.was_clean {
                     store.has_been_settled();
                 }

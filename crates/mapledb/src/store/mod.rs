@@ -318,7 +318,22 @@ impl Drop for Maps {
 }
 
 impl Maps {
+    /// Maps `file` with `reserve_bytes` ahead, or half of it and so on until both maps and the memo fit the address
+    /// space together.
     fn map(file: &DataFile, size: PageSize, reserve_bytes: u64, advice: MapAdvice) -> Result<Maps> {
+        let least = file.len_bytes()?;
+        let mut reserve_bytes = reserve_bytes.max(least);
+        loop {
+            match Maps::map_exactly(file, size, reserve_bytes, advice) {
+                Err(Error::Os(error)) if error.is_out_of_memory() && reserve_bytes > least => {
+                    reserve_bytes = (reserve_bytes / 2).max(least);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn map_exactly(file: &DataFile, size: PageSize, reserve_bytes: u64, advice: MapAdvice) -> Result<Maps> {
         let read = ReadMap::map(file, reserve_bytes, advice)?;
         let write = match file.is_writable() {
             true => Some(WriteMap::map(file, read.len_bytes())?),
@@ -401,12 +416,12 @@ impl View {
         let written = header::stored_txnid(bytes).map_or(0, Txnid::get);
         let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
         let known = memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written);
+        let run = Run::open(bytes, store.size).map_err(fault)?;
+        if run.head().len != at.len {
+            return Err(fault(FormatError::BadReference("its length is not the run's")));
+        }
         if store.verify == Verify::Always || (store.verify == Verify::FirstTouch && !known) {
-            let run = Run::open(bytes, store.size).map_err(fault)?;
             run.check_all().map_err(fault)?;
-            if run.head().len != at.len {
-                return Err(fault(FormatError::BadReference("its length is not the run's")));
-            }
             if let Some(memo) = memo {
                 memo.store(written, Ordering::Relaxed);
             }
