@@ -252,3 +252,24 @@ fn a_quota_is_an_error_and_the_last_commit_stands() {
     assert_eq!(txn.main().expect("main").len(), committed);
     check(&env);
 }
+
+#[test]
+fn after_an_unclean_end_a_shared_reader_waits_for_a_writer_to_vouch() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"k", b"v").expect("put");
+    txn.commit().expect("commit");
+    std::fs::set_permissions(env.path(), PermissionsExt::from_mode(0o600)).expect("chmod");
+    // A copy has no lock file, so nothing tells how its last use ended.
+    let path = dir.path().join("b.maple");
+    env.copy_to(&path, false, |_, _| true).expect("copy");
+    assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+    let read_only = || options().access(Access::SharedReadOnly);
+    assert!(matches!(try_open(&path, read_only()), Err(Error::NeedsRecovery { .. })));
+    try_open(&path, options()).expect("open").close().expect("close");
+    let copy = try_open(&path, read_only()).expect("a clean file needs nobody's word");
+    assert_eq!(copy.read().expect("read").main().expect("main").get(b"k").expect("get"), Some(&b"v"[..]));
+    check(&copy);
+}
