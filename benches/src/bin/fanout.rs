@@ -11,7 +11,7 @@ use std::hint::black_box;
 use clap::Parser;
 use mapledb_bench::Result;
 use mapledb_bench::machine::Stopwatch;
-use mapledb_bench::rounds::{Samples, Side, alternate};
+use mapledb_bench::rounds::{Side, alternate};
 use mapledb_bench::workload::SplitMix64;
 use mapledb_format::Kind;
 use mapledb_format::node::{Cells, Node, NodeMut, capacity};
@@ -251,10 +251,34 @@ impl Keys {
     }
 }
 
+/// Memory where the leaves would be.
+struct Leaves {
+    pages: Vec<Page>,
+}
+
+impl Leaves {
+    /// As many pages as there are leaves; none if that is more than a gigabyte.
+    fn new(leaves: usize) -> Self {
+        let pages = if leaves * PAGE_BYTES > 1 << 30 { 0 } else { leaves };
+        // Not zeros: those the kernel would give as one page, mapped everywhere.
+        Self { pages: vec![Page([1; PAGE_BYTES]); pages] }
+    }
+
+    /// Reads what a lookup reads at least, one after the other: a slot, the key of its cell, the value.
+    #[inline(always)]
+    fn read(&self, leaf: usize) -> u8 {
+        let page = &self.pages[leaf].0;
+        let slot = page[64];
+        let key = page[1024 + usize::from(slot)];
+        page[1024 + 128 + usize::from(key)]
+    }
+}
+
 /// A variant's tree, measured through this face so that all can take turns.
 trait Variant {
     fn describe(&self, keys: &Keys) -> Shape;
     fn descend(&self, keys: &Keys, round: usize) -> Result<f64>;
+    fn look_up(&self, keys: &Keys, leaves: &Leaves, round: usize) -> Result<f64>;
     fn count_in(&mut self, keys: &Keys, round: usize) -> Result<f64>;
 }
 
@@ -282,6 +306,18 @@ impl<const BYTES: usize> Variant for Branches<BYTES> {
         Ok(started.nanoseconds() / ROUND_DESCENTS as f64)
     }
 
+    fn look_up(&self, keys: &Keys, leaves: &Leaves, round: usize) -> Result<f64> {
+        if leaves.pages.is_empty() {
+            return Ok(f64::NAN);
+        }
+        let watch = Stopwatch::new();
+        let started = watch.start();
+        for key in keys.window(round) {
+            black_box(leaves.read(self.leaf_of(key)?));
+        }
+        Ok(started.nanoseconds() / ROUND_DESCENTS as f64)
+    }
+
     fn count_in(&mut self, keys: &Keys, round: usize) -> Result<f64> {
         if BYTES < COUNT_AT + 6 {
             return Ok(f64::NAN);
@@ -304,7 +340,10 @@ fn main() -> Result<()> {
     );
     println!("ratio: the median of the rounds' own ratios to the first line, above 1 where better");
     println!(
-        "descent: from the root to the number of a leaf, random keys; counting: and one added to each count\n"
+        "descent: from the root to the number of a leaf, random keys; counting: and one added to each count"
+    );
+    println!(
+        "lookup: descent, and a slot, a key and a value read in a leaf, where all leaves are at most 1 GiB\n"
     );
     for &leaves in &options.leaves {
         for keys in [Keys::sequence(leaves, options.leaf_entries), Keys::random(leaves, options.leaf_entries)]
@@ -325,20 +364,25 @@ fn measure(options: &Options, keys: &Keys) -> Result<()> {
         ("child, tag, count, birth", Box::new(Branches::<24>::build(&separators, fill_bytes)?)),
     ];
     check(keys, &separators, fill_bytes)?;
+    let leaves = Leaves::new(separators.len());
     let sides = variants.iter_mut().map(|(name, variant)| {
         Side::new(name, |round| {
             // The first pass fetches back what the variant before drove out of the caches. Other keys each
             // time, or a pass would find the pages of the pass before it.
             variant.descend(keys, round + 2)?;
-            Ok([variant.descend(keys, round)?, variant.count_in(keys, round + 4)?])
+            Ok([
+                variant.descend(keys, round)?,
+                variant.count_in(keys, round + 4)?,
+                variant.look_up(keys, &leaves, round + 6)?,
+            ])
         })
     });
-    let [descents, countings] = alternate(2, options.repeats, sides.collect())?;
+    let [descents, countings, lookups] = alternate(2, options.repeats, sides.collect())?;
     let mean =
         separators.iter().map(|separator| separator.len()).sum::<usize>() as f64 / separators.len() as f64;
     println!("keys of {}; {} leaves; separators of {mean:.1} bytes on average", keys.name, separators.len());
     println!(
-        "  {:<26} {:>5} {:>8} {:>8} {:>6} {:>13} {:>21} {:>9} {:>14}",
+        "  {:<26} {:>5} {:>8} {:>8} {:>6} {:>13} {:>19} {:>6} {:>14} {:>12} {:>6}",
         "an entry carries",
         "bytes",
         "fan-out",
@@ -347,30 +391,33 @@ fn measure(options: &Options, keys: &Keys) -> Result<()> {
         "descent (ns)",
         "lowest to highest",
         "ratio",
-        "counting (ns)"
+        "counting (ns)",
+        "lookup (ns)",
+        "ratio"
     );
     for (index, (name, variant)) in variants.iter().enumerate() {
         let shape = variant.describe(keys);
         let median = descents[index].median();
         let (low, high) = descents[index].spread();
         println!(
-            "  {name:<26} {:>5} {:>8.1} {:>8} {:>6} {median:>13.1} {:>21} {:>9.2} {:>14}",
+            "  {name:<26} {:>5} {:>8.1} {:>8} {:>6} {median:>13.1} {:>19} {:>6.2} {:>14} {:>12} {:>6}",
             [10, 16, 18, 24][index],
             shape.full_fanout,
             shape.pages,
             shape.depth,
             format!("{low:.1} to {high:.1}"),
             descents[0].by(&descents[index]),
-            counting(&countings[index]),
+            figure(countings[index].median(), 1),
+            figure(lookups[index].median(), 1),
+            figure(lookups[0].by(&lookups[index]), 2),
         );
     }
     println!();
     Ok(())
 }
 
-fn counting(samples: &Samples) -> String {
-    let median = samples.median();
-    if median.is_nan() { "-".to_owned() } else { format!("{median:.1}") }
+fn figure(value: f64, decimals: usize) -> String {
+    if value.is_nan() { "-".to_owned() } else { format!("{value:.decimals$}") }
 }
 
 /// A branch must lead to the leaf that a plain search over all separators finds, or its speed says nothing.

@@ -12,7 +12,7 @@ pub fn bar(quiet: bool, total: u64, unit: &'static str) -> ProgressBar {
 
 /// A count for work of unknown length.
 pub fn counter(quiet: bool, unit: &'static str) -> ProgressBar {
-    drawn(quiet, None, &format!("{{spinner}} {{human_pos}} {unit}, {{per_sec}}"))
+    drawn(quiet, None, &format!("{{spinner}} {{human_pos}} {unit} in {{elapsed}}"))
 }
 
 fn drawn(quiet: bool, total: Option<u64>, template: &str) -> ProgressBar {

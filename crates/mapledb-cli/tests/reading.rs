@@ -45,6 +45,19 @@ fn no_verb_but_create_makes_a_database() {
 }
 
 #[test]
+fn read_verbs_leave_the_file_as_it_is() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    place.ok("put a.maple k v");
+    let before = std::fs::read(place.path("a.maple")).unwrap();
+    for verb in READ_VERBS {
+        std::fs::remove_file(place.path("b.maple")).ok();
+        place.ok(verb);
+        assert!(std::fs::read(place.path("a.maple")).unwrap() == before, "{verb}");
+    }
+}
+
+#[test]
 fn what_is_no_database_is_told_and_left_alone() {
     for verb in READ_VERBS.into_iter().filter(|verb| !verb.starts_with("page")) {
         for (contents, why) in [(&b""[..], "is not a MapleDB file"), (&[7; 200_000], "is not a MapleDB file")]

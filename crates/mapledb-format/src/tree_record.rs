@@ -29,8 +29,8 @@ use crate::{FormatError, Result};
 
 /// The length of a tree record in bytes.
 pub const TREE_RECORD_BYTES: usize = 64;
-/// The deepest tree there can be: branches hold at least two children, and there are 2^48 pages.
-pub const DEPTH_MAX: u8 = 48;
+/// The deepest tree: three cells to a page reach 2^48 pages in 31 levels.
+pub const DEPTH_MAX: u8 = 32;
 /// The attribute that names the key's type.
 pub const ATTR_KEY_TYPE: u16 = 1;
 /// The attribute that names the value's type.

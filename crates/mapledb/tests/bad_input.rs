@@ -71,7 +71,10 @@ fn another_version_is_refused_and_left_as_it_is() {
         let before = std::fs::read(file.path()).expect("read");
         for access in [Access::Shared, Access::SharedReadOnly, Access::Frozen, Access::Exclusive] {
             let refused = open(file.path(), options().access(access)).expect_err("refused");
-            assert!(matches!(refused, Error::OtherVersion { found: 7, .. }), "{slots:?} {access:?}: {refused:?}");
+            assert!(
+                matches!(refused, Error::OtherVersion { found: 7, .. }),
+                "{slots:?} {access:?}: {refused:?}"
+            );
             says(&refused, Some(file.path()), "the build that made it");
         }
         assert_eq!(std::fs::read(file.path()).expect("read"), before);
@@ -163,8 +166,11 @@ fn a_path_that_leads_to_no_file_is_told_apart() {
     for access in [Access::Shared, Access::Frozen] {
         let refused = open(file.dir(), options().access(access)).expect_err("refused");
         assert!(matches!(refused, Error::Os(_)), "{refused:?}");
-        assert!(refused.to_string().to_lowercase().contains("directory") || refused.to_string().contains("regular"),
-            "{refused}");
+        assert!(
+            refused.to_string().to_lowercase().contains("directory")
+                || refused.to_string().contains("regular"),
+            "{refused}"
+        );
     }
 
     let dangling = file.dir().join("dangling");
@@ -388,7 +394,9 @@ fn a_lock_file_of_another_version_is_refused_while_others_use_it() {
 #[test]
 fn a_lock_file_of_garbage_or_of_another_file_is_made_anew() {
     let (file, other) = (TestFile::with_entries(10), TestFile::with_entries(20));
-    for garbage in [vec![], vec![0xa5; 100], vec![0xff; 40_000], std::fs::read(other.lock_path()).expect("read")] {
+    for garbage in
+        [vec![], vec![0xa5; 100], vec![0xff; 40_000], std::fs::read(other.lock_path()).expect("read")]
+    {
         std::fs::write(file.lock_path(), &garbage).expect("write");
         let env = file.open(options());
         let mut txn = env.write().expect("write");
@@ -498,7 +506,8 @@ fn fill(path: &Path) -> String {
     let mut committed = 0u64;
     let refused = loop {
         let mut txn = env.write().expect("write");
-        let stored = (0..10).try_for_each(|n| txn.main().put(&(committed * 10 + n).to_be_bytes(), &[1; 3000]));
+        let stored =
+            (0..10).try_for_each(|n| txn.main().put(&(committed * 10 + n).to_be_bytes(), &[1; 3000]));
         match stored.and_then(|()| txn.commit()) {
             Ok(_) => committed += 1,
             Err(error) => break error,
@@ -523,17 +532,18 @@ fn fill(path: &Path) -> String {
 #[test]
 fn growth_past_the_file_size_limit_is_an_error_and_no_signal() {
     let file = TestFile::new();
+    let limit = || {
+        let limit = libc::rlimit { rlim_cur: 3 << 20, rlim_max: 3 << 20 };
+        // SAFETY: reads one struct that outlives the call.
+        #[allow(unsafe_code)]
+        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) };
+        if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
     let child = launch("fill", file.path(), |command| {
-        // SAFETY: between fork and exec; it calls one system call that is safe there.
+        // SAFETY: between fork and exec it makes one system call, which is safe there.
         #[allow(unsafe_code)]
         unsafe {
-            command.pre_exec(|| {
-                let limit = libc::rlimit { rlim_cur: 3 << 20, rlim_max: 3 << 20 };
-                match libc::setrlimit(libc::RLIMIT_FSIZE, &limit) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
-            })
+            command.pre_exec(limit)
         };
     });
     let answer = answer_of(child.expect("start"));
@@ -555,8 +565,11 @@ impl Mounted {
     }
 
     fn make_read_only(&self) -> bool {
-        let remounted =
-            Command::new("mount").args(["-o", "remount,ro"]).arg(self.0.path()).stderr(Stdio::null()).status();
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(self.0.path())
+            .stderr(Stdio::null())
+            .status();
         remounted.is_ok_and(|status| status.success())
     }
 }
@@ -605,7 +618,8 @@ fn as_nobody(role: &str, data: &Path) -> Option<String> {
 #[test]
 fn permissions_that_lack_are_named() {
     let file = TestFile::with_entries(10);
-    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
+    let mode =
+        |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
     mode(file.dir(), 0o755);
     mode(file.path(), 0o600);
     let Some(answer) = as_nobody("open", file.path()) else {

@@ -135,7 +135,9 @@ fn a_one_put_commit_stores_its_path_and_a_meta_and_little_more() {
 /// What the process has caused to be written to disk, by the kernel's count.
 fn written_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).and_then(|bytes| bytes.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "))
+        .and_then(|bytes| bytes.trim().parse().ok())
 }
 
 #[test]
@@ -168,9 +170,9 @@ fn no_system_call_to_begin_a_read_and_one_msync_to_commit() {
     let trace = std::fs::read_to_string(&trace).expect("a trace");
     let between = |mark: &str| -> Vec<&str> {
         let lines: Vec<_> = trace.lines().collect();
-        let is_mark = |line: &&str| line.contains(mark) && line.contains("write(");
-        let first = lines.iter().position(|line| is_mark(&line)).expect("the first mark");
-        let last = lines.iter().rposition(|line| is_mark(&line)).expect("the last mark");
+        let is_mark = |line: &str| line.contains(mark) && line.contains("write(");
+        let first = lines.iter().position(|line| is_mark(line)).expect("the first mark");
+        let last = lines.iter().rposition(|line| is_mark(line)).expect("the last mark");
         assert!(first < last, "two marks of {mark}");
         lines[first + 1..last].to_vec()
     };

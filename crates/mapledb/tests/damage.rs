@@ -114,7 +114,11 @@ impl Specimen {
             (Ok(_), true) => Outcome::HarmlessButSaid,
             _ => match agrees(&txn, &self.before) {
                 Ok(faults) if env.recovery().passed_over.is_some() => {
-                    if faults.is_empty() { Outcome::Previous } else { Outcome::PreviousPartly }
+                    if faults.is_empty() {
+                        Outcome::Previous
+                    } else {
+                        Outcome::PreviousPartly
+                    }
                 }
                 wrong => panic!("{what}: {access:?}: neither commit: {is_newest:?}, {wrong:?}"),
             },
@@ -204,7 +208,9 @@ fn agrees(txn: &ReadTxn, world: &World) -> Result<Vec<String>, String> {
 /// Where bytes are read at all: the metas and the pages. The rest must be zero and is not looked at.
 fn is_read(offset: usize) -> bool {
     let meta_b = ids::META_B_OFFSET as usize;
-    offset < ids::META_BYTES || (meta_b..meta_b + ids::META_BYTES).contains(&offset) || offset >= ids::DATA_OFFSET as usize
+    offset < ids::META_BYTES
+        || (meta_b..meta_b + ids::META_BYTES).contains(&offset)
+        || offset >= ids::DATA_OFFSET as usize
 }
 
 fn flips(access: Access, stride: usize) {
@@ -224,7 +230,9 @@ fn flips(access: Access, stride: usize) {
         let what = format!("bit {bit:#04x} of byte {offset} (page {})", offset / 4096);
         *outcomes.entry(specimen.examine(access, &what)).or_default() += 1;
         match access {
-            Access::Frozen => file.write_all_at(&specimen.bytes[offset..=offset], offset as u64).expect("flip back"),
+            Access::Frozen => {
+                file.write_all_at(&specimen.bytes[offset..=offset], offset as u64).expect("flip back")
+            }
             _ => file = specimen.lay_down(),
         }
     }
@@ -233,7 +241,10 @@ fn flips(access: Access, stride: usize) {
     // Else what is tested is not what is meant. A frozen reader writes nothing, so it passes nothing over.
     assert!(is_seen(Outcome::Harmless) && is_seen(Outcome::Partly), "{outcomes:?}");
     assert!(!is_seen(Outcome::PreviousPartly), "one flipped bit damaged two commits: {outcomes:?}");
-    assert!(is_seen(if access == Access::Frozen { Outcome::Refused } else { Outcome::Previous }), "{outcomes:?}");
+    assert!(
+        is_seen(if access == Access::Frozen { Outcome::Refused } else { Outcome::Previous }),
+        "{outcomes:?}"
+    );
 }
 
 #[test]
@@ -283,7 +294,8 @@ fn pages_that_change_places_are_told() {
             let file = specimen.lay_down();
             file.write_all_at(page(a), b as u64 * 4096).expect("write");
             file.write_all_at(page(b), a as u64 * 4096).expect("write");
-            *outcomes.entry(specimen.examine(Access::Shared, &format!("pages {a} and {b}"))).or_default() += 1;
+            *outcomes.entry(specimen.examine(Access::Shared, &format!("pages {a} and {b}"))).or_default() +=
+                1;
         }
     }
     println!("{outcomes:?}");

@@ -142,7 +142,10 @@ fn a_child_may_open_the_file_for_itself() {
         0
     });
     assert_eq!(code, 0);
-    assert_eq!(env.read().expect("read").main().expect("main").get(b"child").expect("get"), Some(&b"was here"[..]));
+    assert_eq!(
+        env.read().expect("read").main().expect("main").get(b"child").expect("get"),
+        Some(&b"was here"[..])
+    );
     check(&env);
 }
 

@@ -246,7 +246,10 @@ fn audit(txn: &ReadTxn) -> u64 {
         let (n, value) = entry.expect("sound");
         assert_eq!(n, count, "an account is missing");
         let written = generation_in(value);
-        assert!(written <= generation, "account {n} is of generation {written}, its snapshot of {generation}");
+        assert!(
+            written <= generation,
+            "account {n} is of generation {written}, its snapshot of {generation}"
+        );
         assert_eq!(value, account(balance(value), written), "account {n} is not whole");
         sum += balance(value);
         count += 1;
@@ -295,7 +298,10 @@ fn nothing_acknowledged_is_lost(path: &Path, writers: u64) {
             there += 1;
         }
         // A writer may have been killed between its commit and its note.
-        assert!(there == acknowledged || there == acknowledged + 1, "{there} of {acknowledged} of writer {slot}");
+        assert!(
+            there == acknowledged || there == acknowledged + 1,
+            "{there} of {acknowledged} of writer {slot}"
+        );
     }
     check(&env);
 }
@@ -346,7 +352,9 @@ fn snapshots_add_up_while_processes_are_killed_and_nothing_acknowledged_is_lost(
     nothing_acknowledged_is_lost(file.path(), WRITERS);
     let env = open(file.path());
     let generation = audit(&env.read().expect("read"));
-    println!("{generation} commits, {deaths} deaths, {holders} of a holder of the writer lock, {routs} of all at once");
+    println!(
+        "{generation} commits, {deaths} deaths, {holders} of a holder of the writer lock, {routs} of all at once"
+    );
     assert!(generation > 20 && deaths > 10, "hardly anything happened");
 }
 

@@ -20,6 +20,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 type Map = BTreeMap<Vec<u8>, Rc<[u8]>>;
+type Pair = (Vec<u8>, Rc<[u8]>);
 type Bytes<'t> = WriteTable<'t, [u8], [u8]>;
 
 /// Operations of one case.
@@ -154,7 +155,10 @@ impl Case {
             None => {
                 let (number, last) = (txn.txnid(), self.env.read().expect("read").txnid());
                 let committed = txn.commit().expect("commit");
-                assert!(committed == number || committed == last, "{committed} is neither {number} nor {last}");
+                assert!(
+                    committed == number || committed == last,
+                    "{committed} is neither {number} nor {last}"
+                );
                 self.world = world;
             }
         }
@@ -387,7 +391,7 @@ fn append(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut
 }
 
 fn load_sorted(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map) {
-    let mut pairs: Vec<(Vec<u8>, Rc<[u8]>)> = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::new();
     for _ in 0..rng.random_range(0..200) {
         let Some(key) = key_after(shape, entries) else { break };
         let value = shape.value(rng);
@@ -406,9 +410,11 @@ fn load_sorted(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries:
 
 /// Every way of reading what the transaction has changed so far.
 fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key: &[u8]) {
-    let pair = |found: Option<(&Vec<u8>, &Rc<[u8]>)>| found.map(|(key, value)| (key.clone(), Rc::clone(value)));
-    let own = |found: Result<Option<(&[u8], &[u8])>, Error>| {
-        found.expect("read").map(|(key, value)| (key.to_vec(), Rc::from(value)))
+    type Found<'m> = Option<(&'m Vec<u8>, &'m Rc<[u8]>)>;
+    let pair = |found: Found<'_>| found.map(|(key, value)| -> Pair { (key.clone(), Rc::clone(value)) });
+    type Answer<'t> = Result<Option<(&'t [u8], &'t [u8])>, Error>;
+    let own = |found: Answer<'_>| {
+        found.expect("read").map(|(key, value)| -> Pair { (key.to_vec(), Rc::from(value)) })
     };
     let (above, below) = ((Bound::Excluded(key), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(key)));
     let reading = table.reading().expect("reading");
@@ -442,7 +448,11 @@ fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key:
         };
         let (key, value) = entry.expect("an entry").expect("sound");
         assert_eq!((key, value), (&expected[at].0[..], &expected[at].1[..]));
-        if at == left { left += 1 } else { right = at }
+        if at == left {
+            left += 1
+        } else {
+            right = at
+        }
         if left == right {
             assert!(found.next().is_none() && found.next_back().is_none());
             break;

@@ -1,6 +1,8 @@
 //! What a user types: tables with the types of their keys and values.
 
 mod codec;
+#[cfg(all(test, feature = "seam"))]
+mod cost_tests;
 mod cursor;
 mod read_table;
 mod table;

@@ -154,6 +154,24 @@ impl WriteTxn {
     /// A table as bytes, made with types of these names if it is not there: for tools, which know types by the names
     /// that the catalog records. Bytes put this way must be what the types ask for; nothing checks.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Table};
+    ///
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().create(dir.path().join("ages.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.open_table_as("ages", "str", "u64")?.put(b"ada", &36u64.to_be_bytes())?;
+    /// assert!(txn.open_table_as("ages", "str", "u32").is_err());
+    /// txn.commit()?;
+    ///
+    /// const AGES: Table<'static, str, u64> = Table::new("ages");
+    /// assert_eq!(env.read()?.table(&AGES)?.get("ada")?, Some(36));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::TableTypes`] if it is there with types of other names.
     pub fn open_table_as(

@@ -2,6 +2,7 @@
 
 use mapledb_format::{Meta, Slot};
 
+use super::recover::renew_since;
 use super::{CLEARED_META, Committer, decode_head};
 use crate::error::Result;
 
@@ -11,7 +12,8 @@ use crate::error::Result;
 /// A valid meta of a commit nobody was told of would stand at the next recovery although later commits built on
 /// another head, so it is durably invalidated before anything else is stored.
 ///
-/// Cost: two metas read; a sync only where something is to be cleared up.
+/// Cost: two metas read; a sync, and the pages since the last durable snapshot, only where something is to be cleared
+/// up.
 pub(crate) fn settle_after_death(committer: &Committer<'_>) -> Result<()> {
     let attached = committer.attached;
     attached.void_unpublished(committer.guard)?;
@@ -26,7 +28,15 @@ pub(crate) fn settle_after_death(committer: &Committer<'_>) -> Result<()> {
             invalidate(committer, slot)?;
         }
     }
-    // If it died between publication and the note of durability, or left relaxed heads, one sync settles both.
+    if head.txnid.get() > durable.txnid {
+        // It left relaxed commits, or died between publication and the note of durability. A sync of its own may have
+        // failed unnoticed, so what is made durable here is verified and stored again first.
+        let renewed = renew_since(committer.store, &head, mapledb_format::Txnid(durable.txnid));
+        if renewed.is_err() {
+            attached.poison()?;
+        }
+        renewed?;
+    }
     committer.sync_head()
 }
 

@@ -44,6 +44,22 @@ pub enum Durability {
     Relaxed,
 }
 
+/// Why the meta of the last durable commit does not vouch for its pages; `None` if it does, or if another commit came
+/// in between.
+///
+/// Cost: the pages of its manifest, at most 2,048.
+pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<Option<String>> {
+    let durable = attached.durable()?;
+    let slot = if durable.meta_txnids[0] == durable.txnid { Slot::A } else { Slot::B };
+    let verdict = match Meta::decode(&store.read_meta(slot), slot) {
+        Ok(meta) if meta.head.txnid.get() != durable.txnid => Err("it is another commit's".to_string()),
+        Ok(meta) => recover::verify_manifest(store, &meta).map_err(|fault| fault.to_string()),
+        Err(fault) => Err(fault.to_string()),
+    };
+    let why = verdict.err().map(|why| format!("meta {slot}: {why}"));
+    Ok(if attached.durable()? == durable { why } else { None })
+}
+
 /// What commits need besides the draft.
 pub(crate) struct Committer<'a> {
     pub(crate) store: &'a Store,

@@ -100,8 +100,8 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
 }
 
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with
-/// the file.
-pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recovered> {
+/// the file. `is_new` says that this process has made the file just now.
+pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool) -> Result<Recovered> {
     let path = || store.file().path().to_path_buf();
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
     let (standing, passed_over) = stand(store, &metas)?;
@@ -125,7 +125,7 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recove
         meta_txnids: metas.each_ref().map(|meta| meta.as_ref().map_or(0, |meta| meta.head.txnid.get())),
         meta_checksum,
         durable_txnid: chosen.head.txnid.get(),
-        last_txnid: last_txnid(&metas, left, was_clean),
+        last_txnid: last_txnid(&metas, left, was_clean || is_new),
         recovery: Recovery::default(),
     };
     if !was_clean {
@@ -136,7 +136,8 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>) -> Result<Recove
                 adopt(store, chosen, head, pages, &mut recovered)?;
                 recovery.adopted_txnid = Some(head.txnid.get());
             }
-        } else if matches!(relaxed, Adoption::Ready(..)) || passed_over.is_some() {
+        } else if matches!(relaxed, Adoption::Ready(..)) {
+            // Acknowledged commits that only a writer can bring in must not be passed over in silence.
             return Err(Error::NeedsRecovery { path: path() });
         }
         if let Adoption::Refused(why) = relaxed {
@@ -187,7 +188,7 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
 /// Whether every page a meta vouches for is the one its commit wrote.
 ///
 /// Cost: the pages listed, at most 2,048.
-fn verify_manifest(store: &Store, meta: &Meta) -> std::result::Result<(), ManifestFault> {
+pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> std::result::Result<(), ManifestFault> {
     if cfg!(maple_canary = "unverified_manifest") {
         return Ok(());
     }
@@ -310,6 +311,18 @@ fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksu
     }
 }
 
+/// Verifies every page of `head` written after `since` and stores it again, so that the next sync writes it.
+///
+/// For whoever takes over commits that another process published and may have failed to sync: the kernel may have
+/// counted its pages as clean without writing them.
+pub(super) fn renew_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<()> {
+    let generation = store.covering(head.pages_used.get())?;
+    for extent in pages_since(store, head, since)?.iter() {
+        redirty(store, generation, extent)?;
+    }
+    Ok(())
+}
+
 /// Every page of `head` written after `since`, verified.
 fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
     let generation = store.covering(head.pages_used.get())?;
@@ -363,10 +376,10 @@ fn adopt(
 fn last_txnid(
     metas: &[std::result::Result<Meta, MetaFault>; 2],
     left: Option<&LeftBehind>,
-    was_clean: bool,
+    is_exact: bool,
 ) -> u64 {
     let in_metas = metas.iter().flatten().map(|meta| meta.head.txnid.get()).max().unwrap_or(0);
     let noted = left.map_or(0, |left| left.last_txnid);
     let known = in_metas.max(noted);
-    if was_clean { known } else { known.saturating_add(TXNID_JUMP) }
+    if is_exact { known } else { known.saturating_add(TXNID_JUMP) }
 }

@@ -9,10 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::{CheckProgress, CheckReport, check};
-use crate::commit::{Recovery, decode_head};
+use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader};
+
+use crate::check::{CheckProblem, CheckProgress, CheckReport, check, check_waiting};
+use crate::commit::{Recovery, check_durable_meta, decode_head};
 use crate::error::{Error, Result};
-use crate::mvcc::Wait;
+use crate::mvcc::{Mode, Wait};
 use crate::txn::{Core, ReadTxn, WriteTxn};
 
 pub use copy::CopyReport;
@@ -163,11 +165,39 @@ impl Env {
     /// Cost: every page in use is read.
     pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
-        Ok(check(&txn, &head, &mut progress))
+        let mut report = check(&txn, &head, &mut progress);
+        if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
+            report.problems.push(CheckProblem { pgno: None, table: None, what });
+        }
+        if report.is_clean() {
+            self.check_waiting(&txn, &head, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// Compares waiting pages with their free records if nobody writes now and the snapshot is still the latest.
+    fn check_waiting(&self, txn: &ReadTxn, head: &HeadBody, report: &mut CheckReport) -> Result<()> {
+        let is_frozen = self.core.attached.mode() == Mode::Frozen;
+        let guard = if self.core.options.is_read_only { None } else { self.core.lock(Wait::Try)? };
+        if guard.is_none() && !is_frozen || self.core.attached.published_txnid()? != txn.txnid() {
+            return Ok(());
+        }
+        let header_of = |pgno| {
+            let page = txn.raw_pages(pgno, 1).ok()?;
+            let header = PageHeader::parse(page).ok()?;
+            let length = match header.kind {
+                Kind::Overflow => OverflowHead::parse(page, self.core.store.page_size()).ok()?.pages,
+                Kind::Leaf | Kind::Branch => 1,
+            };
+            Some((header.txnid, length))
+        };
+        report.problems.extend(check_waiting(txn, head, &header_of)?);
+        report.waiting_checked = true;
+        Ok(())
     }
 
     /// A read transaction with the whole head of its snapshot, free space included.
-    fn snapshot_with_head(&self) -> Result<(ReadTxn, mapledb_format::HeadBody)> {
+    fn snapshot_with_head(&self) -> Result<(ReadTxn, HeadBody)> {
         loop {
             let txn = self.core.begin_read()?;
             let head = decode_head(&self.core.attached.published()?.head)?;

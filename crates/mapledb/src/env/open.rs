@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mapledb_format::{PageSize, ids};
-use mapledb_os::{DataFile, FileId, MapAdvice, Seam};
+use mapledb_os::{DataFile, MapAdvice, Seam};
 
 use super::{Env, registry};
 use crate::commit::{Durability, Found, body_words, create, examine, recover};
@@ -61,6 +61,8 @@ pub struct Options {
     relaxed_bytes: u64,
     relaxed_time: Duration,
     seam: Seam,
+    /// Whether this opening has made the file.
+    is_new: bool,
 }
 
 impl Default for Options {
@@ -78,6 +80,7 @@ impl Default for Options {
             relaxed_bytes: 64 << 20,
             relaxed_time: Duration::from_secs(1),
             seam: Seam::unwatched(),
+            is_new: false,
         }
     }
 }
@@ -165,8 +168,9 @@ impl Options {
     /// # Safety
     /// As [`Options::open`].
     #[allow(unsafe_code)]
-    pub unsafe fn create(self, path: impl AsRef<Path>) -> Result<Env> {
+    pub unsafe fn create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         self.make(path.as_ref())?;
+        self.is_new = true;
         // SAFETY: the caller's promise is the one asked for.
         unsafe { self.open(path) }
     }
@@ -179,12 +183,13 @@ impl Options {
     /// # Safety
     /// As [`Options::open`].
     #[allow(unsafe_code)]
-    pub unsafe fn open_or_create(self, path: impl AsRef<Path>) -> Result<Env> {
+    pub unsafe fn open_or_create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         let path = path.as_ref();
         if !path.try_exists().unwrap_or(true) {
             match self.make(path) {
                 // Another process was faster: its file is as good.
-                Ok(()) | Err(Error::Exists { .. }) => {}
+                Ok(()) => self.is_new = true,
+                Err(Error::Exists { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -265,7 +270,6 @@ impl Options {
             return Err(Error::Truncated { path, expected: ids::DATA_OFFSET, found });
         }
         let path = file.path().to_path_buf();
-        let FileId { .. } = file.id();
         let target = Target {
             data: file.as_fd(),
             path: &path,
@@ -279,7 +283,7 @@ impl Options {
                 (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
             }
             Attach::First(first) => {
-                let recovered = recover(&store, Some(first.left_behind()))?;
+                let recovered = recover(&store, Some(first.left_behind()), self.is_new)?;
                 if recovered.recovery.was_clean {
                     store.has_been_settled();
                 }

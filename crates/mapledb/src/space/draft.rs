@@ -29,7 +29,7 @@ const POPULATE_FROM: u64 = 16;
 /// The pages of the running write transaction.
 pub struct Draft {
     store: Arc<Store>,
-    /// The snapshot it builds on, seen with the running transaction's number so that nothing of its own is refused.
+    /// The snapshot it builds on.
     view: View,
     generation: Generation,
     txnid: Txnid,

@@ -120,6 +120,28 @@ impl Space {
         }
     }
 
+    /// Takes `runs` times three pages behind the end, of each three the first as available and the second as given up
+    /// by this transaction; answers the third ones, which the caller must give up later.
+    #[cfg(all(test, feature = "seam"))]
+    pub(crate) fn fragment(&mut self, runs: u64) -> Vec<FreedExtent> {
+        let at = |n: u64| Extent::new(Pgno::new(n).unwrap_or(Pgno::MAX), 1);
+        let from = self.pages_used;
+        let mut kept = Vec::new();
+        for n in (from..from + 3 * runs).step_by(3) {
+            self.pool.insert(at(n));
+            self.freed.push(FreedExtent { extent: at(n + 1), born: self.base });
+            kept.push(FreedExtent { extent: at(n + 2), born: self.base });
+        }
+        self.pages_used += 3 * runs;
+        kept
+    }
+
+    /// Gives these pages up.
+    #[cfg(all(test, feature = "seam"))]
+    pub(crate) fn give_up(&mut self, pages: Vec<FreedExtent>) {
+        self.freed.extend(pages);
+    }
+
     fn is_pinned(&self, txnid: Txnid) -> bool {
         self.pins.binary_search(&txnid).is_ok()
     }

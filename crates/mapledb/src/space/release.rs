@@ -23,21 +23,25 @@ impl Draft {
     }
 
     /// Moves a run of up to `wish` and at least `least` pages from the free tree to the pool: the shortest run that
-    /// grants the wish, else the longest there is. If none serves, waiting pages are looked at first. Answers whether
-    /// one was found.
+    /// grants the wish, else the longest there is. If none serves, some waiting pages are looked at and it is tried
+    /// once more. Answers whether one was found.
     ///
-    /// Cost: one descent to find it, two records rewritten.
+    /// Cost: one descent to find it, two records rewritten. Looking at waiting pages until one serves would be a walk
+    /// over all that wait, for a run that may not be there: the rest waits for the next call, or the next commit.
     pub(super) fn claim(&mut self, wish: u64, least: u64) -> Result<bool> {
-        loop {
-            if let Some((longest, chunk)) = self.find_run(wish)?
-                && longest >= least
-            {
+        if self.claim_available(wish, least)? {
+            return Ok(true);
+        }
+        Ok(self.release_waiting(wish.saturating_mul(4).max(256))? > 0 && self.claim_available(wish, least)?)
+    }
+
+    fn claim_available(&mut self, wish: u64, least: u64) -> Result<bool> {
+        match self.find_run(wish)? {
+            Some((longest, chunk)) if longest >= least => {
                 self.take_from_chunk(chunk, longest, wish)?;
-                return Ok(true);
+                Ok(true)
             }
-            if self.release_waiting(wish.saturating_mul(4).max(256))? == 0 {
-                return Ok(false);
-            }
+            _ => Ok(false),
         }
     }
 

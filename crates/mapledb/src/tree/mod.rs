@@ -44,8 +44,8 @@ pub(crate) use insert::Value;
 pub(crate) use range::Range;
 pub(crate) use walk::{Visit, walk, walk_since};
 
-/// The deepest tree: three cells to a page reach 2^48 pages in 31 levels.
-pub(crate) const DEPTH_MAX: usize = 32;
+/// The deepest tree, as an index can have it.
+pub(crate) const DEPTH_MAX: usize = mapledb_format::tree_record::DEPTH_MAX as usize;
 
 /// A tree to read.
 pub(crate) struct Tree<'p, P, O = Bytewise> {

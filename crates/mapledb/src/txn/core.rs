@@ -74,7 +74,7 @@ impl Core {
     }
 
     /// The writer lock, with whatever a dead owner left cleared up.
-    fn lock(&self, wait: Wait) -> Result<Option<WriterGuard>> {
+    pub(crate) fn lock(&self, wait: Wait) -> Result<Option<WriterGuard>> {
         if self.options.is_read_only {
             return Err(Error::ReadOnly);
         }

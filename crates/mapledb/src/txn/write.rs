@@ -78,6 +78,13 @@ impl WriteTxn {
         &self.draft
     }
 
+    /// The free space, to be made worse than any use would soon make it.
+    #[cfg(all(test, feature = "seam"))]
+    pub(crate) fn space_mut(&mut self) -> &mut crate::space::Space {
+        self.is_changed = true;
+        &mut self.draft.space
+    }
+
     fn check(&self) -> Result<()> {
         if self.guard.is_forked() {
             return Err(Error::AfterFork);
