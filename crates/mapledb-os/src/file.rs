@@ -151,6 +151,14 @@ impl DataFile {
         self.file.file()
     }
 
+    /// The file's length in bytes. One system call, which unlike [`DataFile::stat`] leaves the next sync as it is.
+    ///
+    /// # Errors
+    /// The file system does not answer.
+    pub fn len_bytes(&self) -> Result<u64> {
+        calls::essence_of(self.file.file()).map(|about| about.len_bytes).map_err(|e| self.failed("stat", e))
+    }
+
     /// What the file system says about it now. One system call.
     ///
     /// # Errors

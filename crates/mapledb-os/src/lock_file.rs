@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use crate::calls;
 use crate::{OsError, Result};
 
 /// Which file this is, whatever its name.
@@ -26,8 +27,8 @@ impl FileId {
 
     /// The id of what lies at `path` now; `None` if nothing does. Cost: one system call.
     pub fn at(path: &Path) -> Result<Option<FileId>> {
-        match std::fs::metadata(path) {
-            Ok(about) => Ok(Some(FileId { dev: about.dev(), ino: about.ino() })),
+        match calls::essence_at(path) {
+            Ok(about) => Ok(Some(FileId { dev: about.dev, ino: about.ino })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(OsError::new("look at", path, e)),
         }

@@ -179,11 +179,13 @@ impl Draft {
             if key.first() != Some(&KEY_PENDING) {
                 return Ok(None);
             }
-            let group = decode_pending(key, list, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
-            if !self.space.is_pinned(group.blocker) {
-                return Ok(Some(group));
+            // The key decides: the list of a blocker that is pinned may be long, and is left alone.
+            let fault = |cause| self.bad_record(cause);
+            let FreeKey::Pending { blocker, .. } = FreeKey::decode(key).map_err(fault)? else { return Ok(None) };
+            if !self.space.is_pinned(blocker) {
+                return decode_pending(key, list, self.free_bounds()).map(Some).map_err(fault);
             }
-            let Some(next) = group.blocker.checked_next() else { return Ok(None) };
+            let Some(next) = blocker.checked_next() else { return Ok(None) };
             from = next;
         }
     }

@@ -115,7 +115,7 @@ impl Store {
     #[cold]
     fn covering_more(&self, bytes: u64) -> Result<Generation> {
         if bytes > self.len_bytes.load(Ordering::Relaxed) {
-            let found = self.file.stat()?.len_bytes;
+            let found = self.file.len_bytes()?;
             if bytes > found {
                 return Err(Error::Truncated { path: self.file.path().to_path_buf(), expected: bytes, found });
             }
@@ -157,7 +157,7 @@ impl Store {
 
     /// Grows the file to hold `pages`; nothing is durable yet. The file is as before after an error.
     pub(crate) fn grow(&self, pages: u64) -> Result<()> {
-        let (from, to) = (self.file.stat()?.len_bytes, pages << self.size.shift());
+        let (from, to) = (self.file.len_bytes()?, pages << self.size.shift());
         if to > from {
             self.file.grow(from, to)?;
             self.len_bytes.store(to, Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Store {
 
     /// The file's length in whole pages, by `fstat`.
     pub(crate) fn len_pages(&self) -> Result<u64> {
-        Ok(self.file.stat()?.len_bytes >> self.size.shift())
+        Ok(self.file.len_bytes()? >> self.size.shift())
     }
 
     #[inline(always)]
@@ -206,7 +206,7 @@ impl Store {
 
     /// Makes the file's length and blocks durable.
     pub(crate) fn sync_growth(&self) -> Result<()> {
-        let len_bytes = self.file.stat()?.len_bytes;
+        let len_bytes = self.file.len_bytes()?;
         self.file.sync_all()?;
         self.durable_len_bytes.fetch_max(len_bytes, Ordering::Relaxed);
         Ok(())
@@ -219,7 +219,7 @@ impl Store {
 
     /// Makes the file's length durable. Cost: a sync if it is not known to be.
     pub(crate) fn settle_length(&self) -> Result<()> {
-        let len_bytes = self.file.stat()?.len_bytes;
+        let len_bytes = self.file.len_bytes()?;
         match len_bytes <= self.durable_len_bytes.load(Ordering::Relaxed) {
             true => Ok(()),
             false => self.sync_growth(),
