@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mapledb_format::free::PageBounds;
+use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::free::bitmap::CHUNK_PAGES;
 use mapledb_format::free::list::InlineFree;
 use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
@@ -126,14 +126,16 @@ pub(crate) fn check<P: Pages>(
     checker.report
 }
 
-/// Checks that pages which wait for a snapshot to go are still those that their free records say: each was written by
-/// the transaction it was born in. `header_of` answers who wrote the page or run at a number, and how long it is;
+/// Checks that pages which wait for a snapshot of `pins` to go are still those that their free records say: each was
+/// written by the transaction it was born in. Pages whose snapshots have all gone may have been written over since, by a
+/// transaction that was given up or lost in a crash. `header_of` answers who wrote the page or run at a number, and how long it is;
 /// `None` where nothing was ever written, as in a copy.
 ///
 /// Only sound while nobody writes: a page stops waiting when a write transaction begins.
 pub(crate) fn check_waiting<P: Pages>(
     pages: &P,
     head: &HeadBody,
+    pins: &[Txnid],
     header_of: &dyn Fn(Pgno) -> Option<(Txnid, u64)>,
 ) -> Result<Vec<CheckProblem>> {
     let bounds = PageBounds { first: pages.page_size().first_data_pgno(), end: head.pages_used };
@@ -147,7 +149,8 @@ pub(crate) fn check_waiting<P: Pages>(
         }
     }
     let mut problems = Vec::new();
-    for piece in groups.iter().flat_map(|group| &group.extents) {
+    let pieces = groups.iter().flat_map(|group| group.extents.iter().map(|piece| (group.freed, piece)));
+    for (_, piece) in pieces.filter(|(freed, piece)| blocker(piece.born, *freed, pins).is_some()) {
         let mut at = piece.extent.first;
         while at.get() < piece.extent.end() {
             let (written, length) = header_of(at).unwrap_or((piece.born, 1));

@@ -100,7 +100,7 @@ impl Core {
     }
 
     /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the head's (I5).
-    fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
+    pub(crate) fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
         let durable = self.attached.durable()?;
         let own = [durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head.get()];
         let oldest_own = own.into_iter().filter(|txnid| *txnid > 0).min().unwrap_or(0);
