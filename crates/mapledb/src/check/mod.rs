@@ -126,12 +126,12 @@ pub(crate) fn check<P: Pages>(
     checker.report
 }
 
-/// Checks that pages which wait for a snapshot of `pins` to go are still those that their free records say: each was
-/// written by the transaction it was born in. Pages whose snapshots have all gone may have been written over since, by a
-/// transaction that was given up or lost in a crash. `header_of` answers who wrote the page or run at a number, and how long it is;
+/// Checks that pages which wait for a snapshot to go are still those that their free records say: each was written by
+/// the transaction it was born in. `header_of` answers who wrote the page or run at a number, and how long it is;
 /// `None` where nothing was ever written, as in a copy.
 ///
-/// Only sound while nobody writes: a page stops waiting when a write transaction begins.
+/// Only pages that one of `pins` still holds are looked at: the others may have been taken by a transaction that was
+/// given up, which leaves the records as they are. Only sound while nobody writes.
 pub(crate) fn check_waiting<P: Pages>(
     pages: &P,
     head: &HeadBody,
@@ -149,8 +149,10 @@ pub(crate) fn check_waiting<P: Pages>(
         }
     }
     let mut problems = Vec::new();
-    let pieces = groups.iter().flat_map(|group| group.extents.iter().map(|piece| (group.freed, piece)));
-    for (_, piece) in pieces.filter(|(freed, piece)| blocker(piece.born, *freed, pins).is_some()) {
+    let held = groups.iter().flat_map(|group| {
+        group.extents.iter().filter(|piece| blocker(piece.born, group.freed, pins).is_some())
+    });
+    for piece in held {
         let mut at = piece.extent.first;
         while at.get() < piece.extent.end() {
             let (written, length) = header_of(at).unwrap_or((piece.born, 1));

@@ -182,7 +182,6 @@ impl Env {
         if guard.is_none() && !is_frozen || self.core.attached.published_txnid()? != txn.txnid() {
             return Ok(());
         }
-        let pins = self.core.pins(head.txnid)?;
         let header_of = |pgno| {
             let page = txn.raw_pages(pgno, 1).ok()?;
             let header = PageHeader::parse(page).ok()?;
@@ -192,7 +191,7 @@ impl Env {
             };
             Some((header.txnid, length))
         };
-        report.problems.extend(check_waiting(txn, head, &pins, &header_of)?);
+        report.problems.extend(check_waiting(txn, head, &self.core.pins(head.txnid)?, &header_of)?);
         report.waiting_checked = true;
         Ok(())
     }
