@@ -188,7 +188,7 @@ pub(crate) mod tests {
         let tree = |root| TreeRecord { root: pgno(root), depth: 1, root_tag: 9, ..TreeRecord::default() };
         let mut head = HeadBody::empty(Txnid(12), pgno(90));
         head.base_txnid = Txnid(10);
-        head.default_table = TreeRecord { order: OrderId::Integer, ..tree(40) };
+        head.default_table = tree(40);
         head.catalog = tree(41);
         head.free = tree(42);
         head.default_sequence = 77;
@@ -217,10 +217,10 @@ pub(crate) mod tests {
             (|h| h.base_txnid = Txnid(13), "it builds on a later transaction"),
             (|h| h.free_len = 1281, "its inline free area is longer than its room"),
             (|h| h.default_table.order = OrderId::Named, "one of its trees is not in bytewise order"),
-            (|h| h.free.order = OrderId::Reverse, "one of its own trees is not in bytewise order"),
+            (|h| h.free.order = OrderId::Reverse, "one of its trees is not in bytewise order"),
             (|h| h.catalog.root_tag = 0, "one of its trees was never sealed"),
             (|h| h.pages_used = pgno(42), "the root of one of its trees lies outside the file"),
-            (|h| h.snapshots.order = OrderId::Integer, "one of its own trees is not in bytewise order"),
+            (|h| h.snapshots.order = OrderId::Integer, "one of its trees is not in bytewise order"),
         ];
         for (change, why) in table {
             let mut head = sample();
