@@ -93,19 +93,19 @@ pub fn run(seed: u64, limits: Limits, counts: &mut Counts) -> Result<(), Failure
     let end = Instant::now() + limits.time;
     let mut seed = seed;
     while counts.sessions < limits.sessions && counts.images < limits.images && Instant::now() < end {
-        session(seed, counts)?;
+        session(seed, end, counts)?;
         seed = seed.wrapping_add(1);
     }
     Ok(())
 }
 
-/// Runs the session of one seed.
+/// Runs the session of one seed, cut short at `end`.
 ///
 /// # Errors
 /// The first broken law. A panic of the engine is one.
-pub fn session(seed: u64, counts: &mut Counts) -> Result<(), Failure> {
+pub fn session(seed: u64, end: Instant, counts: &mut Counts) -> Result<(), Failure> {
     counts.sessions += 1;
-    let run = AssertUnwindSafe(|| Session { counts }.run(seed));
+    let run = AssertUnwindSafe(|| Session { end, counts }.run(seed));
     match std::panic::catch_unwind(run) {
         Ok(answer) => answer.map_err(|what| Failure { seed, what }),
         Err(panic) => {
@@ -141,6 +141,7 @@ fn open(path: &Path, options: Options) -> mapledb::Result<Env> {
 
 /// The session of one seed.
 struct Session<'c> {
+    end: Instant,
     counts: &'c mut Counts,
 }
 
@@ -160,6 +161,9 @@ impl Session<'_> {
         let mut run = Run::new(path, disk, history, bounds, profile, &mut rng)?;
         self.open(&mut run)?;
         for _ in 0..transactions {
+            if Instant::now() >= self.end {
+                break;
+            }
             self.step(&mut run)?;
             let points = run.recorder.take_points();
             self.examine(points, &run.profile, 0, 3, &mut rng)
@@ -234,6 +238,9 @@ impl Session<'_> {
         rng: &mut SmallRng,
     ) -> Result<(), Broken> {
         for point in points {
+            if Instant::now() >= self.end {
+                break;
+            }
             self.counts.points += 1;
             let images = match point.disk.open_blocks() {
                 0 => u32::from(rng.random_ratio(1, 4)),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use mapledb::{Env, Options};
+use mapledb::{Durability, Env, Options};
 use mapledb_os::{Effect, Observer, Seam};
 use mapledb_sim::scratch::Scratch;
 
@@ -47,6 +48,29 @@ fn a_commit_into_space_that_an_aborted_transaction_grew_makes_the_length_durable
     let meta = effects.iter().position(|effect| matches!(effect, Effect::StoreMeta { .. }));
     let sync = effects.iter().position(|effect| matches!(effect, Effect::SyncFile { .. }));
     assert!(sync.is_some() && sync < meta, "the length is durable before a meta depends on it: {effects:?}");
+}
+
+/// An environment that is dropped rather than closed takes its thread with it, however long the bound of time is.
+#[test]
+fn the_thread_that_syncs_goes_with_its_environment() {
+    let sync_threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("threads").flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.trim_end() == "maple-sync").count()
+    };
+    let dir = Scratch::new().expect("a directory");
+    let env = open(&dir.path().join("a.maple"), Env::options().relaxed_bound(u64::MAX, Duration::from_secs(3600)));
+    let mut txn = env.write().expect("write");
+    txn.durability(Durability::Relaxed);
+    txn.main().put(b"k", b"v").expect("put");
+    txn.commit().expect("commit");
+    assert_eq!(sync_threads(), 1);
+    drop(env);
+    let end = Instant::now() + Duration::from_secs(10);
+    while sync_threads() > 0 {
+        assert!(Instant::now() < end, "the thread outlives its environment");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A meta that was passed over is cleared, and clearing it was the end of it: the next opening has nothing to tell.

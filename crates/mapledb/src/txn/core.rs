@@ -152,6 +152,9 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        if !self.attached.is_forked() {
+            self.syncer.end();
+        }
         // Whoever wants to know how it ended calls `close`.
         let _ = self.detach();
     }

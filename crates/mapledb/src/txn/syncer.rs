@@ -65,6 +65,12 @@ impl Syncer {
         }
     }
 
+    /// Ends the thread and does not wait: the core may be going on that very thread.
+    pub(super) fn end(&self) {
+        self.shared.0.lock().is_stopped = true;
+        self.shared.1.notify_all();
+    }
+
     /// Takes a stop back: the next relaxed commit starts the thread again.
     pub(crate) fn resume(&self) {
         self.shared.0.lock().is_stopped = false;
