@@ -59,14 +59,19 @@ fn the_thread_that_syncs_goes_with_its_environment() {
         names.filter(|name| name.trim_end() == "maple-sync").count()
     };
     let dir = Scratch::new().expect("a directory");
-    let env = open(&dir.path().join("a.maple"), Env::options().relaxed_bound(u64::MAX, Duration::from_secs(3600)));
+    let env =
+        open(&dir.path().join("a.maple"), Env::options().relaxed_bound(u64::MAX, Duration::from_secs(3600)));
     let mut txn = env.write().expect("write");
     txn.durability(Durability::Relaxed);
     txn.main().put(b"k", b"v").expect("put");
     txn.commit().expect("commit");
-    assert_eq!(sync_threads(), 1);
-    drop(env);
     let end = Instant::now() + Duration::from_secs(10);
+    while sync_threads() == 0 {
+        // A thread takes its name when it first runs.
+        assert!(Instant::now() < end, "no thread keeps the bound");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(env);
     while sync_threads() > 0 {
         assert!(Instant::now() < end, "the thread outlives its environment");
         std::thread::sleep(Duration::from_millis(5));
