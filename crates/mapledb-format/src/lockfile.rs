@@ -1,7 +1,7 @@
 //! The lock file: shared memory that all processes of one data file meet in. Layout version 1.
 //!
 //! ```text
-//!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean)
+//!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
 //!     16  identity 16                 |  32 dev u64             |  40 ino u64     |  48 boot id 16
 //!     64  published_seq u64           | 128 head_seq u64
 //!    192  writer word u32             | 196 waiters u32         | 200 next_ticket u64

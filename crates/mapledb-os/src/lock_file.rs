@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use crate::calls;
+use crate::seam::{Effect, Seam};
 use crate::{OsError, Result};
 
 /// Which file this is, whatever its name.
@@ -69,6 +70,14 @@ pub fn open_or_create(path: &Path, data: &File) -> Result<File> {
             answer => return answer,
         }
     }
+}
+
+/// Makes what has been stored to the lock file, through any map, durable. One sync.
+///
+/// # Errors
+/// Bytes may be lost, and a later success would not mean that they are there.
+pub fn sync(file: &File, path: &Path, seam: &Seam) -> Result<()> {
+    seam.run(Effect::SyncLockFile, || file.sync_data()).map_err(|e| OsError::new("sync", path, e))
 }
 
 fn create(path: &Path, data: &File) -> Result<File> {

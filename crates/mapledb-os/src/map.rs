@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::io;
+
 use memmap2::Advice;
 
 use crate::error::Result;
@@ -109,6 +111,30 @@ impl ReadMap {
         self.reserve.prefetch(offset);
     }
 
+    /// Makes `len` bytes at `offset` present in one system call (`MADV_POPULATE_READ`), which answers with an error where
+    /// a touch would raise a signal. Under [`MapAdvice::Random`] nothing else is read. `false` from kernels before 5.14,
+    /// which do not know the call: read the bytes from the file to learn of errors.
+    ///
+    /// # Errors
+    /// The disk does not deliver, or the range ends past the file.
+    ///
+    /// # Panics
+    /// The range is not within the reserve.
+    pub fn make_present(&self, offset: u64, len: usize) -> Result<bool> {
+        let effect = Effect::Read { offset, len: len as u64 };
+        loop {
+            match self.reserve.advise_part(effect, Advice::PopulateRead, offset, len) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+                answer => {
+                    return answer
+                        .map(|()| true)
+                        .map_err(|e| self.reserve.failed("read pages of", unreadable(e)));
+                }
+            }
+        }
+    }
+
     /// Asks the kernel to read `len` bytes at `offset` ahead, as far as they lie within the reserve. One system
     /// call, which may wait for a full disk queue. A wish: a refusal is not told.
     pub fn will_need(&self, offset: u64, len: usize) {
@@ -117,6 +143,14 @@ impl ReadMap {
             let effect = Effect::Advise { offset, len: len as u64 };
             let _ = self.reserve.advise_part(effect, Advice::WillNeed, offset, len);
         }
+    }
+}
+
+/// The call says `EFAULT` for what would have been a signal. "Bad address" would lead people astray.
+fn unreadable(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EFAULT) => io::Error::from_raw_os_error(libc::EIO),
+        _ => error,
     }
 }
 

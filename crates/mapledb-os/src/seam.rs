@@ -48,6 +48,8 @@ pub enum Effect {
     Unlink,
     /// A directory is synced.
     SyncDir,
+    /// The lock file is synced.
+    SyncLockFile,
     /// Bytes are read by a system call.
     Read {
         /// Where.

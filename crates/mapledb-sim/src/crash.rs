@@ -311,7 +311,7 @@ impl Session<'_> {
         self.counts.passed_over += u64::from(recovery.passed_over.is_some());
         self.counts.adopted += u64::from(recovery.adopted_txnid.is_some());
         self.counts.refused += u64::from(recovery.refused_relaxed.is_some());
-        let found = law(&env, history, &bounds)?;
+        let (found, stands) = law(&env, history, &bounds)?;
         let txnid = env.write().map_err(said("a write cannot begin"))?.txnid();
         if txnid <= bounds.txnid_max {
             return Err(format!("transaction {txnid} is given out, and {} was before", bounds.txnid_max));
@@ -323,7 +323,9 @@ impl Session<'_> {
             if !recovery.was_clean || recovery.passed_over.is_some() {
                 return Err(format!("after a recovery and a clean close: {recovery:?}"));
             }
-            law(&env, history, &Bounds::exactly(found, txnid)).map_err(|b| format!("opened again: {b}"))?;
+            let mut history = history.clone();
+            history.renumber(found, stands);
+            law(&env, &history, &Bounds::exactly(found, txnid)).map_err(|b| format!("opened again: {b}"))?;
         }
         Ok(())
     }
@@ -376,9 +378,10 @@ impl Run {
     fn open(&mut self) -> Result<mapledb::Recovery, Broken> {
         let env = open(&self.path, self.watched()).map_err(said("opening"))?;
         let bounds = self.recorder.bounds();
-        let found = law(&env, &self.history, &bounds)?;
+        let (found, stands) = law(&env, &self.history, &bounds)?;
         self.history.truncate_after(found);
-        let txnid_max = bounds.txnid_max.max(self.history.at(found).txnid);
+        self.history.renumber(found, stands);
+        let txnid_max = bounds.txnid_max.max(stands);
         self.recorder.set_law(&self.history, Bounds::exactly(found, txnid_max));
         self.recorder.note("after opening").map_err(io("note"))?;
         let recovery = env.recovery().clone();
@@ -413,7 +416,10 @@ impl Run {
 
     fn transact(&mut self) -> Result<Fate, Broken> {
         self.look_at_held()?;
-        let mut txn = self.env()?.write().map_err(said("a write cannot begin"))?;
+        let mut txn = match self.env()?.write() {
+            Ok(txn) => txn,
+            Err(error) => return self.outcome(Err(error), |_| ()),
+        };
         let txnid = txn.txnid();
         if txnid <= self.recorder.bounds().txnid_max {
             return Err(format!("transaction {txnid} is given out a second time"));
@@ -480,6 +486,7 @@ impl Run {
 
     /// Lets the environment go without asking how that went.
     fn abandon(&mut self) {
+        self.recorder.commit_is_over();
         self.held.clear();
         self.env = None;
     }

@@ -98,13 +98,6 @@ impl Image {
                 Disk::synced(&bytes)
             }
         };
-        // What a crash of the system leaves of the numbers given out is what the metas say and a wide jump past it. An
-        // opening that made nothing durable leaves nothing (a gap in the engine); nor is a lock file that is older than
-        // its boot says anything a system leaves behind.
-        let is_anchored = point.history.at(bounds.durable).txnid > bounds.txnid_before;
-        if ending == Ending::CrashWithThisBoot || ending != Ending::Death && !is_anchored {
-            bounds.txnid_max = 0;
-        }
         let label = format!("{ending:?} {}", point.label);
         Image { ending, disk, bytes, lock, bounds, history: point.history.clone(), label }
     }

@@ -55,6 +55,12 @@ impl History {
         Arc::make_mut(&mut self.0).truncate(index + 1);
     }
 
+    /// The commit at `index` goes by another number: recovery has committed it once more.
+    pub fn renumber(&mut self, index: usize, txnid: u64) {
+        let state = self.0[index].state.clone();
+        Arc::make_mut(&mut self.0)[index] = Arc::new(Commit { txnid, state });
+    }
+
     /// The commit at `index`.
     pub fn at(&self, index: usize) -> &Commit {
         &self.0[index]
@@ -82,13 +88,11 @@ pub struct Bounds {
     pub reached: usize,
     /// The largest transaction number given out: none up to it may be given out again.
     pub txnid_max: u64,
-    /// The largest number given out before the environment was opened this time.
-    pub txnid_before: u64,
 }
 
 impl Bounds {
     /// All three at `index`.
     pub fn exactly(index: usize, txnid_max: u64) -> Bounds {
-        Bounds { durable: index, acked: index, reached: index, txnid_max, txnid_before: txnid_max }
+        Bounds { durable: index, acked: index, reached: index, txnid_max }
     }
 }

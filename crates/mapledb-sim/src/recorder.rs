@@ -125,6 +125,11 @@ impl Recorder {
         inner.in_flight = is_durable.then_some(index);
     }
 
+    /// The commit has failed, and nothing is to be said about it that is not known.
+    pub fn commit_is_over(&self) {
+        self.inner().in_flight = None;
+    }
+
     /// The commit has been acknowledged.
     pub fn commit_ends(&self, index: usize, is_durable: bool) {
         let mut inner = self.inner();
@@ -259,9 +264,11 @@ impl Observer for Recorder {
             }
             _ => inner.note(&self.path, &format!("before {effect:?}"))?,
         }
-        let is_sync = matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. });
+        let is_sync = matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile);
         if is_sync && inner.fails_now() {
-            inner.disk.sync_fails();
+            if *effect != Effect::SyncLockFile {
+                inner.disk.sync_fails();
+            }
             inner.note(&self.path, &format!("failed {effect:?}"))?;
             return Err(io::Error::from_raw_os_error(5));
         }
@@ -284,6 +291,8 @@ impl Observer for Recorder {
             }
             Effect::Sync { .. } | Effect::SyncFile { .. } if ok => inner.disk.sync_succeeds(),
             Effect::Sync { .. } | Effect::SyncFile { .. } => inner.disk.sync_fails(),
+            // What it held before cannot come back.
+            Effect::SyncLockFile if ok => inner.old_locks.clear(),
             _ => {}
         }
         // The points of an effect are as good without this one if the file cannot be read: the next note says so.

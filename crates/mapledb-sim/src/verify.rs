@@ -12,15 +12,19 @@ pub fn said(what: &str) -> impl Fn(mapledb::Error) -> Broken {
     move |error| format!("{what}: {error}")
 }
 
-/// Holds what `env` shows against the law. Answers the index of the commit that was recovered.
+/// Holds what `env` shows against the law. Answers the index of the commit that was recovered, and the number it goes by
+/// now.
 ///
 /// # Errors
 /// How the law is broken.
-pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<usize, Broken> {
+pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<(usize, u64), Broken> {
     let txn = env.read().map_err(said("a read cannot begin"))?;
-    let txnid = txn.txnid();
-    let Some(index) = history.find(txnid) else {
-        return Err(format!("transaction {txnid} stands, which was never committed"));
+    let index = match history.find(txn.txnid()) {
+        Some(index) => {
+            holds(&txn, &history.at(index).state).map_err(|broken| format!("commit {index}: {broken}"))?;
+            index
+        }
+        None => recognise(&txn, history, bounds)?,
     };
     if index < bounds.durable {
         return Err(format!(
@@ -37,10 +41,26 @@ pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<usize, Broke
             bounds.reached
         ));
     }
-    holds(&txn, &history.at(index).state).map_err(|broken| format!("commit {index}: {broken}"))?;
+    let txnid = txn.txnid();
     drop(txn);
     checks_clean(env)?;
-    Ok(index)
+    Ok((index, txnid))
+}
+
+/// The commit that recovery has committed once more, under a number that none had before. Of several that made the same
+/// state it is the one the law likes best.
+fn recognise(txn: &ReadTxn, history: &History, bounds: &Bounds) -> Result<usize, Broken> {
+    let txnid = txn.txnid();
+    if txnid <= bounds.txnid_max {
+        return Err(format!("transaction {txnid} stands, which was given out and never committed"));
+    }
+    let allowed = bounds.durable.max(bounds.acked)..=bounds.reached;
+    let is_it = |index: &usize| holds(txn, &history.at(*index).state).is_ok();
+    let found = allowed.rev().find(is_it).or_else(|| (0..=history.last()).rev().find(is_it));
+    found.ok_or_else(|| {
+        let broken = holds(txn, &history.at(bounds.reached).state).err().unwrap_or_default();
+        format!("transaction {txnid} stands with a state that no commit made: {broken}")
+    })
 }
 
 /// The engine's own full check.

@@ -79,7 +79,7 @@ pub enum Error {
         found: u64,
     },
     /// The file's last use ended uncleanly, and it is open read-only.
-    #[error("{} was not closed cleanly and must be recovered: open it for writing once", path.display())]
+    #[error("{} was not closed cleanly and must be recovered: open it for writing once, or frozen to read what stands", path.display())]
     NeedsRecovery {
         /// The file.
         path: PathBuf,

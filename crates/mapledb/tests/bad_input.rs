@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use files::{TestFile, check, open, open_or_create, options};
-use mapledb::mvcc::{AttachError, MvccError};
+use mapledb::mvcc::layout::STATE_CLEAN;
+use mapledb::mvcc::{AttachError, MvccError, lock_path};
 use mapledb::{Access, Error, Table};
 use mapledb_format::{Meta, PageSize, Slot, ids, meta};
 
@@ -111,14 +112,36 @@ fn an_unknown_feature_is_refused_and_left_as_it_is() {
 fn a_feature_that_only_writers_must_know_leaves_the_file_readable() {
     let file = TestFile::with_entries(100);
     reseal_both(file.path(), |meta| meta[28] = 0x80);
+    let before = std::fs::read(file.path()).expect("read");
+    let refused = open(file.path(), options()).expect_err("nobody has closed these metas cleanly");
+    assert!(matches!(refused, Error::NeedsRecovery { .. }), "{refused:?}");
+    says(&refused, Some(file.path()), "frozen");
+    let frozen = open(file.path(), options().access(Access::Frozen)).expect("open frozen");
+    assert_eq!(frozen.read().expect("read").main().expect("main").len(), 100);
+    frozen.close().expect("close");
+    note_clean_close(file.path());
     let env = open(file.path(), options()).expect("open");
     assert_eq!(env.read().expect("read").main().expect("main").len(), 100);
     assert!(matches!(env.write(), Err(Error::ReadOnly)));
     drop(env);
-    assert_eq!(
-        Meta::decode(&std::fs::read(file.path()).expect("read"), Slot::A).expect("meta").read_only_compatible,
-        0x80
-    );
+    assert_eq!(std::fs::read(file.path()).expect("read"), before);
+}
+
+/// Has the lock file tell that whoever made the newest meta has closed cleanly.
+fn note_clean_close(path: &Path) {
+    let bytes = std::fs::read(path).expect("read");
+    let metas = [Slot::A, Slot::B].map(|slot| {
+        let meta = &bytes[slot.offset() as usize..][..ids::META_BYTES];
+        (
+            Meta::decode(meta, slot).expect("meta").head.txnid.get(),
+            meta::stored_sum(meta.try_into().expect("a meta")),
+        )
+    });
+    let (txnid, checksum) = metas.into_iter().max().expect("two metas");
+    let lock = File::options().write(true).open(lock_path(path)).expect("lock file");
+    lock.write_all_at(&STATE_CLEAN.to_le_bytes(), 12).expect("state");
+    lock.write_all_at(&txnid.to_le_bytes(), 320).expect("durable txnid");
+    lock.write_all_at(&checksum.to_le_bytes(), 344).expect("its meta's checksum");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn count(effects: &[Effect], is: impl Fn(&Effect) -> bool) -> usize {
 }
 
 fn is_sync(effect: &Effect) -> bool {
-    matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncDir)
+    matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncDir | Effect::SyncLockFile)
 }
 
 /// Pages that a commit stored to, metas not among them.

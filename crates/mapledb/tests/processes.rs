@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use mapledb::mvcc::*;
+use mapledb_os::Seam;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -303,7 +304,13 @@ fn a_read_only_descriptor_attaches_and_reads_but_does_not_write() {
     let data = Data::new();
     let writer = data.attached();
     let file = std::fs::File::open(&data.path).expect("open");
-    let target = Target { data: file.as_fd(), path: &data.path, identity: IDENTITY, is_writable: false };
+    let target = Target {
+        data: file.as_fd(),
+        path: &data.path,
+        identity: IDENTITY,
+        is_writable: false,
+        seam: &Seam::unwatched(),
+    };
     let joined = attach(&target, Mode::Shared, Duration::from_secs(1)).expect("attach");
     let Attach::Joined(reader) = joined else { panic!("a writer is there") };
     assert_eq!(reader.pin().expect("pin").0.txnid(), 1);

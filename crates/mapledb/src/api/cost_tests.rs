@@ -119,7 +119,9 @@ fn opening_and_writing_cost_no_more_with_a_million_free_runs() {
         costs.push((opened, first, touched, worst));
     }
     let (none, many) = (costs[0], costs[1]);
-    assert_eq!(none.0, many.0, "effects of opening");
+    // One effect for each extent of the last commit's manifest.
+    assert!(many.0.0 <= none.0.0 + 8, "effects of opening: {:?} and {:?}", none.0, many.0);
+    assert_eq!((none.0.1, none.0.2), (many.0.1, many.0.2), "syncs and pages of opening");
     assert!(many.1.1 <= none.1.1 + 1, "syncs of the first commit: {:?} and {:?}", none.1, many.1);
     assert!(many.1.2 <= none.1.2 + 64, "pages of the first commit: {:?} and {:?}", none.1, many.1);
     assert!(many.2 <= none.2 + 200, "page faults of opening and writing: {} and {}", none.2, many.2);

@@ -1,8 +1,9 @@
 //! After a writer died at its work: nothing of its transaction remains.
 
-use mapledb_format::{Meta, Slot};
+use mapledb_format::{Meta, Slot, Txnid};
 
-use super::recover::renew_since;
+use super::recover::renew;
+use super::verify::pages_since;
 use super::{CLEARED_META, Committer, decode_head};
 use crate::error::Result;
 
@@ -31,7 +32,8 @@ pub(crate) fn settle_after_death(committer: &Committer<'_>) -> Result<()> {
     if head.txnid.get() > durable.txnid {
         // It left relaxed commits, or died between publication and the note of durability. A sync of its own may have
         // failed unnoticed, so what is made durable here is verified and stored again first.
-        let renewed = renew_since(committer.store, &head, mapledb_format::Txnid(durable.txnid));
+        let renewed = pages_since(committer.store, &head, Txnid(durable.txnid))
+            .and_then(|pages| renew(committer.store, &head, &pages));
         if renewed.is_err() {
             attached.poison()?;
         }

@@ -8,6 +8,7 @@ mod create;
 mod heal;
 mod plan;
 mod recover;
+mod verify;
 
 use mapledb_format::{
     Extent, HeadBody, Identity, Kind, Manifest, Meta, PageHeader, Slot, Txnid, header, manifest, meta,
@@ -23,7 +24,7 @@ pub(crate) use create::create;
 pub(crate) use heal::settle_after_death;
 use plan::{Circumstances, Step, plan};
 pub use recover::Recovery;
-pub(crate) use recover::{Found, examine, recover};
+pub(crate) use recover::{Found, Opener, TXNIDS_AHEAD_MAX, examine, recover};
 
 /// What is stored over a meta that must never stand: no meta, and told from damage by its first bytes.
 const CLEARED_META: [u8; mapledb_format::ids::META_BYTES] = {
@@ -53,7 +54,7 @@ pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<O
     let slot = if durable.meta_txnids[0] == durable.txnid { Slot::A } else { Slot::B };
     let verdict = match Meta::decode(&store.read_meta(slot), slot) {
         Ok(meta) if meta.head.txnid.get() != durable.txnid => Err("it is another commit's".to_string()),
-        Ok(meta) => recover::verify_manifest(store, &meta).map_err(|fault| fault.to_string()),
+        Ok(meta) => verify::verify_manifest(store, &meta)?.map_err(|fault| fault.to_string()),
         Err(fault) => Err(fault.to_string()),
     };
     let why = verdict.err().map(|why| format!("meta {slot}: {why}"));

@@ -1,34 +1,38 @@
 //! Opening: which commit stands, and making sure that it does.
 //!
 //! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
-//! one order that is safe against a crash at any point: verify, store the same bytes again, sync. No page gets a
-//! checksum here that it did not have, and nothing is made durable that was not verified (I10).
+//! one order that is safe against a crash at any point: verify, store the same bytes again, sync, then commit what
+//! stands once more under a txnid past all that can have been given out (I2). No page gets a checksum here that it
+//! did not have, and nothing is made durable that was not verified (I10).
 //!
 //! | last use ended | what is done at the first attach |
 //! |---|---|
 //! | cleanly, and the lock file says so | nothing |
-//! | by the death of processes, metas whole | the newest proven meta's pages and both metas stored again, one sync |
-//! | the same, with relaxed commits after it | their pages verified and stored again, one sync, then their meta |
+//! | by the death of processes, metas whole | the newest proven meta and its pages stored again, one sync; a meta with a new txnid for them, one sync |
+//! | the same, with relaxed commits after it | likewise, with their pages, and the new meta is theirs |
 //! | by a crash of the system | as in the second row; the lock file's heads are of another boot and refused |
 //! | by a failed sync | as in the second and third rows |
 
 use mapledb_format::meta::{self, Peek};
-use mapledb_format::meta_choice::{Candidate, Choice, ManifestFault, Refusal, Stamp, choose};
+use mapledb_format::meta_choice::{Candidate, Choice, Refusal, Stamp, choose};
 use mapledb_format::{
-    Extent, FormatError, HeadBody, Identity, Kind, Manifest, ManifestDigest, Meta, MetaFault, PageHeader, PageSize,
-    Pgno, Run, Slot, TableRecord, Txnid, header, ids,
+    Extent, HeadBody, Identity, Manifest, Meta, MetaFault, PageSize, Pgno, Slot, Txnid, ids,
 };
 use mapledb_os::DataFile;
 
+use super::verify::{pages_since, verify_manifest};
 use super::{CLEARED_META, decode_head};
 use crate::error::{Error, Result};
-use crate::mvcc::LeftBehind;
+use crate::mvcc::layout::NUMBER_MAX;
+use crate::mvcc::{LeftBehind, MvccError};
 use crate::space::Extents;
-use crate::store::{Snapshot, Store, View};
-use crate::tree::{Cursor, Tree, Visit, walk_since};
+use crate::store::{Generation, Store};
 
-/// How far txnids jump after an unclean end when the lock file cannot say how many were given out.
+/// How far txnids jump after an unclean end. A writer gives out half as many at most before it makes one durable.
 const TXNID_JUMP: u64 = 1 << 32;
+
+/// How many txnids may be given out after the last durable one.
+pub(crate) const TXNIDS_AHEAD_MAX: u64 = TXNID_JUMP / 2;
 
 /// What opening found and did. A clean opening found nothing to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +43,10 @@ pub struct Recovery {
     /// A newer commit that was passed over, and why: it had not become durable whole, and was not acknowledged as
     /// durable, or the file was damaged since.
     pub passed_over: Option<String>,
-    /// How many relaxed commits of the last use were adopted from the lock file.
+    /// The commit whose state was found and stands, if it was committed once more under a new number: after an unclean
+    /// end, by an opener that may write.
+    pub recovered_txnid: Option<u64>,
+    /// The last relaxed commit of the last use, if it and those before it were adopted from the lock file.
     pub adopted_txnid: Option<u64>,
     /// Why relaxed commits that the lock file knows of were not adopted.
     pub refused_relaxed: Option<String>,
@@ -99,14 +106,25 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
     }
 }
 
+/// Who opens, as far as recovery is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opener {
+    /// Whether this process has made the file just now.
+    pub(crate) made_it: bool,
+    /// Whether it may write, and the file may be written by this build.
+    pub(crate) may_write: bool,
+    /// Whether others may join and build on what is found.
+    pub(crate) is_shared: bool,
+}
+
 /// Decides which commit stands and, if the file may be written, makes it stand for good. The caller is alone with
-/// the file. `is_new` says that this process has made the file just now,
-/// `is_shared` that others may join and build on what is found here.
-pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool, is_shared: bool) -> Result<Recovered> {
-    let path = || store.file().path().to_path_buf();
+/// the file.
+pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) -> Result<Recovered> {
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
     let (standing, passed_over) = stand(store, &metas)?;
-    let Ok(chosen) = &metas[standing as usize] else { return Err(Error::NotMapleDb { path: path() }) };
+    let Ok(chosen) = &metas[standing as usize] else {
+        return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
+    };
     let left = left.filter(|left| left.is_bound);
     let meta_checksum = meta::stored_sum(&store.read_meta(standing));
     let was_clean = left.is_some_and(|left| {
@@ -115,44 +133,61 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, is_new: bool, is
             && left.durable_meta_checksum == meta_checksum
             && passed_over.is_none()
     });
-    let mut recovery = Recovery {
-        was_clean,
-        passed_over: passed_over.as_ref().map(|(refusal, _)| refusal.clone()),
-        was_poisoned: left.is_some_and(|left| left.is_poisoned),
-        ..Recovery::default()
-    };
+    let last_txnid = last_txnid(&metas, left);
     let mut recovered = Recovered {
         head: chosen.head.clone(),
         meta_txnids: metas.each_ref().map(|meta| meta.as_ref().map_or(0, |meta| meta.head.txnid.get())),
         meta_checksum,
         durable_txnid: chosen.head.txnid.get(),
-        last_txnid: last_txnid(&metas, left, was_clean || is_new),
-        recovery: Recovery::default(),
+        last_txnid,
+        recovery: Recovery {
+            was_clean,
+            passed_over,
+            was_poisoned: left.is_some_and(|left| left.is_poisoned),
+            ..Recovery::default()
+        },
     };
-    if !was_clean {
-        let relaxed = left.map_or(Adoption::Nothing, |left| examine_relaxed(store, left, chosen, meta_checksum));
-        if store.file().is_writable() {
-            make_stand(store, chosen, &passed_over, &mut recovered)?;
-            if let Adoption::Ready(head, pages) = &relaxed {
-                adopt(store, chosen, head, pages, &mut recovered)?;
-                recovery.adopted_txnid = Some(head.txnid.get());
-            }
-        } else if is_shared {
-            // What stands may never have reached the disk, and only who may write can see to that. Others that join
-            // would take it for durable.
-            return Err(Error::NeedsRecovery { path: path() });
-        }
-        if let Adoption::Refused(why) = relaxed {
-            recovery.refused_relaxed = Some(why);
+    match remedy(was_clean, opener, left.is_some()) {
+        Remedy::Nothing => {}
+        Remedy::Refuse => return Err(Error::NeedsRecovery { path: store.file().path().to_path_buf() }),
+        Remedy::CommitAgain => {
+            let relaxed = match left {
+                Some(left) => examine_relaxed(store, left, chosen, meta_checksum)?,
+                None => Relaxed::None,
+            };
+            commit_again(store, chosen, relaxed, &mut recovered)?;
         }
     }
-    recovered.recovery = recovery;
     Ok(recovered)
 }
 
-/// The slot whose meta stands, and why the other one does not if that is worth a word and whether it must be
-/// invalidated.
-fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Result<(Slot, Option<(String, Slot)>)> {
+/// What is done about what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    Nothing,
+    Refuse,
+    CommitAgain,
+}
+
+/// | last use clean | made just now, no lock file | may write | shared | |
+/// |---|---|---|---|---|
+/// | yes | | | | nothing |
+/// | | yes | | | nothing: this process has synced it |
+/// | no | no | yes | | commit again |
+/// | no | no | no | yes | refuse: what stands may never have reached the disk, and only who may write can see to that. Others that join would take it for durable |
+/// | no | no | no | no | nothing: what stands is read, and nobody builds on it |
+fn remedy(was_clean: bool, opener: Opener, has_lock_file: bool) -> Remedy {
+    let is_untouched = opener.made_it && !has_lock_file;
+    match (was_clean || is_untouched, opener.may_write, opener.is_shared) {
+        (true, _, _) => Remedy::Nothing,
+        (false, true, _) => Remedy::CommitAgain,
+        (false, false, true) => Remedy::Refuse,
+        (false, false, false) => Remedy::Nothing,
+    }
+}
+
+/// The slot whose meta stands, and why the other one does not if that is worth a word.
+fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Result<(Slot, Option<String>)> {
     let mut candidates = metas.each_ref().map(|meta| match meta {
         Ok(meta) => Candidate::Unverified(Stamp::of(meta)),
         Err(fault) => Candidate::Unusable(*fault),
@@ -162,7 +197,7 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
         match choose(candidates[0], candidates[1]).map_err(|cause| Error::BadMetas { path: path.clone(), cause })? {
             Choice::Verify(slot) => {
                 if let Ok(meta) = &metas[slot as usize] {
-                    candidates[slot as usize] = match verify_manifest(store, meta) {
+                    candidates[slot as usize] = match verify_manifest(store, meta)? {
                         Ok(()) => Candidate::Proven(Stamp::of(meta)),
                         Err(fault) => Candidate::Unproven(Stamp::of(meta), fault),
                     };
@@ -178,7 +213,7 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
                 };
-                return Ok((slot, why.map(|why| (format!("meta {other}: {why}"), other))));
+                return Ok((slot, why.map(|why| format!("meta {other}: {why}"))));
             }
             Choice::Neither(a, b) => {
                 return Err(Error::NoMeta { path, a: a.to_string(), b: b.to_string() });
@@ -187,201 +222,136 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
     }
 }
 
-/// Whether every page a meta vouches for is the one its commit wrote.
+/// Makes what stands durable, then commits it once more under a txnid past all that can have been given out.
 ///
-/// Cost: the pages listed, at most 2,048.
-pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> std::result::Result<(), ManifestFault> {
-    if cfg!(maple_canary = "unverified_manifest") {
+/// Two syncs, because a meta is stored to the other slot only when the one that stands is known to be on the disk (I8).
+/// The new meta takes the place of one that was passed over, so that it does not stand later either, when its pages may
+/// have been written over.
+fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut Recovered) -> Result<()> {
+    let txnid = recovered.last_txnid.saturating_add(TXNID_JUMP);
+    if txnid >= NUMBER_MAX {
+        return Err(MvccError::TxnidsExhausted(recovered.last_txnid).into());
+    }
+    store_again(store, chosen)?;
+    let mut head = chosen.head.clone();
+    match relaxed {
+        Relaxed::None => {}
+        Relaxed::Refused(why) => recovered.recovery.refused_relaxed = Some(why),
+        Relaxed::Stand(found, pages) => {
+            renew(store, &found, &pages)?;
+            recovered.recovery.adopted_txnid = Some(found.txnid.get());
+            head = *found;
+        }
+    }
+    store.sync_growth()?;
+    store.file().sync_dir()?;
+    recovered.recovery.recovered_txnid = Some(head.txnid.get());
+    recovered.last_txnid = txnid;
+    if cfg!(maple_canary = "forgotten_jump") {
         return Ok(());
     }
-    let head = &meta.head;
-    let at_page = |pgno, error| ManifestFault::Page { pgno, error };
-    let cut = FormatError::TooShort { what: "file" };
-    let generation = store.covering(head.pages_used.get()).map_err(|_| at_page(head.pages_used, cut))?;
-    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
-    let mut digest = ManifestDigest::new();
-    for extent in meta.manifest.extents(meta.bounds()).map_err(ManifestFault::Coding)? {
-        let mut at = extent.first;
-        while at.get() < extent.end() {
-            let (pages, checksum) =
-                verify_listed(store, &view, at, extent.end() - at.get()).map_err(|error| at_page(at, error))?;
-            digest.add(checksum);
-            at = at.checked_add(pages).unwrap_or(Pgno::MAX);
-        }
-    }
-    let is_whole = digest.count() == u64::from(meta.manifest.pages) && digest.finish() == meta.manifest.digest;
-    if is_whole || meta.manifest.is_empty() { Ok(()) } else { Err(ManifestFault::Digest) }
+    head.base_txnid = chosen.head.txnid;
+    head.txnid = Txnid(txnid);
+    let slot = if cfg!(maple_canary = "recovery_over_durable") { chosen.slot } else { chosen.slot.other() };
+    let bytes = Meta { slot, head: head.clone(), manifest: Manifest::empty(), ..chosen.clone() }.encode();
+    store.store_meta(slot, &bytes)?;
+    store.sync_meta(slot)?;
+    recovered.head = head;
+    recovered.meta_txnids[slot as usize] = txnid;
+    recovered.meta_checksum = meta::stored_sum(&bytes);
+    recovered.durable_txnid = txnid;
+    Ok(())
 }
 
-/// Verifies the page or run at `at`; answers its length in pages and its checksum.
-fn verify_listed(
-    store: &Store,
-    view: &View,
-    at: Pgno,
-    room: u64,
-) -> std::result::Result<(u64, u64), FormatError> {
-    let size = store.page_size();
-    let bytes = view.raw(store, at, room).map_err(|_| FormatError::TooShort { what: "file" })?;
-    let page = bytes.get(..size.bytes()).unwrap_or(bytes);
-    let found = PageHeader::parse(page)?;
-    if found.pgno != at {
-        return Err(FormatError::WrongPgno { found: found.pgno, expected: at });
-    }
-    if found.txnid > view.txnid {
-        return Err(FormatError::FutureTxnid { found: found.txnid, snapshot: view.txnid });
-    }
-    let pages = match found.kind {
-        Kind::Overflow => {
-            let run = Run::open(bytes, size)?;
-            if !cfg!(maple_canary = "unchecked_pages") {
-                run.check_all()?;
-            }
-            run.head().pages
-        }
-        Kind::Leaf | Kind::Branch => {
-            if !cfg!(maple_canary = "unchecked_pages") {
-                header::check_sum(page)?;
-            }
-            1
-        }
-    };
-    Ok((pages, found.checksum))
-}
-
-/// Stores everything again that the standing meta's last sync may not have reached, and syncs it.
-fn make_stand(
-    store: &Store,
-    chosen: &Meta,
-    passed_over: &Option<(String, Slot)>,
-    recovered: &mut Recovered,
-) -> Result<()> {
+/// Stores the standing meta and its pages again: the sync of its commit may not have reached them.
+fn store_again(store: &Store, chosen: &Meta) -> Result<()> {
     let generation = store.covering(chosen.head.pages_used.get())?;
     let extents =
         chosen.manifest.extents(chosen.bounds()).map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?;
     for extent in extents {
         redirty(store, generation, extent)?;
     }
-    if let Some((_, slot)) = passed_over
-        && !cfg!(maple_canary = "lasting_meta")
-    {
-        // A meta that does not stand now must not stand later, when its pages may have been written over.
-        store.store_meta(*slot, &CLEARED_META)?;
-        recovered.meta_txnids[*slot as usize] = 0;
-    }
-    for slot in [Slot::A, Slot::B] {
-        store.redirty(generation, slot.offset(), ids::META_BYTES)?;
-    }
-    store.sync_growth()?;
-    store.file().sync_dir()?;
-    Ok(())
+    store.redirty(generation, chosen.slot.offset(), ids::META_BYTES)
 }
 
-fn redirty(store: &Store, generation: crate::store::Generation, extent: Extent) -> Result<()> {
+/// Stores verified pages of `head` again, so that the next sync writes them: a sync that failed unnoticed may have left
+/// them counted as clean.
+pub(super) fn renew(store: &Store, head: &HeadBody, pages: &Extents) -> Result<()> {
+    let generation = store.covering(head.pages_used.get())?;
+    pages.iter().try_for_each(|extent| redirty(store, generation, extent))
+}
+
+fn redirty(store: &Store, generation: Generation, extent: Extent) -> Result<()> {
     let shift = store.page_size().shift();
     store.redirty(generation, extent.first.offset(store.page_size()), (extent.pages << shift) as usize)
 }
 
 /// What becomes of relaxed commits that only the lock file knows of.
-enum Adoption {
+enum Relaxed {
     /// There are none.
-    Nothing,
+    None,
     /// They verify; these are their pages.
-    Ready(Box<HeadBody>, Extents),
+    Stand(Box<HeadBody>, Extents),
     /// They do not stand, and why.
     Refused(String),
 }
 
-fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksum: u64) -> Adoption {
-    let Some(record) = &left.published else { return Adoption::Nothing };
+fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksum: u64) -> Result<Relaxed> {
+    let Some(record) = &left.published else { return Ok(Relaxed::None) };
     let durable = chosen.head.txnid.get();
     if record.head.txnid() <= durable {
-        return Adoption::Nothing;
+        return Ok(Relaxed::None);
     }
+    let refused = |why: &str| Ok(Relaxed::Refused(why.to_string()));
     if !left.is_same_boot {
-        return Adoption::Refused("the system was restarted since".to_string());
+        return refused("the system was restarted since");
     }
     if record.head.durable_txnid != durable || record.head.durable_meta_checksum != meta_checksum {
-        return Adoption::Refused("they build on another durable commit than the one that stands".to_string());
+        return refused("they build on another durable commit than the one that stands");
     }
     let verified = decode_head(&record.head).and_then(|head| {
         let pages = pages_since(store, &head, chosen.head.txnid)?;
-        Ok((head, pages))
+        Ok(Relaxed::Stand(Box::new(head), pages))
     });
     match verified {
-        Ok((head, pages)) => Adoption::Ready(Box::new(head), pages),
-        Err(error) => Adoption::Refused(error.to_string()),
+        // What cannot be read or mapped now may stand for all that is known.
+        Err(error @ Error::Os(_)) => Err(error),
+        Err(error) => refused(&error.to_string()),
+        stand => stand,
     }
 }
 
-/// Verifies every page of `head` written after `since` and stores it again, so that the next sync writes it.
-///
-/// For whoever takes over commits that another process published and may have failed to sync: the kernel may have
-/// counted its pages as clean without writing them.
-pub(super) fn renew_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<()> {
-    let generation = store.covering(head.pages_used.get())?;
-    for extent in pages_since(store, head, since)?.iter() {
-        redirty(store, generation, extent)?;
-    }
-    Ok(())
-}
-
-/// Every page of `head` written after `since`, verified.
-fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
-    let generation = store.covering(head.pages_used.get())?;
-    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
-    let snapshot = Snapshot { store, view };
-    let mut pages = Extents::default();
-    let mut visit = |visit: Visit| {
-        let extent = Extent::new(visit.pgno, visit.pages);
-        let twice = FormatError::BadReference("two references lead to it");
-        if pages.insert(extent) { Ok(()) } else { Err(Error::Corrupt { pgno: visit.pgno, cause: twice }) }
-    };
-    for record in [&head.default_table, &head.catalog, &head.free] {
-        walk_since(&snapshot, record, since, &mut visit)?;
-    }
-    let mut tables = Cursor::new(Tree::<_>::new(&snapshot, &head.catalog));
-    while let Some((_, record)) = tables.next()? {
-        let table = TableRecord::decode(record)
-            .map_err(|cause| Error::Corrupt { pgno: head.catalog.root, cause })?;
-        walk_since(&snapshot, &table.tree, since, &mut visit)?;
-    }
-    Ok(pages)
-}
-
-/// Makes relaxed commits durable: their pages first, then a meta for them.
-fn adopt(
-    store: &Store,
-    chosen: &Meta,
-    head: &HeadBody,
-    pages: &Extents,
-    recovered: &mut Recovered,
-) -> Result<()> {
-    let generation = store.covering(head.pages_used.get())?;
-    for extent in pages.iter() {
-        redirty(store, generation, extent)?;
-    }
-    store.sync_growth()?;
-    let slot = chosen.slot.other();
-    let meta = Meta { slot, head: head.clone(), manifest: Manifest::empty(), ..chosen.clone() };
-    let bytes = meta.encode();
-    store.store_meta(slot, &bytes)?;
-    store.sync_meta(slot)?;
-    recovered.head = head.clone();
-    recovered.meta_txnids[slot as usize] = head.txnid.get();
-    recovered.meta_checksum = meta::stored_sum(&bytes);
-    recovered.durable_txnid = head.txnid.get();
-    recovered.last_txnid = recovered.last_txnid.max(head.txnid.get());
-    Ok(())
-}
-
-/// The largest txnid that may have been given out.
-fn last_txnid(
-    metas: &[std::result::Result<Meta, MetaFault>; 2],
-    left: Option<&LeftBehind>,
-    is_exact: bool,
-) -> u64 {
+/// The largest txnid that is known to have been given out.
+fn last_txnid(metas: &[std::result::Result<Meta, MetaFault>; 2], left: Option<&LeftBehind>) -> u64 {
     let in_metas = metas.iter().flatten().map(|meta| meta.head.txnid.get()).max().unwrap_or(0);
-    let noted = left.map_or(0, |left| left.last_txnid);
-    let known = in_metas.max(noted);
-    if is_exact { known } else { known.saturating_add(TXNID_JUMP) }
+    in_metas.max(left.map_or(0, |left| left.last_txnid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unclean_end_is_remedied_by_who_may_write_and_refused_to_who_shares_and_may_not() {
+        let opener = |made_it, may_write, is_shared| Opener { made_it, may_write, is_shared };
+        let (yes, no) = (true, false);
+        let table = [
+            // clean, opener (made it, may write, is shared), lock file
+            (yes, opener(no, yes, yes), yes, Remedy::Nothing),
+            (yes, opener(no, no, yes), yes, Remedy::Nothing),
+            (no, opener(yes, yes, yes), no, Remedy::Nothing),
+            (no, opener(yes, yes, no), no, Remedy::Nothing),
+            // Made by this process, and used by another in between.
+            (no, opener(yes, yes, yes), yes, Remedy::CommitAgain),
+            (no, opener(no, yes, yes), yes, Remedy::CommitAgain),
+            (no, opener(no, yes, yes), no, Remedy::CommitAgain),
+            (no, opener(no, yes, no), no, Remedy::CommitAgain),
+            (no, opener(no, no, yes), yes, Remedy::Refuse),
+            (no, opener(no, no, yes), no, Remedy::Refuse),
+            (no, opener(no, no, no), no, Remedy::Nothing),
+        ];
+        for (was_clean, opener, has_lock_file, expected) in table {
+            assert_eq!(remedy(was_clean, opener, has_lock_file), expected, "{was_clean} {opener:?} {has_lock_file}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use mapledb_format::{PageSize, ids};
 use mapledb_os::{DataFile, MapAdvice, Seam};
 
 use super::{Env, registry};
-use crate::commit::{Durability, Found, body_words, create, examine, recover};
+use crate::commit::{Durability, Found, Opener, body_words, create, examine, recover};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attach, Attached, Mode, NewHead, Start, Target, attach};
 use crate::store::{Store, Verify};
@@ -275,6 +275,7 @@ impl Options {
             path: &path,
             identity: identity.0,
             is_writable: self.access.writes(),
+            seam: &self.seam,
         };
         let attached = attach(&target, self.access.mode(), Attached::PATIENCE)?;
         let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify)?);
@@ -283,7 +284,12 @@ impl Options {
                 (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
             }
             Attach::First(first) => {
-                let recovered = recover(&store, Some(first.left_behind()), self.is_new, self.access.mode() == Mode::Shared)?;
+                let opener = Opener {
+                    made_it: self.is_new,
+                    may_write: self.access.writes() && !is_read_only,
+                    is_shared: self.access.mode() == Mode::Shared,
+                };
+                let recovered = recover(&store, Some(first.left_behind()), opener)?;
                 if recovered.recovery.was_clean {
                     store.has_been_settled();
                 }

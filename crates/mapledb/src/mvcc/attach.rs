@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mapledb_os::ofd::Kind;
-use mapledb_os::process;
 use mapledb_os::sync::Ordering;
+use mapledb_os::{Seam, process};
 
 use super::attached::Attached;
 use super::blocks;
@@ -66,6 +66,8 @@ pub struct Target<'a> {
     pub identity: [u8; 16],
     /// Whether the descriptor is open for writing.
     pub is_writable: bool,
+    /// What sees the effects on the lock file.
+    pub seam: &'a Seam,
 }
 
 /// The path of a data file's lock file.
@@ -86,7 +88,7 @@ pub enum Attach {
 
 /// Attaches to a data file, waiting at most `wait` for others that are coming or going.
 pub fn attach(target: &Target<'_>, mode: Mode, wait: Duration) -> Result<Attach> {
-    let data = DataFile::of(target.data, target.path, target.is_writable)?;
+    let data = DataFile::of(target)?;
     let binding = Binding { identity: target.identity, data: data.id };
     match mode {
         Mode::Shared => attach_shared(data, binding, wait),
@@ -167,7 +169,7 @@ fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Bindin
     if !binding.holds(header) {
         return Err(AttachError::InUseThroughAnotherLockFile { data: data_path, lock: lock_path });
     }
-    if header.state.load(Ordering::Acquire) != STATE_READY {
+    if !matches!(header.state.load(Ordering::Acquire), STATE_READY | STATE_RESUMED) {
         let what = "processes are attached to a lock file that is not ready";
         return Err(MvccError::BadLockFile { offset: 12, what }.into());
     }
@@ -255,7 +257,7 @@ impl First {
             return Err(MvccError::TxnidsExhausted(start.head.txnid()).into());
         }
         let before = if left.is_bound { settle_all(&memory)? } else { bind(&memory, &binding) };
-        begin_with(&memory, before + 1, start, left.last_txnid);
+        begin_with(&memory, before + 1, start, &left);
         let member = Member::join(Arc::new(memory), files)?;
         if mode == Mode::Shared {
             // Converting to a weaker lock cannot be refused.
@@ -298,10 +300,10 @@ fn bind(memory: &LockMemory, binding: &Binding) -> u64 {
     0
 }
 
-fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left_txnid: u64) {
+fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left: &LeftBehind) {
     let header = memory.header();
     heads::write(memory, seq, start.head);
-    let last_txnid = start.last_txnid.max(start.head.txnid()).max(left_txnid);
+    let last_txnid = start.last_txnid.max(start.head.txnid()).max(left.last_txnid);
     header.last_txnid.store(last_txnid, Ordering::Relaxed);
     header.durable_txnid.store(start.head.durable_txnid, Ordering::Relaxed);
     header.durable_meta_checksum.store(start.head.durable_meta_checksum, Ordering::Relaxed);
@@ -315,5 +317,6 @@ fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left_txnid: u64)
     // The head before the publication: a death in between must not leave a publication after the head.
     header.head_seq.store(seq, Ordering::Release);
     header.published_seq.store(seq, Ordering::Release);
-    header.state.store(STATE_READY, Ordering::Release);
+    let state = if left.is_clean { STATE_RESUMED } else { STATE_READY };
+    header.state.store(state, Ordering::Release);
 }

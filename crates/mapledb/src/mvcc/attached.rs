@@ -8,7 +8,7 @@ use mapledb_os::sync::Ordering;
 
 use super::attach::Mode;
 use super::heads::{self, Head, HeadRecord, NewHead};
-use super::layout::NUMBER_MAX;
+use super::layout::{NUMBER_MAX, STATE_READY, STATE_RESUMED};
 use super::member::Member;
 use super::shared::{Counters, Header};
 use super::{MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
@@ -149,14 +149,33 @@ impl Attached {
     }
 
     /// The next txnid. It is never given out again, whatever becomes of the transaction (I2).
+    ///
+    /// Cost: the first one after a clean close syncs the lock file.
     pub fn next_txnid(&self, guard: &WriterGuard) -> Result<u64> {
         self.check_writer(guard)?;
+        if self.header().state.load(Ordering::Relaxed) == STATE_RESUMED
+            && !cfg!(maple_canary = "stale_clean_note")
+        {
+            self.take_back_clean_note()?;
+        }
         let last = self.header().last_txnid.load(Ordering::Relaxed);
         if last >= NUMBER_MAX - 1 {
             return Err(MvccError::TxnidsExhausted(last));
         }
         self.header().last_txnid.store(last + 1, Ordering::Relaxed);
         Ok(last + 1)
+    }
+
+    /// After a crash of the system the lock file must not tell of a clean close that was followed by transactions.
+    #[cold]
+    fn take_back_clean_note(&self) -> Result<()> {
+        if let Err(error) = self.member.files.sync_lock() {
+            // A second attempt would succeed and mean nothing.
+            self.poison()?;
+            return Err(error);
+        }
+        self.header().state.store(STATE_READY, Ordering::Release);
+        Ok(())
     }
 
     /// The last txnid that was given out.

@@ -1,14 +1,16 @@
 //! The two files a member holds open, and the bytes it holds of them.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mapledb_os::Seam;
 use mapledb_os::fork::{self, ParentFile};
 use mapledb_os::lock_file::{self, FileId};
 use mapledb_os::ofd::{self, Kind};
 
+use super::attach::Target;
 use super::layout::*;
 use super::{AttachError, MvccError, Result};
 
@@ -22,16 +24,25 @@ pub(super) struct DataFile {
     pub(super) path: PathBuf,
     pub(super) id: FileId,
     pub(super) is_writable: bool,
+    seam: Seam,
     generation: u64,
 }
 
 impl DataFile {
     /// Another descriptor of the caller's description, so that it outlives the caller's.
-    pub(super) fn of(fd: BorrowedFd<'_>, path: &Path, is_writable: bool) -> Result<DataFile> {
-        let file = ParentFile::new(lock_file::duplicate(fd, path)?, path)?;
+    pub(super) fn of(target: &Target<'_>) -> Result<DataFile> {
+        let Target { data, path, is_writable, .. } = *target;
+        let file = ParentFile::new(lock_file::duplicate(data, path)?, path)?;
         let id = FileId::of(file.file(), path)?;
         let generation = fork::generation();
-        Ok(DataFile { file, path: path.to_path_buf(), id, is_writable, generation })
+        Ok(DataFile {
+            file,
+            path: path.to_path_buf(),
+            id,
+            is_writable,
+            seam: target.seam.clone(),
+            generation,
+        })
     }
 
     pub(super) fn try_lock(&self, byte: u64, kind: Kind) -> Result<bool> {
@@ -135,6 +146,12 @@ impl Files {
         let Some(lock) = &self.lock else { return Ok(true) };
         let byte = BLOCK_BYTE + block as u64;
         Ok(ofd::try_lock(lock.file.as_fd(), &lock.path, byte, Kind::Exclusive)?)
+    }
+
+    /// Makes what the lock file holds durable.
+    pub(super) fn sync_lock(&self) -> Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        Ok(lock_file::sync(lock.file.file(), &lock.path, &self.data.seam)?)
     }
 
     pub(super) fn release_byte(&self, block: usize) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! page 0, header
-//!      0 magic "MapleLK\n"        8 layout version u32    12 state u32 (0 new, 1 ready, 2 clean)
+//!      0 magic "MapleLK\n"        8 layout version u32    12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
 //!     16 identity [16]           32 dev u64    40 ino u64    48 boot id [16]
 //!     64 published seq u64
 //!    128 head seq u64
@@ -39,6 +39,9 @@ pub const STATE_NEW: u32 = 0;
 pub const STATE_READY: u32 = 1;
 /// State: the last process closed cleanly.
 pub const STATE_CLEAN: u32 = 2;
+
+/// State: in use after a clean close, the note of which may still be on the disk. No txnid has been given out since.
+pub const STATE_RESUMED: u32 = 3;
 
 /// Where the counters begin.
 pub const COUNTERS_OFFSET: usize = 4096;

@@ -78,7 +78,7 @@ impl LeftBehind {
         let header = memory.header();
         let state = header.state.load(Ordering::Acquire);
         let last_txnid = header.last_txnid.load(Ordering::Relaxed);
-        let made = matches!(state, STATE_READY | STATE_CLEAN);
+        let made = matches!(state, STATE_READY | STATE_CLEAN | STATE_RESUMED);
         if !made || !binding.holds(header) || last_txnid >= NUMBER_MAX || memory.blocks().is_err() {
             return LeftBehind::default();
         }

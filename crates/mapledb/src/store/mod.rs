@@ -232,6 +232,21 @@ impl Store {
         pages.offset(self.size) <= self.durable_len_bytes.load(Ordering::Relaxed)
     }
 
+    /// Makes pages present, so that a disk that does not deliver them is an error here and not a signal later.
+    ///
+    /// Cost: one system call, and what it reads.
+    pub(crate) fn make_present(&self, generation: Generation, pages: Extent) -> Result<()> {
+        let (offset, len) = (pages.first.offset(self.size), (pages.pages << self.size.shift()) as usize);
+        if self.maps(generation).read.make_present(offset, len)? {
+            return Ok(());
+        }
+        let mut page = vec![0; self.size.bytes()];
+        for at in (offset..offset + len as u64).step_by(page.len()) {
+            self.file.read_at(at, &mut page)?;
+        }
+        Ok(())
+    }
+
     /// The bytes of a meta, copied.
     pub(crate) fn read_meta(&self, slot: Slot) -> [u8; ids::META_BYTES] {
         // SAFETY: `Store::map` maps no file shorter than both metas, which `Env` checked before. A meta may change

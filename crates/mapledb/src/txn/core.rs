@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::syncer::Syncer;
 use super::{ReadTxn, WriteTxn};
-use crate::commit::{Committer, Durability, Recovery, decode_head, settle_after_death};
+use crate::commit::{Committer, Durability, Recovery, TXNIDS_AHEAD_MAX, decode_head, settle_after_death};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attached, Wait, WriterGuard};
 use crate::space::{Draft, Space};
@@ -64,13 +64,20 @@ impl Core {
         let generation = self.store.covering(head.pages_used.get())?;
         let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
         let txnid = Txnid(self.attached.next_txnid(&guard)?);
+        let is_far_ahead = txnid.get() - self.attached.durable()?.txnid.min(txnid.get()) > TXNIDS_AHEAD_MAX;
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
         let space = Space::of(&head, bounds, self.pins(head.txnid)?, self.store.len_pages()?)?;
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
-        Ok(Some(WriteTxn::new(Arc::clone(self), guard, draft, head)))
+        let txn = WriteTxn::new(Arc::clone(self), guard, draft, head);
+        if is_far_ahead {
+            // Recovery jumps past what can have been given out, from the last durable commit: here is one.
+            txn.commit_as_anchor()?;
+            return self.begin_write(wait);
+        }
+        Ok(Some(txn))
     }
 
     /// The writer lock, with whatever a dead owner left cleared up.

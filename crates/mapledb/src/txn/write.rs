@@ -275,6 +275,13 @@ impl WriteTxn {
         Ok(txnid)
     }
 
+    /// Commits durably although nothing has changed, for the sake of the number.
+    pub(super) fn commit_as_anchor(mut self) -> Result<()> {
+        self.is_changed = true;
+        self.durability = Durability::Sync;
+        self.commit().map(drop)
+    }
+
     /// Gives everything up. The same as dropping it.
     pub fn abort(self) {}
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use mapledb::mvcc::layout::BODY_WORDS;
 use mapledb::mvcc::*;
+use mapledb_os::Seam;
 
 pub const IDENTITY: [u8; 16] = *b"0123456789abcdef";
 const ROLE: &str = "MAPLE_TEST_ROLE";
@@ -52,7 +53,8 @@ pub fn try_attach(
 ) -> std::result::Result<(Attached, Option<LeftBehind>), AttachError> {
     let file = File::options().read(true).write(mode != Mode::Frozen).open(path).expect("open");
     let is_writable = mode != Mode::Frozen;
-    let target = Target { data: file.as_fd(), path, identity: IDENTITY, is_writable };
+    let target =
+        Target { data: file.as_fd(), path, identity: IDENTITY, is_writable, seam: &Seam::unwatched() };
     match attach(&target, mode, Duration::from_secs(5))? {
         Attach::Joined(attached) => Ok((attached, None)),
         Attach::First(first) => {

@@ -1,0 +1,120 @@
+//! Whether pages are the ones that a commit wrote: what recovery and healing must know before they store a byte.
+
+use mapledb_format::meta_choice::ManifestFault;
+use mapledb_format::{
+    Extent, FormatError, HeadBody, Kind, ManifestDigest, Meta, PageHeader, Pgno, Run, TableRecord, Txnid, header,
+};
+
+use crate::error::{Error, Result};
+use crate::space::Extents;
+use crate::store::{Snapshot, Store, View};
+use crate::tree::{Cursor, Tree, Visit, walk_since};
+
+/// Whether every page a meta vouches for is the one its commit wrote.
+///
+/// Cost: the pages listed, at most 2,048.
+///
+/// # Errors
+/// A page that the disk does not deliver, or a map that is refused: neither says anything about the commit.
+pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result::Result<(), ManifestFault>> {
+    if cfg!(maple_canary = "unverified_manifest") {
+        return Ok(Ok(()));
+    }
+    let extents = match meta.manifest.extents(meta.bounds()) {
+        Ok(extents) => extents,
+        Err(fault) => return Ok(Err(ManifestFault::Coding(fault))),
+    };
+    let head = &meta.head;
+    let generation = match store.covering(head.pages_used.get()) {
+        Err(Error::Truncated { .. }) => {
+            let error = FormatError::TooShort { what: "file" };
+            return Ok(Err(ManifestFault::Page { pgno: head.pages_used, error }));
+        }
+        other => other?,
+    };
+    for extent in &extents {
+        store.make_present(generation, *extent)?;
+    }
+    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
+    Ok(digest_agrees(store, &view, meta, &extents))
+}
+
+fn digest_agrees(
+    store: &Store,
+    view: &View,
+    meta: &Meta,
+    extents: &[Extent],
+) -> std::result::Result<(), ManifestFault> {
+    let mut digest = ManifestDigest::new();
+    for extent in extents {
+        let mut at = extent.first;
+        while at.get() < extent.end() {
+            let (pages, checksum) = verify_listed(store, view, at, extent.end() - at.get())
+                .map_err(|error| ManifestFault::Page { pgno: at, error })?;
+            digest.add(checksum);
+            at = at.checked_add(pages).unwrap_or(Pgno::MAX);
+        }
+    }
+    let is_whole = digest.count() == u64::from(meta.manifest.pages) && digest.finish() == meta.manifest.digest;
+    if is_whole || meta.manifest.is_empty() { Ok(()) } else { Err(ManifestFault::Digest) }
+}
+
+/// Verifies the page or run at `at`; answers its length in pages and its checksum.
+fn verify_listed(
+    store: &Store,
+    view: &View,
+    at: Pgno,
+    room: u64,
+) -> std::result::Result<(u64, u64), FormatError> {
+    let size = store.page_size();
+    let bytes = view.raw(store, at, room).map_err(|_| FormatError::TooShort { what: "file" })?;
+    let page = bytes.get(..size.bytes()).unwrap_or(bytes);
+    let found = PageHeader::parse(page)?;
+    if found.pgno != at {
+        return Err(FormatError::WrongPgno { found: found.pgno, expected: at });
+    }
+    if found.txnid > view.txnid {
+        return Err(FormatError::FutureTxnid { found: found.txnid, snapshot: view.txnid });
+    }
+    let pages = match found.kind {
+        Kind::Overflow => {
+            let run = Run::open(bytes, size)?;
+            if !cfg!(maple_canary = "unchecked_pages") {
+                run.check_all()?;
+            }
+            run.head().pages
+        }
+        Kind::Leaf | Kind::Branch => {
+            if !cfg!(maple_canary = "unchecked_pages") {
+                header::check_sum(page)?;
+            }
+            1
+        }
+    };
+    Ok((pages, found.checksum))
+}
+
+/// Every page of `head` written after `since`, verified here and now, whatever the policy and the memo say.
+///
+/// Cost: the pages written since, those on the way to them, and the catalog.
+pub(super) fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
+    let generation = store.covering(head.pages_used.get())?;
+    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
+    let snapshot = Snapshot { store, view };
+    let mut pages = Extents::default();
+    let mut visit = |visit: Visit| {
+        let extent = Extent::new(visit.pgno, visit.pages);
+        let twice = FormatError::BadReference("two references lead to it");
+        if pages.insert(extent) { Ok(()) } else { Err(Error::Corrupt { pgno: visit.pgno, cause: twice }) }
+    };
+    for record in [&head.default_table, &head.catalog, &head.free] {
+        walk_since(&snapshot, record, since, &mut visit)?;
+    }
+    let mut tables = Cursor::new(Tree::<_>::new(&snapshot, &head.catalog));
+    while let Some((_, record)) = tables.next()? {
+        let table = TableRecord::decode(record)
+            .map_err(|cause| Error::Corrupt { pgno: head.catalog.root, cause })?;
+        walk_since(&snapshot, &table.tree, since, &mut visit)?;
+    }
+    Ok(pages)
+}
