@@ -88,6 +88,10 @@ pub struct DataFile {
     seam: Seam,
 }
 
+/// The longest piece in which a file is filled with zeros, and so the largest folio that comes of it, of which a later
+/// store to one page dirties all.
+const FILL_BYTES: usize = 16 << 10;
+
 impl DataFile {
     /// Opens the existing file at `path` for reading and writing. Symbolic links are resolved first.
     ///
@@ -269,17 +273,30 @@ impl DataFile {
         });
         match native {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
-                self.seam.run(Effect::WriteZeros { offset, len }, || self.write_zeros(offset, end))
+                self.seam.run(Effect::WriteZeros { offset, len }, || {
+                    self.write_zeros(offset, end, limits::page_size() as usize)
+                })
             }
             answer => answer,
         }
     }
 
-    fn write_zeros(&self, offset: u64, end: u64) -> io::Result<()> {
-        let zeros = vec![0; limits::page_size() as usize];
+    /// Writes zeros over `len` bytes at `offset` that have blocks and hold nothing: the page cache then has them, in
+    /// folios of [`FILL_BYTES`] at most, for a fraction of what as many faults cost. One system call for each of those.
+    ///
+    /// # Errors
+    /// An I/O error. Some zeros may have been written.
+    pub fn fill(&self, offset: u64, len: u64) -> Result<()> {
+        self.seam
+            .run(Effect::WriteZeros { offset, len }, || self.write_zeros(offset, offset + len, FILL_BYTES))
+            .map_err(|e| self.failed("write zeros to", e))
+    }
+
+    fn write_zeros(&self, offset: u64, end: u64, step: usize) -> io::Result<()> {
+        let zeros = vec![0; step];
         let mut at = offset;
         while at < end {
-            // To the next page boundary: writes that straddle pages would dirty each twice.
+            // To the next boundary: writes that straddle pages would dirty each twice.
             let len = (zeros.len() - at as usize % zeros.len()).min((end - at) as usize);
             self.file.file().write_all_at(&zeros[..len], at)?;
             at += len as u64;

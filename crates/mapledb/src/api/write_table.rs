@@ -158,10 +158,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
         K::with_bytes(key, |key| {
             V::with_bytes(value, |value| {
-                if !self.txn.tree(self.table)?.is_after_all(key)? {
-                    return Err(Error::NotSorted);
-                }
-                self.change(|tree| tree.put(key, Value::Bytes(value)).map(|_| ()))
+                self.txn.lay_down();
+                self.change(|tree| tree.put_last(key, value))
             })
         })
     }
@@ -177,6 +175,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     ) -> Result<u64> {
         let mut stored = 0;
         let mut fault = None;
+        self.txn.lay_down();
         self.change(|tree| {
             let mut appender = Appender::new(tree)?;
             for pair in pairs {

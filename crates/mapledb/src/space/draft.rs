@@ -25,6 +25,9 @@ const RUN_MIN: u64 = 8;
 const CLAIM_MIN: u64 = 64;
 /// From so many pages on a transaction's pages are populated ahead.
 const POPULATE_FROM: u64 = 16;
+/// From so many pages on new pages at the end of the file are filled with zeros before that, if sorted input is laid
+/// down: a third less time for the load, at the price of larger folios, of which a later store to one page dirties all.
+const FILL_FROM: u64 = 1024;
 
 /// The pages of the running write transaction.
 pub struct Draft {
@@ -39,13 +42,20 @@ pub struct Draft {
     run: Option<Extent>,
     /// Where population ends within the run.
     populated_to: u64,
+    /// Whether the transaction lays sorted input down.
+    is_laid_down: bool,
 }
 
 impl Draft {
     /// The draft of transaction `txnid` over the snapshot `view` sees.
     pub(crate) fn new(store: Arc<Store>, view: View, txnid: Txnid, space: Space, quota_pages: u64) -> Draft {
         let generation = view.generation;
-        Draft { store, view, generation, txnid, quota_pages, space, run: None, populated_to: 0 }
+        Draft { store, view, generation, txnid, quota_pages, space, run: None, populated_to: 0, is_laid_down: false }
+    }
+
+    /// Takes note that sorted input is laid down from here on.
+    pub(crate) fn lay_down(&mut self) {
+        self.is_laid_down = true;
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -119,6 +129,9 @@ impl Draft {
         }
         let pages = (handed / 8).clamp(8, 1024).min(run.pages);
         self.populated_to = run.first.get() + pages;
+        if self.is_laid_down && run.first >= self.view.pages_used && handed >= FILL_FROM {
+            self.store.fill(run.first, pages)?;
+        }
         self.store.populate(self.generation, run.first, pages)
     }
 

@@ -188,6 +188,11 @@ impl Store {
         }
     }
 
+    /// Fills new pages with zeros, so that populating them costs less.
+    pub(crate) fn fill(&self, first: Pgno, pages: u64) -> Result<()> {
+        Ok(self.file.fill(first.offset(self.size), pages << self.size.shift())?)
+    }
+
     /// Makes own pages present and writable in one call rather than a fault each.
     pub(crate) fn populate(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         let len = (pages << self.size.shift()) as usize;

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use mapledb_format::order::Order;
 
-use super::cursor::{Path, Way};
+use super::cursor::Path;
 use super::{Pages, Range, Tree};
 use crate::error::Result;
 
@@ -24,18 +24,5 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         let mut path = Path::new(*self);
         path.seek(key)?;
         path.rank()
-    }
-
-    /// Whether `key` comes after every key of the tree. Cost: one descent along the right edge.
-    pub(crate) fn is_after_all(&self, key: &[u8]) -> Result<bool> {
-        let mut path = Path::new(*self);
-        path.edge(Way::Back)?;
-        match &path.spot {
-            Some(spot) if spot.index > 0 => {
-                let last = spot.leaf.key(spot.index - 1).map_err(|cause| super::corrupt(spot.at.pgno, cause))?;
-                Ok(O::compare(last, key).is_lt())
-            }
-            _ => Ok(true),
-        }
     }
 }

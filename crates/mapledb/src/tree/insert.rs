@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use mapledb_format::branch::{BranchCells, BranchMut, Entry, cell_len};
+use mapledb_format::branch::{Branch, BranchCells, BranchMut, Entry, cell_len};
 use mapledb_format::header::{self, Kind, PageHeader};
 use mapledb_format::leaf::{Leaf, LeafCells, LeafMut, NewValue, ValueField, is_inline};
 use mapledb_format::node::{Cells, Node, Position, key_max};
@@ -101,6 +101,29 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok((path.at.exact, self.place_of(place, &new)))
     }
 
+    /// Stores `value` under `key` behind everything there is. A key that is not greater is refused.
+    ///
+    /// Cost: as [`TreeMut::put`], and nothing is searched.
+    pub(crate) fn put_last(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let max = key_max(self.page_len());
+        if key.len() > max {
+            return Err(Error::KeyTooLong { len: key.len(), max });
+        }
+        let path = self.touch_last_path()?;
+        if let Some(last) = path.at.index.checked_sub(1) {
+            let leaf = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?;
+            let last = leaf.key(last).map_err(|cause| corrupt(path.leaf, cause))?;
+            if O::compare(last, key).is_ge() {
+                return Err(Error::NotSorted);
+            }
+        }
+        let new = match self.stored(key.len(), Value::Bytes(value))? {
+            Stored::Inline(value) => value,
+            Stored::Run(run) => NewValue::Overflow(run),
+        };
+        self.insert(&path, key, new, 1).map(|_| ())
+    }
+
     /// The bytes of a place that [`TreeMut::put`] named, to write.
     pub(crate) fn own_bytes(&mut self, place: &Place) -> Result<&mut [u8]> {
         let pages = self.pages.own_mut(place.pgno, place.pages)?;
@@ -137,6 +160,31 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// Makes every page from the root to the place of `key` an own one, and the tree one leaf at least.
     pub(super) fn touch_path(&mut self, key: &[u8]) -> Result<OwnPath> {
+        let mut implied = 0;
+        let mut path = self.touch_down(|node| {
+            let index = node.child_for::<O>(key, implied)?;
+            implied = node.implied_for(index, implied);
+            Ok(index)
+        })?;
+        path.at = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?
+            .search_from::<O>(0, key, implied)
+            .map_err(|cause| corrupt(path.leaf, cause))?;
+        Ok(path)
+    }
+
+    /// Makes every page from the root to the end of the last leaf an own one, and the tree one leaf at least.
+    pub(super) fn touch_last_path(&mut self) -> Result<OwnPath> {
+        let mut path = self.touch_down(|node| Ok(node.len().saturating_sub(1)))?;
+        path.at.index = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?.len();
+        Ok(path)
+    }
+
+    /// Makes every page from the root to a leaf an own one, by way of the children that `choose` names; answers the path
+    /// to the leaf's first place.
+    fn touch_down(
+        &mut self,
+        mut choose: impl FnMut(&Branch<'_>) -> std::result::Result<usize, FormatError>,
+    ) -> Result<OwnPath> {
         if self.record.depth == 0 {
             self.plant()?;
         }
@@ -147,22 +195,17 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let none = Taken { pgno: Pgno::NONE, index: 0 };
         let mut taken = [none; DEPTH_MAX];
         let mut is_right_edge = true;
-        let mut implied = 0;
         let mut pgno = self.touch_root()?;
         for (step, level) in (1..depth).rev().enumerate() {
-            let own = PageRef { pgno, tag: 0 };
-            let node = branch(self.pages, own, level)?;
+            let node = branch(self.pages, PageRef { pgno, tag: 0 }, level)?;
             let fault = |cause| corrupt(pgno, cause);
-            let index = node.child_for::<O>(key, implied).map_err(fault)?;
-            implied = node.implied_for(index, implied);
+            let index = choose(&node).map_err(fault)?;
             is_right_edge &= index + 1 == node.len();
             taken[step] = Taken { pgno, index };
             let entry = node.entry(index).map_err(fault)?;
             pgno = self.touch_child(pgno, index, entry, level - 1)?;
         }
-        let at = leaf(self.pages, PageRef { pgno, tag: 0 })?
-            .search_from::<O>(0, key, implied)
-            .map_err(|cause| corrupt(pgno, cause))?;
+        let at = Position { index: 0, exact: false };
         Ok(OwnPath { taken, len: depth - 1, leaf: pgno, at, is_right_edge })
     }
 

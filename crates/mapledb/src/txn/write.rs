@@ -74,6 +74,11 @@ impl WriteTxn {
         self.durability = durability;
     }
 
+    /// Takes note that sorted input is laid down from here on.
+    pub(crate) fn lay_down(&mut self) {
+        self.draft.lay_down();
+    }
+
     pub(crate) fn draft(&self) -> &Draft {
         &self.draft
     }
