@@ -78,13 +78,14 @@ impl Core {
         if self.options.is_read_only {
             return Err(Error::ReadOnly);
         }
-        let Some(guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
+        let Some(mut guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
         if self.attached.is_poisoned()? {
             return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
         }
         if guard.took_over() {
             event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
             settle_after_death(&self.committer(&guard))?;
+            guard.has_settled();
         }
         Ok(Some(guard))
     }
