@@ -145,7 +145,8 @@ impl Options {
     }
 
     /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them.
-    /// 64 MiB and one second by default.
+    /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
+    /// transaction that this one begins after them.
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
         self.relaxed_bytes = bytes;
         self.relaxed_time = time;

@@ -277,7 +277,12 @@ impl WriteTxn {
             Durability::Sync => self.core.syncer.settled(),
             Durability::Relaxed => {
                 let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
-                self.core.syncer.note(&self.core, bytes);
+                let is_kept = self.core.syncer.note(&self.core, txnid, bytes);
+                // The commit has happened, so an error here is not its own: it is tried again or poisons, as in the
+                // thread there should have been.
+                if !is_kept && self.core.committer(&self.guard).sync_head().is_ok() {
+                    self.core.syncer.settled();
+                }
             }
         }
         Ok(txnid)
