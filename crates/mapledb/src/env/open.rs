@@ -222,14 +222,13 @@ impl Options {
     #[allow(unsafe_code)]
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
         let file = self.open_file(path.as_ref())?;
-        let id = file.id();
-        registry::with(|list| {
-            if let Some((core, access)) = registry::find(list, id) {
+        registry::place_of(file.id()).with(|open| {
+            let found = open.as_ref().and_then(|entry| Some((entry.core.upgrade()?, entry.access)));
+            if let Some((core, access)) = found {
                 return self.same(core, access);
             }
             let core = Arc::new(self.attach(file)?);
-            let entry = registry::Entry { core: Arc::downgrade(&core), access: self.access };
-            list.insert((id.dev, id.ino), entry);
+            *open = Some(registry::Entry { core: Arc::downgrade(&core), access: self.access });
             Ok(Env::of(core))
         })
     }
