@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use files::{TestFile, check, open, options};
-use mapledb::{Durability, Env, Options};
+use mapledb::{Access, Durability, Env, Error, Options};
 use mapledb_format::lockfile;
 use mapledb_os::{Effect, Observer, Seam};
 
@@ -371,5 +371,66 @@ fn a_take_over_that_fails_is_done_by_the_next_writer() {
         let durable: Vec<_> = keys.iter().copied().filter(|key| *key != "next").collect();
         expect_after_power_failure(&file, &durable, way);
         env.close().expect("close");
+    }
+}
+
+/// Fails every sync from the moment it is told to.
+#[derive(Default)]
+struct FailingSyncs {
+    is_on: AtomicBool,
+}
+
+impl Observer for FailingSyncs {
+    fn before(&self, effect: &Effect) -> std::io::Result<()> {
+        let is_sync = matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. });
+        match is_sync && self.is_on.load(Ordering::SeqCst) {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&self, _: &Effect, _: bool) {}
+}
+
+fn state(file: &TestFile) -> u32 {
+    let mut bytes = [0; 4];
+    File::open(file.lock_path())
+        .expect("lock file")
+        .read_exact_at(&mut bytes, lockfile::STATE_AT as u64)
+        .expect("read");
+    u32::from_le_bytes(bytes)
+}
+
+#[test]
+fn nobody_who_only_reads_vouches_for_what_a_failed_sync_left() {
+    for two_syncs in [false, true] {
+        let file = TestFile::with_entries(500);
+        let failing = Arc::new(FailingSyncs::default());
+        let seam = Seam::watched(failing.clone());
+        let env = file.open(quiet(options()).two_syncs(two_syncs).seam(seam));
+        put(&env, "durable", Durability::Sync);
+        put(&env, "relaxed", Durability::Relaxed);
+        failing.is_on.store(true, Ordering::SeqCst);
+        let mut txn = env.write().expect("write");
+        txn.main().put(b"unacknowledged", b"value").expect("put");
+        let failed = txn.commit().expect_err("its sync fails");
+        assert!(matches!(failed, Error::SyncFailed { .. } | Error::Indeterminate { .. }), "{failed}");
+        assert!(matches!(env.write().map(|_| ()), Err(Error::Poisoned { .. })));
+        assert!(matches!(env.close(), Err(Error::Poisoned { .. })));
+        failing.is_on.store(false, Ordering::SeqCst);
+
+        for _ in 0..2 {
+            let refused = open(file.path(), options().access(Access::SharedReadOnly)).map(|_| ());
+            assert!(matches!(refused, Err(Error::NeedsRecovery { .. })), "{refused:?}");
+            assert_ne!(state(&file), lockfile::STATE_CLEAN);
+        }
+        let env = file.open(quiet(options()));
+        assert!(env.recovery().was_poisoned && !env.recovery().was_clean);
+        expect_keys(&env, &["durable", "relaxed"], "after recovery");
+        put(&env, "next", Durability::Sync);
+        env.close().expect("close");
+        assert_eq!(state(&file), lockfile::STATE_CLEAN);
+        let env = open(file.path(), options().access(Access::SharedReadOnly)).expect("open");
+        expect_keys(&env, &["durable", "relaxed", "next"], "after a clean end");
     }
 }
