@@ -74,9 +74,16 @@ fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
 fn as_another_process() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
-    let env = open(&path, bound(NEVER)).expect("open");
+    let access = if role.ends_with("exclusively") { Access::Exclusive } else { Access::Shared };
+    let env = open(&path, bound(NEVER).access(access)).expect("open");
     match role.as_str() {
         "commit relaxed" => println!("answer: {}", put(&env, "relaxed", Durability::Relaxed)),
+        "commit relaxed exclusively" => {
+            for n in 0..100 {
+                put(&env, &n.to_string(), Durability::Relaxed);
+            }
+            println!("answer: {}", put(&env, "relaxed", Durability::Relaxed));
+        }
         "commit relaxed without a thread" => {
             let warm_up = put(&env, "warm-up", Durability::Sync);
             forbid_threads();
@@ -201,4 +208,30 @@ fn the_last_processs_relaxed_commits_are_in_the_lock_file() {
     assert_eq!((env.recovery().adopted_txnid, durable(&env)), (Some(txnid), txnid));
     assert!(holds(&env, "relaxed"));
     check(&env);
+}
+
+#[test]
+fn relaxed_commits_of_an_exclusive_process_outlive_it() {
+    for access in [Access::Exclusive, Access::Shared] {
+        let file = TestFile::with_entries(10);
+        let txnid = in_a_process_that_dies("commit relaxed exclusively", file.path());
+        let env = open(file.path(), options().access(access)).expect("open");
+        assert_eq!(env.recovery().adopted_txnid, Some(txnid), "{access:?}");
+        assert_eq!(env.read().expect("read").main().expect("main").len(), 10 + 101);
+        assert!(holds(&env, "relaxed"));
+        check(&env);
+        env.close().expect("close");
+        let env = open(file.path(), options().access(access)).expect("open");
+        assert!(env.recovery().was_clean);
+    }
+}
+
+#[test]
+fn exclusive_use_without_a_lock_file_is_refused() {
+    let file = TestFile::with_entries(10);
+    std::fs::remove_file(file.lock_path()).expect("remove");
+    std::fs::create_dir(file.lock_path()).expect("mkdir");
+    let refused = open(file.path(), options().access(Access::Exclusive)).expect_err("refused");
+    assert!(refused.to_string().contains("lock file"), "{refused}");
+    std::fs::remove_dir(file.lock_path()).expect("rmdir");
 }

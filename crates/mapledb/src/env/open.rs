@@ -28,19 +28,13 @@ pub enum Access {
     /// Nobody writes, which a lock on the data file sees to; no lock file is used. For read-only media, and for users
     /// who may write nothing. Relaxed commits that are not durable yet are not seen.
     Frozen,
-    /// This process alone.
+    /// This process alone, on a network file system too. As in shared use, a lock file beside the data file holds what
+    /// outlives the process: relaxed commits that are not durable yet. Where it can be neither opened for writing nor
+    /// created the opening is refused.
     Exclusive,
 }
 
 impl Access {
-    fn mode(self) -> Mode {
-        match self {
-            Access::Shared | Access::SharedReadOnly => Mode::Shared,
-            Access::Frozen => Mode::Frozen,
-            Access::Exclusive => Mode::Exclusive,
-        }
-    }
-
     fn writes(self) -> bool {
         matches!(self, Access::Shared | Access::Exclusive)
     }
@@ -63,6 +57,8 @@ pub struct Options {
     seam: Seam,
     /// Whether this opening has made the file.
     is_new: bool,
+    /// Whether nobody else knows of the file.
+    is_draft: bool,
 }
 
 impl Default for Options {
@@ -81,6 +77,7 @@ impl Default for Options {
             relaxed_time: Duration::from_secs(1),
             seam: Seam::unwatched(),
             is_new: false,
+            is_draft: false,
         }
     }
 }
@@ -198,6 +195,22 @@ impl Options {
         unsafe { self.open(path) }
     }
 
+    /// For a file that will be published under another name: it gets no lock file.
+    pub(super) fn draft(mut self) -> Options {
+        self.access = Access::Exclusive;
+        self.is_draft = true;
+        self
+    }
+
+    fn mode(&self) -> Mode {
+        match self.access {
+            _ if self.is_draft => Mode::Draft,
+            Access::Shared | Access::SharedReadOnly => Mode::Shared,
+            Access::Frozen => Mode::Frozen,
+            Access::Exclusive => Mode::Exclusive,
+        }
+    }
+
     fn make(&self, path: &Path) -> Result<()> {
         let size = PageSize::new(self.page_size).ok_or_else(|| Error::BadOption {
             what: format!("a page cannot have {} bytes: a power of two from 4096 to 65536 is needed", self.page_size),
@@ -258,7 +271,7 @@ impl Options {
     /// Attaches to the file, recovers it if nobody else has it open, and maps it.
     fn attach(&self, file: DataFile) -> Result<Core> {
         let filesystem = file.filesystem()?;
-        if self.access.mode() == Mode::Shared && filesystem.is_network() {
+        if self.mode() == Mode::Shared && filesystem.is_network() {
             return Err(Error::NetworkFileSystem {
                 path: file.path().to_path_buf(),
                 filesystem: filesystem.name().to_string(),
@@ -276,14 +289,14 @@ impl Options {
             identity: identity.0,
             is_writable: self.access.writes(),
         };
-        let attached = attach(&target, self.access.mode(), Attached::PATIENCE)?;
+        let attached = attach(&target, self.mode(), Attached::PATIENCE)?;
         let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify)?);
         let (attached, recovery) = match attached {
             Attach::Joined(attached) => {
                 (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
             }
             Attach::First(first) => {
-                let recovered = recover(&store, Some(first.left_behind()), self.is_new, self.access.mode() == Mode::Shared)?;
+                let recovered = recover(&store, Some(first.left_behind()), self.is_new, self.mode() == Mode::Shared)?;
                 if recovered.recovery.was_clean {
                     store.has_been_settled();
                 }
