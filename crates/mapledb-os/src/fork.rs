@@ -14,7 +14,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use crate::{OsError, Result};
 
@@ -118,6 +118,59 @@ impl Drop for ParentFile {
         unsafe {
             ManuallyDrop::drop(&mut self.file);
         };
+    }
+}
+
+/// A value that each process has of its own: a forked child begins with a new one and never touches its parent's, whose
+/// locks may be held by threads that the child does not have.
+///
+/// Values are never given back: a process has one, and a chain of forks leaks one for each.
+#[derive(Debug)]
+pub struct PerProcess<T> {
+    made: AtomicPtr<Made<T>>,
+}
+
+#[derive(Debug)]
+struct Made<T> {
+    pid: u32,
+    generation: u64,
+    value: T,
+}
+
+impl<T: Default + Send + Sync + 'static> PerProcess<T> {
+    /// No value yet.
+    pub const fn new() -> PerProcess<T> {
+        PerProcess { made: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// This process's value. Cost: a system call.
+    ///
+    /// The process is told by its id as well: a child made before anything was registered, or by a raw `clone`, has its
+    /// parent's generation. The id alone might be that of an ancestor long dead.
+    pub fn get(&self) -> &T {
+        let (pid, generation) = (std::process::id(), generation());
+        let mut found = self.made.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or leaked by the line below in this process or in one it was forked from, and never freed.
+            #[allow(unsafe_code)]
+            let made = unsafe { found.as_ref() };
+            if let Some(made) = made
+                && (made.pid, made.generation) == (pid, generation)
+            {
+                return &made.value;
+            }
+            let new: *mut Made<T> = Box::leak(Box::new(Made { pid, generation, value: T::default() }));
+            found = match self.made.compare_exchange(found, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => new,
+                Err(other) => other,
+            };
+        }
+    }
+}
+
+impl<T: Default + Send + Sync + 'static> Default for PerProcess<T> {
+    fn default() -> PerProcess<T> {
+        PerProcess::new()
     }
 }
 

@@ -1,5 +1,5 @@
 //! Memory that several processes store to at once: a lock file mapped with room to grow, or private memory of
-//! the same shape for an environment that is alone.
+//! the same shape where nothing is shared (frozen readers, drafts of copies).
 //!
 //! Only structs of atomics are ever seen in it ([`SharedMemory`]), so whatever another process stores is at worst
 //! a wrong number. A view is given only inside the *known length*: bytes whose blocks were allocated by

@@ -273,3 +273,21 @@ fn after_an_unclean_end_a_shared_reader_waits_for_a_writer_to_vouch() {
     assert_eq!(copy.read().expect("read").main().expect("main").get(b"k").expect("get"), Some(&b"v"[..]));
     check(&copy);
 }
+
+#[test]
+fn a_panic_of_the_callers_in_the_middle_of_a_change_leaves_the_transaction_unusable() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    let mut txn = env.write().expect("write");
+    let pairs = (0..5000u64).map(|n| match n {
+        4000 => panic!("the caller's own"),
+        n => Ok((n.to_be_bytes(), [7; 100])),
+    });
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| txn.main().load_sorted(pairs)));
+    assert!(unwound.is_err());
+    assert!(matches!(txn.main().put(b"k", b"v"), Err(Error::TxnUnusable)));
+    assert!(matches!(txn.drop_table("none"), Err(Error::TxnUnusable)));
+    assert!(matches!(txn.commit(), Err(Error::TxnUnusable)));
+    assert!(env.read().expect("read").main().expect("main").is_empty());
+    check(&env);
+}

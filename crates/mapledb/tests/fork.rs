@@ -177,3 +177,86 @@ fn a_forked_child_does_not_keep_the_file_open_after_its_parent() {
     check(&alone);
     drop(alone);
 }
+
+/// Holds an opening up before it maps the file, until it is let go.
+#[cfg(feature = "seam")]
+#[derive(Default)]
+struct Gate {
+    is_reached: std::sync::atomic::AtomicBool,
+    is_open: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(feature = "seam")]
+impl mapledb_os::Observer for Gate {
+    fn before(&self, effect: &mapledb_os::Effect) -> std::io::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        if matches!(effect, mapledb_os::Effect::Map { .. }) {
+            self.is_reached.store(true, SeqCst);
+            while !self.is_open.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: &mapledb_os::Effect, _: bool) {}
+}
+
+/// Does `act` while another thread sits in the middle of opening `file`; a while later that one goes on.
+#[cfg(feature = "seam")]
+fn while_another_opens<R>(file: &TestFile, act: impl FnOnce() -> R) -> R {
+    use std::sync::atomic::Ordering::SeqCst;
+    let gate = std::sync::Arc::new(Gate::default());
+    let seam = mapledb_os::Seam::watched(gate.clone());
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| files::open(file.path(), options().seam(seam)).expect("open"));
+        while !gate.is_reached.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(1500));
+            gate.is_open.store(true, SeqCst);
+        });
+        let answer = act();
+        gate.is_open.store(true, SeqCst);
+        opening.join().expect("no panic");
+        answer
+    })
+}
+
+#[test]
+#[cfg(feature = "seam")]
+fn opening_one_file_does_not_wait_for_another() {
+    let (slow, other) = (TestFile::with_entries(10), TestFile::with_entries(10));
+    while_another_opens(&slow, || {
+        let begun = std::time::Instant::now();
+        check(&other.open(options()));
+        assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
+        check(&slow.open(options()));
+        assert!(begun.elapsed() >= Duration::from_millis(1400), "the same file is opened once");
+    });
+}
+
+#[test]
+#[cfg(feature = "seam")]
+fn a_child_forked_while_another_thread_opens_a_file_may_open_it_and_others() {
+    let (slow, other) = (TestFile::with_entries(10), TestFile::with_entries(20));
+    let code = while_another_opens(&slow, || {
+        in_a_child(|| {
+            // SAFETY: ends the child by a signal if it hangs.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::alarm(20)
+            };
+            for (file, entries) in [(&other, 20), (&slow, 10)] {
+                let Ok(env) = files::open(file.path(), options()) else { return 1 };
+                let is_whole = env.read().is_ok_and(|txn| txn.main().is_ok_and(|main| main.len() == entries));
+                if !is_whole || env.close().is_err() {
+                    return 2;
+                }
+            }
+            0
+        })
+    });
+    assert_eq!(code, 0);
+}

@@ -116,9 +116,13 @@ fn exclusive_use_learns_what_shared_use_left_behind() {
     let (exclusive, left) = try_attach(&data.path, Mode::Exclusive).expect("attach");
     let left = left.expect("first");
     assert!(left.is_clean && left.published.is_some_and(|record| record.head.txnid() == 2));
+    commit(&exclusive);
     drop(exclusive);
     let left = try_attach(&data.path, Mode::Shared).expect("attach").1.expect("first");
-    assert!(!left.is_clean, "what happened alone was not noted");
+    assert!(
+        !left.is_clean && left.published.is_some_and(|record| record.head.txnid() == 3),
+        "and the other way round"
+    );
 }
 
 #[test]

@@ -33,6 +33,15 @@ fn as_another_process() {
             say("released");
             wait_for_word();
         }
+        "take the writer lock" => {
+            say("waiting");
+            let guard = lock(&attached);
+            say(&format!("taken over: {}", guard.took_over()));
+            wait_for_word();
+            drop(guard);
+            say("released");
+            wait_for_word();
+        }
         "hold a pin" => {
             let pin = attached.pin().expect("pin");
             say("ready");
@@ -79,7 +88,7 @@ fn a_dead_holders_lock_is_taken_over_within_100_ms() {
     std::thread::sleep(Duration::from_millis(30));
     other.child.kill().expect("kill");
     let killed = Instant::now();
-    let (taken, guard) = waiter.join().expect("no panic");
+    let (taken, mut guard) = waiter.join().expect("no panic");
     assert!(guard.took_over());
     assert!(taken.duration_since(killed) < Duration::from_millis(100), "{:?}", taken - killed);
     assert_eq!(
@@ -87,9 +96,31 @@ fn a_dead_holders_lock_is_taken_over_within_100_ms() {
         3,
         "the dead one's txnid is not given out again"
     );
+    guard.has_settled();
     drop(guard);
     assert!(!lock(&attached).took_over());
     assert_eq!(attached.counters().takeovers.get(), 1);
+}
+
+#[test]
+fn who_takes_over_and_settles_nothing_leaves_the_lock_to_be_taken_over_again() {
+    let data = Data::new();
+    let attached = data.attached();
+    Other::start("hold the writer lock", &data.path).kill();
+    let mut guard = lock(&attached);
+    assert!(guard.took_over());
+    let mut other = Other::launch("take the writer lock", &data.path);
+    other.expect("waiting");
+    std::thread::sleep(Duration::from_millis(50));
+    drop(guard);
+    other.expect("taken over: true");
+    other.go_on();
+    other.expect("released");
+    guard = lock(&attached);
+    assert!(guard.took_over(), "the other one settled nothing either");
+    guard.has_settled();
+    drop(guard);
+    assert!(!lock(&attached).took_over());
 }
 
 #[test]
@@ -336,11 +367,12 @@ fn deaths_at_any_moment_stop_nobody_else() {
         std::thread::sleep(Duration::from_micros(random.random_range(0..2000)));
         others[round % 3].kill();
         let guard = attached.lock_writer(Wait::For(Duration::from_secs(1))).expect("lock");
-        let guard = guard.expect("one second is fifty tests of liveness");
+        let mut guard = guard.expect("one second is fifty tests of liveness");
         let (head, published) = (attached.head().expect("whole"), attached.published().expect("whole"));
         // A committer may have died between appending its head and publishing it.
         assert!(head.seq - published.seq <= 1, "head {} published {}", head.seq, published.seq);
         attached.void_unpublished(&guard).expect("void");
+        guard.has_settled();
         drop(guard);
         others[round % 3] = Other::start("commit for ever", &data.path);
     }

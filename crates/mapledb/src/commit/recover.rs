@@ -238,7 +238,7 @@ fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut 
         Relaxed::None => {}
         Relaxed::Refused(why) => recovered.recovery.refused_relaxed = Some(why),
         Relaxed::Stand(found, pages) => {
-            renew(store, &found, &pages)?;
+            store_pages_again(store, &found, &pages)?;
             recovered.recovery.adopted_txnid = Some(found.txnid.get());
             head = *found;
         }
@@ -276,7 +276,7 @@ fn store_again(store: &Store, chosen: &Meta) -> Result<()> {
 
 /// Stores verified pages of `head` again, so that the next sync writes them: a sync that failed unnoticed may have left
 /// them counted as clean.
-pub(super) fn renew(store: &Store, head: &HeadBody, pages: &Extents) -> Result<()> {
+pub(super) fn store_pages_again(store: &Store, head: &HeadBody, pages: &Extents) -> Result<()> {
     let generation = store.covering(head.pages_used.get())?;
     pages.iter().try_for_each(|extent| redirty(store, generation, extent))
 }

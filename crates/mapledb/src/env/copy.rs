@@ -8,7 +8,7 @@ use mapledb_format::order::Bytewise;
 use mapledb_format::{HeadBody, Manifest, Meta, Slot, TreeRecord};
 use mapledb_os::{DataFile, OsError, Seam};
 
-use super::{Access, Env};
+use super::Env;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::Pages;
@@ -112,7 +112,7 @@ impl Env {
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
         let draft = mapledb_os::NamedDraft::beside(path)?;
-        let options = Env::options().page_size(self.page_size()).access(Access::Exclusive);
+        let options = Env::options().page_size(self.page_size()).draft();
         let options = options.file_mode(self.core.store.file().stat()?.mode);
         // SAFETY: the name was made up for this copy and nobody else knows it.
         #[allow(unsafe_code)]

@@ -126,12 +126,12 @@ impl Env {
     /// # Errors
     /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.
     pub fn close(self) -> Result<()> {
-        // The thread that syncs relaxed commits holds the core while it does.
-        self.core.syncer.stop();
+        // The thread that syncs relaxed commits holds the core while it does, beside this handle.
+        self.core.syncer.stop(|| Arc::strong_count(&self.core) > 2);
         match Arc::try_unwrap(self.core) {
             Ok(core) => core.detach(),
             Err(core) => {
-                core.syncer.resume();
+                core.syncer.resume(&core);
                 Err(Error::StillInUse)
             }
         }

@@ -28,19 +28,13 @@ pub enum Access {
     /// Nobody writes, which a lock on the data file sees to; no lock file is used. For read-only media, and for users
     /// who may write nothing. Relaxed commits that are not durable yet are not seen.
     Frozen,
-    /// This process alone.
+    /// This process alone, on a network file system too. As in shared use, a lock file beside the data file holds what
+    /// outlives the process: relaxed commits that are not durable yet. Where it can be neither opened for writing nor
+    /// created the opening is refused.
     Exclusive,
 }
 
 impl Access {
-    fn mode(self) -> Mode {
-        match self {
-            Access::Shared | Access::SharedReadOnly => Mode::Shared,
-            Access::Frozen => Mode::Frozen,
-            Access::Exclusive => Mode::Exclusive,
-        }
-    }
-
     fn writes(self) -> bool {
         matches!(self, Access::Shared | Access::Exclusive)
     }
@@ -63,6 +57,8 @@ pub struct Options {
     seam: Seam,
     /// Whether this opening has made the file.
     is_new: bool,
+    /// Whether nobody else knows of the file.
+    is_draft: bool,
 }
 
 impl Default for Options {
@@ -81,6 +77,7 @@ impl Default for Options {
             relaxed_time: Duration::from_secs(1),
             seam: Seam::unwatched(),
             is_new: false,
+            is_draft: false,
         }
     }
 }
@@ -145,7 +142,8 @@ impl Options {
     }
 
     /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them.
-    /// 64 MiB and one second by default.
+    /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
+    /// transaction that this one begins after them.
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
         self.relaxed_bytes = bytes;
         self.relaxed_time = time;
@@ -197,6 +195,22 @@ impl Options {
         unsafe { self.open(path) }
     }
 
+    /// For a file that will be published under another name: it gets no lock file.
+    pub(super) fn draft(mut self) -> Options {
+        self.access = Access::Exclusive;
+        self.is_draft = true;
+        self
+    }
+
+    fn mode(&self) -> Mode {
+        match self.access {
+            _ if self.is_draft => Mode::Draft,
+            Access::Shared | Access::SharedReadOnly => Mode::Shared,
+            Access::Frozen => Mode::Frozen,
+            Access::Exclusive => Mode::Exclusive,
+        }
+    }
+
     fn make(&self, path: &Path) -> Result<()> {
         let size = PageSize::new(self.page_size).ok_or_else(|| Error::BadOption {
             what: format!("a page cannot have {} bytes: a power of two from 4096 to 65536 is needed", self.page_size),
@@ -221,14 +235,13 @@ impl Options {
     #[allow(unsafe_code)]
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
         let file = self.open_file(path.as_ref())?;
-        let id = file.id();
-        registry::with(|list| {
-            if let Some((core, access)) = registry::find(list, id) {
+        registry::place_of(file.id()).with(|open| {
+            let found = open.as_ref().and_then(|entry| Some((entry.core.upgrade()?, entry.access)));
+            if let Some((core, access)) = found {
                 return self.same(core, access);
             }
             let core = Arc::new(self.attach(file)?);
-            let entry = registry::Entry { core: Arc::downgrade(&core), access: self.access };
-            list.insert((id.dev, id.ino), entry);
+            *open = Some(registry::Entry { core: Arc::downgrade(&core), access: self.access });
             Ok(Env::of(core))
         })
     }
@@ -258,7 +271,7 @@ impl Options {
     /// Attaches to the file, recovers it if nobody else has it open, and maps it.
     fn attach(&self, file: DataFile) -> Result<Core> {
         let filesystem = file.filesystem()?;
-        if self.access.mode() == Mode::Shared && filesystem.is_network() {
+        if self.mode() == Mode::Shared && filesystem.is_network() {
             return Err(Error::NetworkFileSystem {
                 path: file.path().to_path_buf(),
                 filesystem: filesystem.name().to_string(),
@@ -277,7 +290,7 @@ impl Options {
             is_writable: self.access.writes(),
             seam: &self.seam,
         };
-        let attached = attach(&target, self.access.mode(), Attached::PATIENCE)?;
+        let attached = attach(&target, self.mode(), Attached::PATIENCE)?;
         let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify)?);
         let (attached, recovery) = match attached {
             Attach::Joined(attached) => {
@@ -287,7 +300,7 @@ impl Options {
                 let opener = Opener {
                     made_it: self.is_new,
                     may_write: self.access.writes() && !is_read_only,
-                    is_shared: self.access.mode() == Mode::Shared,
+                    is_shared: self.mode() == Mode::Shared,
                 };
                 let recovered = recover(&store, Some(first.left_behind()), opener)?;
                 if recovered.recovery.was_clean {

@@ -1,9 +1,14 @@
 //! The files this process has open: the same file opened twice is one environment.
+//!
+//! Each file has a place of its own, which is locked while the file is opened, recovery and the wait for others included.
+//! The table of places is locked for look-ups alone, so opening one file never waits for another. A forked child has a new
+//! table: its parent's locks may be held by threads that do not exist there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use mapledb_os::FileId;
+use mapledb_os::fork::PerProcess;
 use parking_lot::Mutex;
 
 use super::open::Access;
@@ -15,23 +20,30 @@ pub(super) struct Entry {
     pub(super) access: Access,
 }
 
-static OPEN: Mutex<Option<HashMap<(u64, u64), Entry>>> = Mutex::new(None);
+/// Where a file is opened, by one thread at a time.
+#[derive(Default)]
+pub(super) struct Place(Mutex<Option<Entry>>);
 
-/// Does `act` with the list of open files, which nobody else changes meanwhile.
-pub(super) fn with<R>(act: impl FnOnce(&mut HashMap<(u64, u64), Entry>) -> R) -> R {
-    act(OPEN.lock().get_or_insert_with(HashMap::new))
+#[derive(Default)]
+struct Table(Mutex<HashMap<(u64, u64), Arc<Place>>>);
+
+static OPEN: PerProcess<Table> = PerProcess::new();
+
+/// The place of a file.
+pub(super) fn place_of(id: FileId) -> Arc<Place> {
+    let mut places = OPEN.get().0.lock();
+    // A place that nobody else holds is locked by nobody, so a look at it does not wait.
+    places.retain(|_, place| Arc::strong_count(place) > 1 || place.is_open());
+    Arc::clone(places.entry((id.dev, id.ino)).or_default())
 }
 
-/// The environment of this process on the file, if there is one.
-pub(super) fn find(list: &mut HashMap<(u64, u64), Entry>, id: FileId) -> Option<(Arc<Core>, Access)> {
-    let key = (id.dev, id.ino);
-    let entry = list.get(&key)?;
-    match entry.core.upgrade() {
-        // A core inherited over a fork is another process's.
-        Some(core) if !core.attached.is_forked() => Some((core, entry.access)),
-        _ => {
-            list.remove(&key);
-            None
-        }
+impl Place {
+    /// Does `act` with the environment that is open here, while nobody else opens the file.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Option<Entry>) -> R) -> R {
+        act(&mut self.0.lock())
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|entry| entry.core.strong_count() > 0)
     }
 }

@@ -10,9 +10,10 @@
 //! | held by one alone | any | refused: held exclusively |
 //!
 //! The table is the same for read-only and read-write data files; a read-only descriptor only asks where the other
-//! takes. Frozen and exclusive openers need no lock file: the one shares the frozen byte and wants the
-//! universe byte free, the other takes the universe byte and wants the frozen byte free. Each takes its own byte
-//! before it looks at the other's, so of two that meet at least one is refused.
+//! takes. An exclusive opener is first or refused, and keeps the universe byte for itself; it uses the lock file all the
+//! same, for that is where relaxed commits outlive a process. Frozen openers need no lock file: they share the frozen byte
+//! and want the universe byte free, all others take the universe byte and want the frozen byte free. Each takes its own
+//! byte before it looks at the other's, so of two that meet at least one is refused.
 //!
 //! Whoever is first holds the attach byte until it has written the memory; if it dies before, the next one is
 //! first again and finds what it found.
@@ -48,8 +49,10 @@ const GRACE: Duration = Duration::from_millis(250);
 pub enum Mode {
     /// With other processes, by way of the lock file.
     Shared,
-    /// Alone: no other process may have it open.
+    /// Alone: no other process may have it open. What outlives the process lies in the lock file, as in shared use.
     Exclusive,
+    /// Alone, with a file that nobody else knows of and that does not outlive this use under its name: no lock file.
+    Draft,
     /// Together with other frozen readers, while nobody writes. No lock file is needed.
     Frozen,
 }
@@ -91,19 +94,22 @@ pub fn attach(target: &Target<'_>, mode: Mode, wait: Duration) -> Result<Attach>
     let data = DataFile::of(target)?;
     let binding = Binding { identity: target.identity, data: data.id };
     match mode {
-        Mode::Shared => attach_shared(data, binding, wait),
-        Mode::Exclusive => attach_exclusive(data, binding),
+        Mode::Shared | Mode::Exclusive => attach_by_lock_file(data, binding, mode, wait),
+        Mode::Draft => attach_draft(data, binding),
         Mode::Frozen => attach_frozen(data, binding),
     }
 }
 
-fn attach_shared(data: DataFile, binding: Binding, wait: Duration) -> Result<Attach> {
+fn attach_by_lock_file(data: DataFile, binding: Binding, mode: Mode, wait: Duration) -> Result<Attach> {
+    if mode == Mode::Exclusive && !data.is_writable {
+        return Err(AttachError::NotWritable(data.path.clone()));
+    }
     let lock = hold_lock_file(&data, wait)?;
     let memory = LockMemory::of_file(Arc::clone(&lock.file), &lock.path)?;
     // From here on, dropping the lock file's descriptor gives the attach byte up.
     let patience = Instant::now() + GRACE;
     let is_first = loop {
-        match stand(&data, &lock, &memory, &binding) {
+        match stand(&data, &lock, &memory, &binding, mode) {
             Ok(is_first) => break is_first,
             Err(e) if Instant::now() >= patience => return Err(e),
             Err(_) => {
@@ -115,13 +121,13 @@ fn attach_shared(data: DataFile, binding: Binding, wait: Duration) -> Result<Att
     let files = Files { data, lock: Some(lock) };
     if is_first {
         let left = LeftBehind::read(&memory, &binding);
-        return Ok(first(memory, files, binding, left, Mode::Shared));
+        return Ok(first(memory, files, binding, left, mode));
     }
     let member = Member::join(Arc::new(memory), files)?;
     if let Some(lock) = &member.files.lock {
         lock.release_attach()?;
     }
-    Ok(Attach::Joined(Attached::new(member, Mode::Shared)))
+    Ok(Attach::Joined(Attached::new(member, mode)))
 }
 
 /// Opens the lock file and holds its attach byte; again if the file was replaced in between.
@@ -141,8 +147,17 @@ fn hold_lock_file(data: &DataFile, wait: Duration) -> Result<LockFile> {
 
 /// Takes the universe byte and answers whether this process is first (and holds the byte alone), joins, or is
 /// refused. This is the table in the module's head.
-fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Binding) -> Result<bool> {
+fn stand(
+    data: &DataFile,
+    lock: &LockFile,
+    memory: &LockMemory,
+    binding: &Binding,
+    mode: Mode,
+) -> Result<bool> {
     let alone = data.try_alone()?;
+    if !alone && mode == Mode::Exclusive {
+        return Err(AttachError::HeldShared(data.path.clone()));
+    }
     if !alone && !data.try_lock(UNIVERSE_BYTE, Kind::Shared)? {
         return Err(AttachError::HeldExclusively(data.path.clone()));
     }
@@ -176,36 +191,12 @@ fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Bindin
     Ok(false)
 }
 
-fn attach_exclusive(data: DataFile, binding: Binding) -> Result<Attach> {
-    if !data.is_writable {
-        return Err(AttachError::NotWritable(data.path.clone()));
+fn attach_draft(data: DataFile, binding: Binding) -> Result<Attach> {
+    if !data.try_alone()? {
+        return Err(AttachError::HeldShared(data.path.clone()));
     }
-    let patience = Instant::now() + GRACE;
-    while !data.try_alone()? {
-        if Instant::now() >= patience {
-            return Err(AttachError::HeldShared(data.path.clone()));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    if data.is_held_by_another(FROZEN_BYTE)? {
-        return Err(AttachError::HeldFrozen(data.path.clone()));
-    }
-    let left = left_in_lock_file(&data, &binding)?;
     let files = Files { data, lock: None };
-    Ok(first(LockMemory::private()?, files, binding, left, Mode::Exclusive))
-}
-
-/// What shared use left behind. From now on it is no longer clean: what happens alone is not noted there.
-fn left_in_lock_file(data: &DataFile, binding: &Binding) -> Result<LeftBehind> {
-    let Some(lock) = LockFile::open(&lock_path(&data.path))? else {
-        return Ok(LeftBehind::default());
-    };
-    let memory = LockMemory::of_file(Arc::clone(&lock.file), &lock.path)?;
-    let left = LeftBehind::read(&memory, binding);
-    if left.is_bound {
-        memory.header().state.store(STATE_READY, Ordering::Release);
-    }
-    Ok(left)
+    Ok(first(LockMemory::private()?, files, binding, LeftBehind::default(), Mode::Draft))
 }
 
 fn attach_frozen(data: DataFile, binding: Binding) -> Result<Attach> {

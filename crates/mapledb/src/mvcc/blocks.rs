@@ -100,15 +100,21 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
     for other in 0..memory.blocks()? {
         memory.block(other)?.ticket.fetch_and(!TICKET_HANDED, Ordering::Relaxed);
     }
-    let mut word = word;
+    make_orphan(&header.writer, index);
+    Ok(())
+}
+
+/// Turns a writer word that names block `index` into an orphan's: free, but the next holder learns that it takes over.
+/// The mark of those who wait stays.
+pub(super) fn make_orphan(writer: &AtomicU32, index: usize) {
+    let mut word = writer.load(Ordering::Acquire);
     while named_block(word) == Some(index) {
         let orphan = WRITER_ORPHAN | (word & WRITER_WAITERS);
-        match header.writer.compare_exchange(word, orphan, Ordering::AcqRel, Ordering::Acquire) {
+        match writer.compare_exchange(word, orphan, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
             Err(now) => word = now,
         }
     }
-    Ok(())
 }
 
 /// Subtracts without going below zero: a lock file may hold anything.

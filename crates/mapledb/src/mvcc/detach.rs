@@ -51,7 +51,7 @@ impl Attached {
             return Err(MvccError::StillInUse(at_work).into());
         }
         let Some(lock) = &member.files.lock else {
-            let is_last = self.mode == Mode::Exclusive;
+            let is_last = self.mode == Mode::Draft;
             return Ok(Detaching { member: Arc::clone(member), is_last });
         };
         if !lock.hold_attach(wait)? {

@@ -66,7 +66,7 @@ pub enum MvccError {
 pub enum AttachError {
     /// The lock file cannot be opened for writing.
     #[error(
-        "shared use needs a writable lock file, even to read: {0}; make it writable, or open the environment \
+        "a writable lock file is needed beside the data file, even to read: {0}; make it writable, or open the environment \
          frozen if nobody writes to it"
     )]
     LockFile(#[source] OsError),

@@ -97,12 +97,6 @@ impl LockFile {
         LockFile::of(file, path)
     }
 
-    /// Opens the lock file at `path` if there is one.
-    pub(super) fn open(path: &Path) -> std::result::Result<Option<LockFile>, AttachError> {
-        let file = lock_file::open(path).map_err(AttachError::LockFile)?;
-        file.map(|file| LockFile::of(file, path)).transpose()
-    }
-
     fn of(file: std::fs::File, path: &Path) -> std::result::Result<LockFile, AttachError> {
         if !lock_file::is_regular(&file, path)? {
             return Err(AttachError::NotALockFile(path.to_path_buf()));

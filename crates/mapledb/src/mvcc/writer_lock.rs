@@ -13,6 +13,10 @@
 //! or the waiter knows that the lock is about to be its own. If the unlocker dies between the two, whoever cleans
 //! up after it takes the mark off again.
 //!
+//! **Taking over.** Who took an orphan owes that what the dead one left is settled. Until it says so
+//! ([`WriterGuard::has_settled`]) its unlocking makes the word an orphan again and hands it to nobody, since a
+//! name in the word could not tell that there is something to settle: the next holder takes over in its turn.
+//!
 //! In front of it stands the process's own line ([`super::queue`]), so a process has one ticket at a time.
 
 use std::sync::Arc;
@@ -35,12 +39,19 @@ const LIVENESS_TEST: Duration = Duration::from_millis(20);
 pub struct WriterGuard {
     member: Arc<Member>,
     took_over: bool,
+    is_settled: bool,
 }
 
 impl WriterGuard {
     /// Whether the holder before this one died with the lock: what it left unfinished must be undone.
     pub fn took_over(&self) -> bool {
         self.took_over
+    }
+
+    /// Takes note that nothing of the dead holder is left to be undone. Without it the lock becomes an orphan again,
+    /// and its next holder takes over.
+    pub fn has_settled(&mut self) {
+        self.is_settled = true;
     }
 
     /// Whether this is a forked child of the process that took the lock: it must not be used here.
@@ -58,7 +69,10 @@ impl Drop for WriterGuard {
         if self.member.is_forked() || self.member.has_left() {
             return;
         }
-        self.member.unlock_writer();
+        match self.is_settled {
+            true => self.member.unlock_writer(),
+            false => self.member.orphan_writer(),
+        }
         self.member.queue.leave();
     }
 }
@@ -83,7 +97,7 @@ impl Member {
             Ok(Some(taken)) => {
                 let took_over = matches!(taken, Taken::FromTheDead);
                 self.memory.counters().takeovers.add(u64::from(took_over));
-                Ok(Some(WriterGuard { member: Arc::clone(self), took_over }))
+                Ok(Some(WriterGuard { member: Arc::clone(self), took_over, is_settled: !took_over }))
             }
             Ok(None) => {
                 self.queue.leave();
@@ -193,6 +207,18 @@ impl Member {
             }
         }
         self.word().store(WRITER_FREE, Ordering::Release);
+        self.call_next();
+    }
+
+    /// Gives the lock up as if its holder had died.
+    fn orphan_writer(&self) {
+        blocks::make_orphan(self.word(), self.primary);
+        self.call_next();
+    }
+
+    /// Wakes who is next in line to take the lock that has just become free. The caller's word to it is kept by nobody:
+    /// another may be faster.
+    fn call_next(&self) {
         // See `wait_for_writer`.
         fence(Ordering::SeqCst);
         if let Some((_, block, _)) = self.next_in_line() {

@@ -51,7 +51,8 @@ impl Core {
 
     /// Begins a read of the published snapshot.
     ///
-    /// Cost: no system call, no allocation and no lock.
+    /// Cost: no system call, no allocation and no lock in the steady state; the first read of a relaxed snapshot of
+    /// another process takes note of it.
     #[inline]
     pub(crate) fn begin_read(self: &Arc<Core>) -> Result<ReadTxn> {
         ReadTxn::begin(self)
@@ -61,6 +62,7 @@ impl Core {
     pub(crate) fn begin_write(self: &Arc<Core>, wait: Wait) -> Result<Option<WriteTxn>> {
         let Some(guard) = self.lock(wait)? else { return Ok(None) };
         let head = decode_head(&self.attached.head()?.head)?;
+        self.watch(head.txnid.get());
         let generation = self.store.covering(head.pages_used.get())?;
         let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
         let txnid = Txnid(self.attached.next_txnid(&guard)?);
@@ -85,13 +87,14 @@ impl Core {
         if self.options.is_read_only {
             return Err(Error::ReadOnly);
         }
-        let Some(guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
+        let Some(mut guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
         if self.attached.is_poisoned()? {
             return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
         }
         if guard.took_over() {
             event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
             settle_after_death(&self.committer(&guard))?;
+            guard.has_settled();
         }
         Ok(Some(guard))
     }
@@ -136,6 +139,42 @@ impl Core {
             Some(guard) => self.committer(&guard).sync_head(),
             None => Ok(()),
         }
+    }
+
+    /// Makes commit `txnid` durable if it is not, and with it what was published since.
+    ///
+    /// Cost: two syncs; none if it is durable by the time the writer lock is to be had.
+    pub(super) fn sync_up_to(&self, txnid: u64) -> Result<()> {
+        if self.attached.durable()?.txnid >= txnid {
+            return Ok(());
+        }
+        match self.lock(Wait::Forever)? {
+            Some(guard) if self.attached.durable()?.txnid < txnid => self.committer(&guard).sync_head(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of a snapshot that a transaction begins on: if it is not durable, this process sees to it that it
+    /// becomes so, should the one that committed it have died.
+    ///
+    /// Cost: a load; for the first transaction on a snapshot a little more.
+    #[inline]
+    pub(super) fn watch(self: &Arc<Core>, txnid: u64) {
+        if !self.syncer.has_looked_at(txnid) {
+            self.syncer.look_at(self, txnid);
+        }
+    }
+
+    /// The published commit, if it is a relaxed one that is not durable and this process can make it so.
+    pub(super) fn published_relaxed(&self) -> Option<u64> {
+        if self.options.is_read_only || self.attached.durable().ok()?.txnid == self.attached.published_txnid().ok()? {
+            return None;
+        }
+        // A durable commit is published a moment before the note of its durability; its record tells it from a relaxed
+        // one.
+        let record = self.attached.published().ok()?.head;
+        let durable = self.attached.durable().ok()?.txnid;
+        (record.durable_txnid.max(durable) < record.txnid()).then(|| record.txnid())
     }
 
     /// Goes: the last process to go syncs and leaves a note that nothing is undone.

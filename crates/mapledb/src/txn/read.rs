@@ -34,6 +34,7 @@ impl ReadTxn {
     #[inline]
     pub(super) fn begin(core: &Arc<Core>) -> Result<ReadTxn> {
         let (place, head) = core.attached.pin_slot()?;
+        core.watch(head.txnid());
         view_of(core, &head)
             .map(|view| ReadTxn { place, head, view, core: Arc::clone(core) })
             .inspect_err(|_| core.attached.release_slot(place))

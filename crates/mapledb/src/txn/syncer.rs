@@ -1,6 +1,20 @@
 //! The thread that keeps the bound of relaxed commits: so many bytes or so much time after the first of them at the
 //! latest, a sync begins, whether or not another call is made.
+//!
+//! What is owed is a *debt*: that of this process's own relaxed commits, and that of others it has come across. Who began
+//! a relaxed commit pays for it; but if it dies, nobody else would. So a process that begins a transaction on a snapshot
+//! that is not durable takes the debt over as from then, and goes on looking after each bound until everything is durable.
+//! Whoever finds its debt paid, by whomever, has nothing to do. A process that sees no relaxed commit has no thread, and
+//! the thread sleeps without a time as long as nothing is owed.
+//!
+//! | paying ends | then |
+//! |---|---|
+//! | well | what was published meanwhile and is not durable is owed as from now |
+//! | in an error that poisons | nothing is owed any more: a failed sync is not tried again (I11) |
+//! | in any other (a mapping refused, a lock not to be asked for) | the debt stands and is tried again after a pause |
+//! | there is no thread to be had | the commit itself syncs, at once: later nobody might call |
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,11 +22,25 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Core;
 
-/// What relaxed commits have left to be synced, in this process.
+/// How long a debt that could not be paid rests: as long as the bound, within these.
+const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// Relaxed commits that are to become durable.
+#[derive(Clone, Copy)]
+struct Owed {
+    /// The latest of them.
+    txnid: u64,
+    /// What those of this process have written.
+    bytes: u64,
+    /// When the first of them was published, or come across.
+    since: Instant,
+    /// When paying is tried again.
+    not_before: Option<Instant>,
+}
+
 #[derive(Default)]
 struct Debt {
-    bytes: u64,
-    since: Option<Instant>,
+    owed: Option<Owed>,
     is_running: bool,
     is_syncing: bool,
     is_stopped: bool,
@@ -22,45 +50,78 @@ struct Debt {
 pub(crate) struct Syncer {
     bytes_max: u64,
     time_max: Duration,
+    /// The latest snapshot that was looked at for a debt.
+    looked_at: AtomicU64,
     shared: Arc<(Mutex<Debt>, Condvar)>,
 }
 
 impl Syncer {
     pub(super) fn new(bytes_max: u64, time_max: Duration) -> Syncer {
-        Syncer { bytes_max, time_max, shared: Arc::default() }
+        Syncer { bytes_max, time_max, looked_at: AtomicU64::new(0), shared: Arc::default() }
     }
 
-    /// Notes a relaxed commit of so many bytes, and sees to it that the thread runs.
-    pub(super) fn note(&self, core: &Arc<Core>, bytes: u64) {
+    /// Notes a relaxed commit of this process that wrote so many bytes. False if there is no thread to be had that
+    /// would sync it.
+    pub(super) fn note(&self, core: &Arc<Core>, txnid: u64, bytes: u64) -> bool {
+        self.looked_at.store(txnid, Ordering::Relaxed);
+        self.owe(core, txnid, bytes)
+    }
+
+    /// Whether the snapshot has been looked at. Cost: a load.
+    #[inline]
+    pub(super) fn has_looked_at(&self, txnid: u64) -> bool {
+        self.looked_at.load(Ordering::Relaxed) == txnid
+    }
+
+    /// Looks whether a snapshot is to become durable and nobody may be there to see to it.
+    #[cold]
+    pub(super) fn look_at(&self, core: &Arc<Core>, txnid: u64) {
+        self.looked_at.store(txnid, Ordering::Relaxed);
+        if let Some(txnid) = core.published_relaxed() {
+            // Without a thread it is left to whoever looks at the next snapshot.
+            self.owe(core, txnid, 0);
+        }
+    }
+
+    fn owe(&self, core: &Arc<Core>, txnid: u64, bytes: u64) -> bool {
         let (debt, wake) = &*self.shared;
         let mut debt = debt.lock();
-        debt.bytes = debt.bytes.saturating_add(bytes);
-        debt.since.get_or_insert_with(Instant::now);
+        let is_first = debt.owed.is_none();
+        let owed = debt.owed.get_or_insert_with(|| Owed { txnid, bytes: 0, since: Instant::now(), not_before: None });
+        owed.txnid = owed.txnid.max(txnid);
+        owed.bytes = owed.bytes.saturating_add(bytes);
+        let wakes = is_first || owed.bytes >= self.bytes_max;
+        let runs = self.run(core, &mut debt);
+        if wakes {
+            wake.notify_all();
+        }
+        runs
+    }
+
+    /// Sees to it that the thread runs.
+    fn run(&self, core: &Arc<Core>, debt: &mut Debt) -> bool {
         if !debt.is_running && !debt.is_stopped {
             let (shared, core) = (Arc::clone(&self.shared), Arc::downgrade(core));
             let (bytes_max, time_max) = (self.bytes_max, self.time_max);
             let thread = std::thread::Builder::new().name("maple-sync".to_string());
             debt.is_running = thread.spawn(move || keep_bound(&shared, &core, bytes_max, time_max)).is_ok();
         }
-        if debt.bytes >= self.bytes_max {
-            wake.notify_one();
-        }
+        debt.is_running || debt.is_stopped
     }
 
     /// Notes that everything has been synced.
     pub(super) fn settled(&self) {
-        let mut debt = self.shared.0.lock();
-        debt.bytes = 0;
-        debt.since = None;
+        self.shared.0.lock().owed = None;
     }
 
-    /// Ends the thread and waits until it no longer holds the core.
-    pub(crate) fn stop(&self) {
+    /// Ends the thread and waits until it no longer holds the core, unless `is_in_use` says that others hold it too:
+    /// they may be what the thread waits for.
+    pub(crate) fn stop(&self, is_in_use: impl Fn() -> bool) {
         let (debt, wake) = &*self.shared;
         let mut debt = debt.lock();
         debt.is_stopped = true;
         wake.notify_all();
-        while debt.is_syncing {
+        while debt.is_syncing && !is_in_use() {
             wake.wait(&mut debt);
         }
     }
@@ -71,38 +132,71 @@ impl Syncer {
         self.shared.1.notify_all();
     }
 
-    /// Takes a stop back: the next relaxed commit starts the thread again.
-    pub(crate) fn resume(&self) {
-        self.shared.0.lock().is_stopped = false;
+    /// Takes a stop back.
+    pub(crate) fn resume(&self, core: &Arc<Core>) {
+        let mut debt = self.shared.0.lock();
+        debt.is_stopped = false;
+        if debt.owed.is_some() {
+            self.run(core, &mut debt);
+        }
     }
 }
 
 fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64, time_max: Duration) {
     let (debt, wake) = shared;
-    let mut owed = debt.lock();
-    while !owed.is_stopped && core.strong_count() > 0 {
-        let due = owed.since.map(|since| since + time_max);
-        match due {
-            Some(due) if owed.bytes >= bytes_max || Instant::now() >= due => {
-                owed.bytes = 0;
-                owed.since = None;
-                owed.is_syncing = true;
-                drop(owed);
-                if let Some(core) = core.upgrade() {
-                    // A failure poisons the environment, which the next write reports.
-                    let _ = core.sync();
-                }
-                owed = debt.lock();
-                owed.is_syncing = false;
-                wake.notify_all();
-            }
+    let mut held = debt.lock();
+    while !held.is_stopped {
+        let Some(owed) = held.owed else {
+            wake.wait(&mut held);
+            continue;
+        };
+        let now = Instant::now();
+        // A bound of time that no clock reaches is none.
+        let due = if owed.bytes >= bytes_max { Some(now) } else { owed.since.checked_add(time_max) };
+        match due.map(|due| due.max(owed.not_before.unwrap_or(due))) {
+            Some(due) if due <= now => {}
             Some(due) => {
-                wake.wait_until(&mut owed, due);
+                wake.wait_until(&mut held, due);
+                continue;
             }
             None => {
-                wake.wait_for(&mut owed, time_max.max(Duration::from_millis(10)));
+                wake.wait(&mut held);
+                continue;
             }
         }
+        held.owed = None;
+        held.is_syncing = true;
+        drop(held);
+        let left = core.upgrade().and_then(|core| pay(&core, owed, time_max));
+        held = debt.lock();
+        held.owed = merged(left, held.owed);
+        held.is_syncing = false;
+        wake.notify_all();
     }
-    owed.is_running = false;
+    held.is_running = false;
+}
+
+/// Pays a debt; answers what is owed after that.
+fn pay(core: &Core, owed: Owed, time_max: Duration) -> Option<Owed> {
+    let now = match core.sync_up_to(owed.txnid) {
+        Ok(()) => {
+            let now = Instant::now();
+            return core.published_relaxed().map(|txnid| Owed { txnid, bytes: 0, since: now, not_before: None });
+        }
+        // Every write reports it from now on.
+        Err(_) if core.attached.is_poisoned().unwrap_or(true) => return None,
+        Err(_) => Instant::now(),
+    };
+    Some(Owed { not_before: now.checked_add(time_max.clamp(PAUSE[0], PAUSE[1])), ..owed })
+}
+
+/// What is left of one debt, and what has come since.
+fn merged(left: Option<Owed>, new: Option<Owed>) -> Option<Owed> {
+    let (Some(left), Some(new)) = (left, new) else { return left.or(new) };
+    Some(Owed {
+        txnid: left.txnid.max(new.txnid),
+        bytes: left.bytes.saturating_add(new.bytes),
+        since: left.since.min(new.since),
+        not_before: left.not_before,
+    })
 }

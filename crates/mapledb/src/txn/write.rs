@@ -116,7 +116,21 @@ impl WriteTxn {
         table: TableId,
         act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
     ) -> Result<R> {
+        self.attempt(|txn| act(&mut txn.tree_mut(table)))
+    }
+
+    /// Does what may leave pages half changed. The transaction is unusable while it goes on, so it stays so if `act`,
+    /// which runs code of the caller, unwinds; and after an error that is not about the arguments.
+    fn attempt<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
         self.check()?;
+        self.is_changed = true;
+        self.is_broken = true;
+        let answer = act(self);
+        self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
+        answer
+    }
+
+    fn tree_mut(&mut self, table: TableId) -> TreeMut<'_, Draft> {
         let record = match table {
             TableId::Main => &mut self.head.default_table,
             TableId::Named(at) => {
@@ -124,10 +138,7 @@ impl WriteTxn {
                 &mut self.opened[at].record.tree
             }
         };
-        self.is_changed = true;
-        let answer = act(&mut TreeMut::new(&mut self.draft, record));
-        self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
-        answer
+        TreeMut::new(&mut self.draft, record)
     }
 
     /// Takes `count` numbers of a table's sequence; answers the first.
@@ -216,10 +227,7 @@ impl WriteTxn {
         if to.is_empty() || to.len() > max {
             return Err(Error::TableName { name: to.to_string(), max });
         }
-        self.is_changed = true;
-        self.is_broken = true;
-        catalog::remove(&mut self.draft, &mut self.head.catalog, from)?;
-        self.is_broken = false;
+        self.attempt(|txn| catalog::remove(&mut txn.draft, &mut txn.head.catalog, from))?;
         let opened = &mut self.opened[at];
         opened.name = to.to_string();
         opened.is_changed = true;
@@ -234,14 +242,14 @@ impl WriteTxn {
             Err(Error::TableMissing { .. }) => return Ok(false),
             other => other?,
         };
-        self.change(table, |tree| tree.clear())?;
+        self.attempt(|txn| {
+            txn.tree_mut(table).clear()?;
+            catalog::remove(&mut txn.draft, &mut txn.head.catalog, name)
+        })?;
         if let TableId::Named(at) = table {
             // Later tables keep their places: a handle is borrowed from this transaction, so none is alive.
             self.opened.remove(at);
         }
-        self.is_broken = true;
-        catalog::remove(&mut self.draft, &mut self.head.catalog, name)?;
-        self.is_broken = false;
         Ok(true)
     }
 
@@ -274,7 +282,12 @@ impl WriteTxn {
             Durability::Sync => self.core.syncer.settled(),
             Durability::Relaxed => {
                 let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
-                self.core.syncer.note(&self.core, bytes);
+                let is_kept = self.core.syncer.note(&self.core, txnid, bytes);
+                // The commit has happened, so an error here is not its own: it is tried again or poisons, as in the
+                // thread there should have been.
+                if !is_kept && self.core.committer(&self.guard).sync_head().is_ok() {
+                    self.core.syncer.settled();
+                }
             }
         }
         Ok(txnid)

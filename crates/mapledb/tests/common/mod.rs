@@ -91,6 +91,13 @@ pub struct Other {
 impl Other {
     /// Starts a process that plays `role` on `data` and waits until it says that it is ready.
     pub fn start(role: &str, data: &Path) -> Other {
+        let mut other = Other::launch(role, data);
+        other.expect("ready");
+        other
+    }
+
+    /// Starts a process that plays `role` on `data`.
+    pub fn launch(role: &str, data: &Path) -> Other {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
@@ -100,9 +107,7 @@ impl Other {
             .spawn()
             .expect("start");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
-        let mut other = Other { child, lines };
-        other.expect("ready");
-        other
+        Other { child, lines }
     }
 
     /// Reads lines until one contains `word`.

@@ -1,0 +1,238 @@
+//! Relaxed commits become durable within their bound: whoever is refused, fails or dies meanwhile.
+//!
+//! Another process is this test binary again, told by the environment which role to play.
+
+mod files;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use files::{TestFile, check, open, options};
+use mapledb::{Access, Durability, Env, Error, Options};
+
+const ROLE: &str = "MAPLE_TEST_ROLE";
+const DATA: &str = "MAPLE_TEST_DATA";
+
+fn bound(time: Duration) -> Options {
+    options().relaxed_bound(1 << 40, time)
+}
+
+const SOON: Duration = Duration::from_millis(100);
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn put(env: &Env, key: &str, durability: Durability) -> u64 {
+    let mut txn = env.write().expect("write");
+    txn.durability(durability);
+    txn.main().put(key.as_bytes(), b"value").expect("put");
+    txn.commit().expect("commit")
+}
+
+fn holds(env: &Env, key: &str) -> bool {
+    env.read().expect("read").main().expect("main").contains(key.as_bytes()).expect("get")
+}
+
+fn durable(env: &Env) -> u64 {
+    env.info().expect("info").durable_txnid
+}
+
+/// Whether a commit becomes durable while nobody makes a call that begins a transaction.
+fn becomes_durable(env: &Env, txnid: u64) -> bool {
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        if durable(env) >= txnid {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Plays `role` on `data` in another process, which ends by SIGKILL; answers the number it said.
+fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(DATA, data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut answers = lines.map_while(Result::ok).filter_map(|line| {
+        line.split_once("answer: ").map(|(_, answer)| answer.trim().parse().expect("a number"))
+    });
+    let answer = answers.next().expect("an answer");
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    answer
+}
+
+/// What another process does.
+#[test]
+fn as_another_process() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let access = if role.ends_with("exclusively") { Access::Exclusive } else { Access::Shared };
+    let env = open(&path, bound(NEVER).access(access)).expect("open");
+    match role.as_str() {
+        "commit relaxed" => println!("answer: {}", put(&env, "relaxed", Durability::Relaxed)),
+        "commit relaxed exclusively" => {
+            for n in 0..100 {
+                put(&env, &n.to_string(), Durability::Relaxed);
+            }
+            println!("answer: {}", put(&env, "relaxed", Durability::Relaxed));
+        }
+        "commit relaxed without a thread" => {
+            let warm_up = put(&env, "warm-up", Durability::Sync);
+            forbid_threads();
+            let txnid = put(&env, "relaxed", Durability::Relaxed);
+            assert!(txnid > warm_up && std::thread::Builder::new().spawn(|| ()).is_err());
+            println!("answer: {}", durable(&env).abs_diff(txnid));
+        }
+        "commit durably and count threads" => {
+            for n in 0..200 {
+                put(&env, &n.to_string(), Durability::Sync);
+                assert!(holds(&env, &n.to_string()));
+            }
+            println!("answer: {}", sync_threads());
+        }
+        other => panic!("no such role: {other}"),
+    }
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// Leaves less address space than a thread's stack needs.
+fn forbid_threads() {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages: u64 = text.split(' ').next().expect("a number").parse().expect("a number");
+    let bytes = pages * 4096 + (3 << 19);
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: reads one rlimit, of this process alone.
+    #[allow(unsafe_code)]
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    assert_eq!(answer, 0);
+}
+
+fn sync_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
+    let name =
+        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.filter_map(Result::ok).map(name).filter(|name| name.trim() == "maple-sync").count()
+}
+
+#[test]
+fn a_close_that_is_refused_leaves_the_bound_in_force() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(bound(Duration::from_millis(300)));
+    let other = env.clone();
+    let txnid = put(&env, "relaxed", Durability::Relaxed);
+    // Often enough that the thread sees one of the stops before it is taken back.
+    let end = Instant::now() + Duration::from_millis(150);
+    while Instant::now() < end {
+        assert!(matches!(env.clone().close(), Err(Error::StillInUse)));
+    }
+    assert!(matches!(env.close(), Err(Error::StillInUse)));
+    assert!(becomes_durable(&other, txnid));
+}
+
+#[test]
+fn a_close_is_refused_at_once_though_the_sync_waits_for_this_very_thread() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(bound(SOON));
+    let other = env.clone();
+    let txnid = put(&env, "relaxed", Durability::Relaxed);
+    let writing = env.write().expect("write");
+    std::thread::sleep(3 * SOON);
+    let closing = std::thread::spawn(move || env.close());
+    let end = Instant::now() + Duration::from_secs(5);
+    while !closing.is_finished() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(closing.is_finished(), "it waits for a sync that waits for this thread's transaction");
+    assert!(matches!(closing.join().expect("no panic"), Err(Error::StillInUse)));
+    drop(writing);
+    assert!(becomes_durable(&other, txnid));
+}
+
+#[test]
+fn a_sync_that_could_not_begin_is_tried_again() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(bound(SOON));
+    let txnid = put(&env, "relaxed", Durability::Relaxed);
+    // The writer lock is refused while the file is not in its place.
+    let away = file.dir().join("away");
+    std::fs::rename(file.path(), &away).expect("rename");
+    std::thread::sleep(5 * SOON);
+    assert!(durable(&env) < txnid);
+    std::fs::rename(&away, file.path()).expect("rename");
+    assert!(becomes_durable(&env, txnid));
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_relaxed_commit_syncs() {
+    let file = TestFile::with_entries(10);
+    assert_eq!(in_a_process_that_dies("commit relaxed without a thread", file.path()), 0);
+}
+
+#[test]
+fn who_comes_across_a_dead_ones_relaxed_commit_makes_it_durable() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(bound(SOON));
+    for writes in [false, true] {
+        let txnid = in_a_process_that_dies("commit relaxed", file.path());
+        assert!(durable(&env) < txnid);
+        match writes {
+            true => drop(env.write().expect("write")),
+            false => assert!(holds(&env, "relaxed")),
+        }
+        assert!(becomes_durable(&env, txnid), "writes {writes}");
+    }
+    check(&env);
+}
+
+#[test]
+fn a_process_that_sees_no_relaxed_commit_has_no_thread() {
+    let file = TestFile::with_entries(10);
+    assert_eq!(in_a_process_that_dies("commit durably and count threads", file.path()), 0);
+}
+
+#[test]
+fn the_last_processs_relaxed_commits_are_in_the_lock_file() {
+    let file = TestFile::with_entries(10);
+    let txnid = in_a_process_that_dies("commit relaxed", file.path());
+    let read_only = open(file.path(), options().access(Access::SharedReadOnly)).expect_err("refused");
+    assert!(matches!(read_only, Error::NeedsRecovery { .. }), "{read_only}");
+    let env = file.open(options());
+    assert_eq!(env.recovery().adopted_txnid, Some(txnid));
+    assert!(durable(&env) > txnid, "under a new number");
+    assert!(holds(&env, "relaxed"));
+    check(&env);
+}
+
+#[test]
+fn relaxed_commits_of_an_exclusive_process_outlive_it() {
+    for access in [Access::Exclusive, Access::Shared] {
+        let file = TestFile::with_entries(10);
+        let txnid = in_a_process_that_dies("commit relaxed exclusively", file.path());
+        let env = open(file.path(), options().access(access)).expect("open");
+        assert_eq!(env.recovery().adopted_txnid, Some(txnid), "{access:?}");
+        assert_eq!(env.read().expect("read").main().expect("main").len(), 10 + 101);
+        assert!(holds(&env, "relaxed"));
+        check(&env);
+        env.close().expect("close");
+        let env = open(file.path(), options().access(access)).expect("open");
+        assert!(env.recovery().was_clean);
+    }
+}
+
+#[test]
+fn exclusive_use_without_a_lock_file_is_refused() {
+    let file = TestFile::with_entries(10);
+    std::fs::remove_file(file.lock_path()).expect("remove");
+    std::fs::create_dir(file.lock_path()).expect("mkdir");
+    let refused = open(file.path(), options().access(Access::Exclusive)).expect_err("refused");
+    assert!(refused.to_string().contains("lock file"), "{refused}");
+    std::fs::remove_dir(file.lock_path()).expect("rmdir");
+}
