@@ -192,3 +192,22 @@ fn loom_who_gives_up_is_not_left_with_the_lock() {
         assert_eq!(blocks::named_block(word), None, "the lock was handed to one who had given up");
     });
 }
+
+#[test]
+fn loom_what_one_takes_over_and_does_not_settle_the_next_takes_over() {
+    model(|| {
+        let [a, b] = members::<2>();
+        a.memory.header().writer.store(WRITER_ORPHAN, Ordering::Release);
+        let guard = a.lock_writer(Wait::Try).expect("lock").expect("its holder is dead");
+        assert!(guard.took_over());
+        let other = thread::spawn(move || {
+            let mut guard = b.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
+            assert!(guard.took_over(), "the death was forgotten");
+            guard.has_settled();
+        });
+        drop(guard);
+        other.join().expect("no panic");
+        let word = a.memory.header().writer.load(Ordering::Acquire);
+        assert_eq!(word & !WRITER_WAITERS, WRITER_FREE);
+    });
+}
