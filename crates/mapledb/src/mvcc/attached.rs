@@ -11,7 +11,7 @@ use super::heads::{self, Head, HeadRecord, NewHead};
 use super::layout::{NUMBER_MAX, STATE_READY, STATE_RESUMED};
 use super::member::Member;
 use super::shared::{Counters, Header};
-use super::{MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
+use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
 
 /// What is on disk, as far as the processes know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Attached {
 
     /// Pins the published snapshot for a caller that keeps this alive as long and releases the slot itself.
     #[inline]
-    pub(crate) fn pin_slot(&self) -> Result<(Place, Head)> {
+    pub(crate) fn pin_slot(&self) -> Result<(Place, Box<KeptHead>)> {
         self.member.pin_slot()
     }
 
@@ -60,10 +60,10 @@ impl Attached {
         self.member.share_slot(place);
     }
 
-    /// Counts one owner of a pinned slot less; the last one ends the read.
+    /// Counts one owner of a pinned slot less; the last one ends the read. The copy of the head is kept for the next.
     #[inline]
-    pub(crate) fn release_slot(&self, place: Place) {
-        self.member.release_slot(place);
+    pub(crate) fn release_slot(&self, place: Place, kept: Box<KeptHead>) {
+        self.member.release_slot(place, kept);
     }
 
     /// The newest head, published or not: what the next writer builds on. Stable under the writer lock.

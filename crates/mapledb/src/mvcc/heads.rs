@@ -26,6 +26,9 @@ pub struct Head {
 }
 
 impl Head {
+    /// No head: no sequence begins with 0.
+    pub(crate) const NONE: Head = Head { seq: 0, words: [0; HEAD_WORDS] };
+
     /// The txnid that made it.
     pub fn txnid(&self) -> u64 {
         self.words[0]
@@ -59,14 +62,18 @@ pub struct HeadRecord {
     pub head: NewHead,
 }
 
-/// Copies the reader's part of the record that is published now. The copy means nothing until
-/// [`still_published`] has said so.
+/// Makes `head` a copy of the reader's part of the record that is published now, unless it is one. It means nothing until
+/// [`still_published`] has said so; from then on it stays one, for a record is never changed and no sequence used twice.
 #[inline]
-pub(super) fn copy_published(memory: &LockMemory) -> Head {
+pub(super) fn copy_published(memory: &LockMemory, head: &mut Head) {
     let seq = memory.header().published_seq.load(Ordering::Acquire);
-    let record = place(memory, seq);
-    let words = std::array::from_fn(|i| record.sealed[i].load(Ordering::Relaxed));
-    Head { seq, words }
+    if head.seq != seq {
+        let record = place(memory, seq);
+        head.seq = seq;
+        for (word, from) in head.words.iter_mut().zip(&record.sealed) {
+            *word = from.load(Ordering::Relaxed);
+        }
+    }
 }
 
 /// Whether `head` is still the published one; an error where it is and cannot have been written by a writer.
@@ -217,6 +224,12 @@ mod tests {
         NewHead { body: [txnid; BODY_WORDS], durable_txnid: 1, durable_meta_checksum: 7 }
     }
 
+    fn copied(memory: &LockMemory) -> Head {
+        let mut head = Head::NONE;
+        copy_published(memory, &mut head);
+        head
+    }
+
     fn memory() -> LockMemory {
         let memory = LockMemory::private().expect("memory");
         append(&memory, &new_head(1)).expect("append");
@@ -229,9 +242,9 @@ mod tests {
         let memory = memory();
         let seq = append(&memory, &new_head(5)).expect("append");
         assert_eq!(head(&memory).expect("head").head, new_head(5));
-        assert_eq!(copy_published(&memory).txnid(), 1);
+        assert_eq!(copied(&memory).txnid(), 1);
         publish_up_to(&memory, seq).expect("publish");
-        let copy = copy_published(&memory);
+        let copy = copied(&memory);
         assert_eq!(copy.words, [5; HEAD_WORDS]);
         assert!(still_published(&memory, &copy).expect("sound"));
         publish_up_to(&memory, seq - 1).expect("publish");
@@ -261,7 +274,7 @@ mod tests {
     fn a_record_in_the_wrong_place_is_an_error_to_readers() {
         let memory = memory();
         memory.header().published_seq.store(u64::MAX, Ordering::Relaxed);
-        let copy = copy_published(&memory);
+        let copy = copied(&memory);
         assert!(matches!(still_published(&memory, &copy), Err(MvccError::BadLockFile { .. })));
         assert!(append(&memory, &new_head(2)).is_err());
     }

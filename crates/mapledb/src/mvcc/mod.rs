@@ -45,7 +45,7 @@ pub use heads::{Head, HeadRecord, NewHead};
 #[cfg(not(loom))]
 pub use left_behind::LeftBehind;
 #[cfg(not(loom))]
-pub(crate) use readers::Place;
+pub(crate) use readers::{KeptHead, Place};
 pub use readers::{Pin, ReaderInfo};
 pub use shared::{Counter, Counters};
 pub use wait::Wait;

@@ -6,7 +6,8 @@
 //!
 //! A slot belongs to one pin and its clones, which count themselves in the slot. A thread finds the slot it
 //! used last by a hint of its own, so that in the steady state a read begins with one compare-and-swap on a
-//! cache line of its own, without allocation and without a system call.
+//! cache line of its own, without allocation and without a system call. It also keeps the copies of heads that its last
+//! reads began with: as long as the same head is published nothing is copied.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
@@ -29,6 +30,30 @@ const REAP_EVERY_NS: u64 = 10_000_000;
 pub(crate) struct Place {
     block: usize,
     slot: usize,
+}
+
+/// The copy of a head that a read begins with; see [`Member::pin_slot`].
+#[derive(Debug)]
+pub(crate) struct KeptHead {
+    /// Whose head it is.
+    member: u64,
+    pub(crate) head: Head,
+    /// Further copies that the thread keeps.
+    next: Option<Box<KeptHead>>,
+    /// How many there are.
+    kept: u8,
+}
+
+impl KeptHead {
+    fn new(member: u64, head: Head) -> Box<KeptHead> {
+        Box::new(KeptHead { member, head, next: None, kept: 0 })
+    }
+}
+
+impl Clone for KeptHead {
+    fn clone(&self) -> KeptHead {
+        KeptHead { member: self.member, head: self.head, next: None, kept: 0 }
+    }
 }
 
 /// A pinned snapshot: no page of it is reused while this or a clone of it lives.
@@ -63,7 +88,7 @@ impl Clone for Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.member.release_slot(self.place);
+        self.member.release_place(self.place);
     }
 }
 
@@ -91,16 +116,29 @@ pub struct ReaderInfo {
 impl Member {
     /// Begins a read: pins the published snapshot.
     pub(super) fn pin(self: &Arc<Member>) -> Result<(Pin, Head)> {
-        let (place, head) = self.pin_slot()?;
+        let (place, kept) = self.pin_slot()?;
+        let head = kept.head;
+        hint::keep(kept);
         Ok((Pin { member: Arc::clone(self), place, txnid: head.txnid() }, head))
     }
 
-    /// Pins the published snapshot in a slot, which is the caller's to release.
+    /// Pins the published snapshot in a slot, which is the caller's to release with the copy of the head.
     #[inline]
-    pub(super) fn pin_slot(&self) -> Result<(Place, Head)> {
+    pub(super) fn pin_slot(&self) -> Result<(Place, Box<KeptHead>)> {
         self.check()?;
-        let mut head = heads::copy_published(&self.memory);
-        let place = self.take_slot(pin_word(&head))?;
+        let mut kept = match hint::take_kept() {
+            Some(kept) if kept.member == self.id => kept,
+            _ => KeptHead::new(self.id, Head::NONE),
+        };
+        let place = self.pin_head(&mut kept.head)?;
+        Ok((place, kept))
+    }
+
+    /// Pins the published snapshot, whose head `head` may be a copy of.
+    #[inline]
+    fn pin_head(&self, head: &mut Head) -> Result<Place> {
+        heads::copy_published(&self.memory, head);
+        let place = self.take_slot(pin_word(head))?;
         let slot = &self.memory.block(place.block)?.slots[place.slot];
         loop {
             // The pin above comes before this, the look at the publication after it; `pinned` has the same the
@@ -108,12 +146,12 @@ impl Member {
             if !cfg!(maple_canary = "no_reader_fence") {
                 fence_after_exchange();
             }
-            match heads::still_published(&self.memory, &head) {
+            match heads::still_published(&self.memory, head) {
                 Ok(true) => break,
                 Ok(false) => {
-                    head = heads::copy_published(&self.memory);
+                    heads::copy_published(&self.memory, head);
                     // Release: whoever sees this value must see that an earlier reader of the slot has finished.
-                    slot.pin.swap(pin_word(&head), Ordering::AcqRel);
+                    slot.pin.swap(pin_word(head), Ordering::AcqRel);
                 }
                 Err(e) => {
                     slot.pin.store(0, Ordering::Release);
@@ -122,7 +160,7 @@ impl Member {
             }
         }
         note_begin(slot);
-        Ok((place, head))
+        Ok(place)
     }
 
     /// Counts one more owner of a slot.
@@ -134,7 +172,13 @@ impl Member {
 
     /// Counts one owner less; the last one frees the slot.
     #[inline]
-    pub(super) fn release_slot(&self, place: Place) {
+    pub(super) fn release_slot(&self, place: Place, kept: Box<KeptHead>) {
+        hint::keep(kept);
+        self.release_place(place);
+    }
+
+    #[inline]
+    fn release_place(&self, place: Place) {
         let Some(slot) = self.own_slot(place) else { return };
         // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
         // the later finds 0 and is the last.
@@ -307,9 +351,13 @@ mod hint {
 
     use mapledb_os::{fork, process};
 
-    use super::Place;
+    use super::{KeptHead, Place};
+
+    /// The most copies of heads that a thread keeps: as many reads as it has at once, but not all that others hand it.
+    const KEPT_MAX: u8 = 16;
 
     thread_local! {
+        static KEPT: Cell<Option<Box<KeptHead>>> = const { Cell::new(None) };
         static HINT: Cell<(u64, Place)> = const { Cell::new((0, Place { block: 0, slot: 0 })) };
         static TID: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
     }
@@ -323,6 +371,29 @@ mod hint {
 
     pub(super) fn set(member: u64, place: Place) {
         HINT.set((member, place));
+    }
+
+    /// The copy of a head that this thread kept last.
+    #[inline]
+    pub(super) fn take_kept() -> Option<Box<KeptHead>> {
+        let mut kept = KEPT.take()?;
+        KEPT.set(kept.next.take());
+        Some(kept)
+    }
+
+    /// Keeps a copy of a head for the thread's next read. A thread that is ending keeps nothing.
+    #[inline]
+    pub(super) fn keep(mut kept: Box<KeptHead>) {
+        let _ = KEPT.try_with(|top| {
+            let next = top.take();
+            kept.kept = next.as_ref().map_or(0, |next| next.kept) + 1;
+            if kept.kept <= KEPT_MAX {
+                kept.next = next;
+                top.set(Some(kept));
+            } else {
+                top.set(next);
+            }
+        });
     }
 
     /// This thread's id, asked of the system once.
@@ -341,7 +412,13 @@ mod hint {
 /// Loom's threads share one thread's memory: no hints.
 #[cfg(loom)]
 mod hint {
-    use super::Place;
+    use super::{KeptHead, Place};
+
+    pub(super) fn take_kept() -> Option<Box<KeptHead>> {
+        None
+    }
+
+    pub(super) fn keep(_: Box<KeptHead>) {}
 
     pub(super) fn get(_: u64) -> Option<Place> {
         None

@@ -36,7 +36,8 @@ impl Member {
     /// The txnid of the published head.
     pub(super) fn published_txnid(&self) -> Result<u64> {
         loop {
-            let head = heads::copy_published(&self.memory);
+            let mut head = heads::Head::NONE;
+            heads::copy_published(&self.memory, &mut head);
             fence(Ordering::Acquire);
             if heads::still_published(&self.memory, &head)? {
                 return Ok(head.txnid());

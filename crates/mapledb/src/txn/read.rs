@@ -8,7 +8,7 @@ use mapledb_format::{FormatError, PageSize, Pgno, TableRecord, TreeRecord, Txnid
 use super::Core;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::mvcc::{Head, Place};
+use crate::mvcc::{Head, KeptHead, Place};
 use crate::pages::{PageRef, Pages};
 use crate::store::View;
 
@@ -25,7 +25,8 @@ const CATALOG_WORD: usize = 12;
 /// are slices of the map and live as long as the borrow of the transaction.
 pub struct ReadTxn {
     place: Place,
-    head: Head,
+    /// `None` only while it is dropped.
+    kept: Option<Box<KeptHead>>,
     view: View,
     core: Arc<Core>,
 }
@@ -33,11 +34,15 @@ pub struct ReadTxn {
 impl ReadTxn {
     #[inline]
     pub(super) fn begin(core: &Arc<Core>) -> Result<ReadTxn> {
-        let (place, head) = core.attached.pin_slot()?;
-        core.watch(head.txnid());
-        view_of(core, &head)
-            .map(|view| ReadTxn { place, head, view, core: Arc::clone(core) })
-            .inspect_err(|_| core.attached.release_slot(place))
+        let (place, kept) = core.attached.pin_slot()?;
+        core.watch(kept.head.txnid());
+        match view_of(core, &kept.head) {
+            Ok(view) => Ok(ReadTxn { place, kept: Some(kept), view, core: Arc::clone(core) }),
+            Err(error) => {
+                core.attached.release_slot(place, kept);
+                Err(error)
+            }
+        }
     }
 
     /// The snapshot's number: that of the commit it shows.
@@ -52,9 +57,13 @@ impl ReadTxn {
         if self.core.attached.is_forked() { Err(Error::AfterFork) } else { Ok(()) }
     }
 
+    fn head(&self) -> &Head {
+        self.kept.as_ref().map_or(&Head::NONE, |kept| &kept.head)
+    }
+
     fn tree_at(&self, word: usize) -> Result<TreeRecord> {
         let mut bytes = [0; 64];
-        for (to, from) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.head.words[word..]) {
+        for (to, from) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.head().words[word..]) {
             *to = from.to_le_bytes();
         }
         TreeRecord::decode(&bytes).map_err(|cause| Error::BadHead { cause })
@@ -67,7 +76,7 @@ impl ReadTxn {
     }
 
     pub(crate) fn main_sequence(&self) -> u64 {
-        self.head.words[DEFAULT_SEQUENCE_WORD]
+        self.head().words[DEFAULT_SEQUENCE_WORD]
     }
 
     pub(crate) fn catalog_tree(&self) -> Result<TreeRecord> {
@@ -99,14 +108,16 @@ impl Clone for ReadTxn {
     /// Another handle on the same snapshot; it shares the reader slot.
     fn clone(&self) -> ReadTxn {
         self.core.attached.share_slot(self.place);
-        ReadTxn { place: self.place, head: self.head, view: self.view, core: Arc::clone(&self.core) }
+        ReadTxn { place: self.place, kept: self.kept.clone(), view: self.view, core: Arc::clone(&self.core) }
     }
 }
 
 impl Drop for ReadTxn {
     #[inline]
     fn drop(&mut self) {
-        self.core.attached.release_slot(self.place);
+        if let Some(kept) = self.kept.take() {
+            self.core.attached.release_slot(self.place, kept);
+        }
     }
 }
 
