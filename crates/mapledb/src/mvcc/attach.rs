@@ -71,7 +71,7 @@ pub struct Target<'a> {
 /// The path of a data file's lock file.
 pub fn lock_path(data: &Path) -> PathBuf {
     let mut name = OsString::from(data);
-    name.push("-lock");
+    name.push(LOCK_SUFFIX);
     PathBuf::from(name)
 }
 
@@ -161,15 +161,15 @@ fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Bindin
     }
     let header = memory.header();
     let found = header.layout_version.load(Ordering::Relaxed);
-    if header.magic.load(Ordering::Relaxed) == MAGIC && found != LAYOUT_VERSION {
-        return Err(AttachError::OtherVersion { found, ours: LAYOUT_VERSION });
+    if header.magic.load(Ordering::Relaxed) == MAGIC && found != LOCK_VERSION {
+        return Err(AttachError::OtherVersion { found, ours: LOCK_VERSION });
     }
     if !binding.holds(header) {
         return Err(AttachError::InUseThroughAnotherLockFile { data: data_path, lock: lock_path });
     }
     if header.state.load(Ordering::Acquire) != STATE_READY {
         let what = "processes are attached to a lock file that is not ready";
-        return Err(MvccError::BadLockFile { offset: 12, what }.into());
+        return Err(MvccError::BadLockFile { offset: STATE_AT, what }.into());
     }
     Ok(false)
 }
@@ -310,7 +310,7 @@ fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left_txnid: u64)
     }
     store_16(&header.boot_id, process::boot_id());
     header.wake_waiters.store(0, Ordering::Relaxed);
-    header.writer.store(WRITER_FREE, Ordering::Relaxed);
+    header.writer.store(WriterWord::FREE.0, Ordering::Relaxed);
     header.poisoned.store(0, Ordering::Relaxed);
     // The head before the publication: a death in between must not leave a publication after the head.
     header.head_seq.store(seq, Ordering::Release);

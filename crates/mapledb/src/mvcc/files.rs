@@ -116,7 +116,7 @@ impl LockFile {
 
     /// Whether any other process holds a block.
     pub(super) fn has_living_blocks(&self) -> Result<bool> {
-        let bytes = BLOCK_BYTE..BLOCK_BYTE + BLOCKS_MAX as u64;
+        let bytes = LIVENESS_BYTE..LIVENESS_BYTE + BLOCKS_MAX as u64;
         Ok(ofd::is_locked_by_another(self.file.as_fd(), &self.path, bytes, Kind::Exclusive)?)
     }
 }
@@ -133,19 +133,19 @@ impl Files {
     /// Takes the byte of `block` unless another process holds it. A byte of private memory is free to take.
     pub(super) fn take_byte(&self, block: usize) -> Result<bool> {
         let Some(lock) = &self.lock else { return Ok(true) };
-        let byte = BLOCK_BYTE + block as u64;
+        let byte = LIVENESS_BYTE + block as u64;
         Ok(ofd::try_lock(lock.file.as_fd(), &lock.path, byte, Kind::Exclusive)?)
     }
 
     pub(super) fn release_byte(&self, block: usize) -> Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
-        Ok(ofd::unlock(lock.file.as_fd(), &lock.path, BLOCK_BYTE + block as u64)?)
+        Ok(ofd::unlock(lock.file.as_fd(), &lock.path, LIVENESS_BYTE + block as u64)?)
     }
 
     /// Whether another process holds the byte of `block`.
     pub(super) fn byte_is_held(&self, block: usize) -> Result<bool> {
         let Some(lock) = &self.lock else { return Ok(false) };
-        let byte = BLOCK_BYTE + block as u64;
+        let byte = LIVENESS_BYTE + block as u64;
         Ok(ofd::is_locked_by_another(lock.file.as_fd(), &lock.path, byte..byte + 1, Kind::Exclusive)?)
     }
 

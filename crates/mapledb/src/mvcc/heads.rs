@@ -9,7 +9,6 @@
 //! A reader's copy is checked by that alone. A writer's, and what recovery finds, is checked by a checksum.
 
 use mapledb_os::sync::{AtomicU64, Ordering, fence};
-use twox_hash::XxHash3_64;
 
 use super::layout::*;
 use super::memory::LockMemory;
@@ -21,7 +20,7 @@ use super::{MvccError, Result};
 pub struct Head {
     /// Its place in the sequence of heads.
     pub seq: u64,
-    /// Words from the txnid through the tree records.
+    /// Words from the txnid through the catalog's tree record.
     pub words: [u64; HEAD_WORDS],
 }
 
@@ -35,7 +34,7 @@ impl Head {
 /// What a writer puts on the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHead {
-    /// The head body: bytes 56..1792 of the meta that describes it, as little-endian words.
+    /// The head body, as it stands in the meta that describes it, as little-endian words.
     pub body: [u64; BODY_WORDS],
     /// The durable snapshot that it builds on.
     pub durable_txnid: u64,
@@ -119,7 +118,7 @@ pub(super) fn copy(memory: &LockMemory, seq: u64) -> Result<HeadRecord> {
     if record.seq.load(Ordering::Relaxed) != seq {
         return Err(bad(seq, "another head record lies in this one's place"));
     }
-    if record.checksum.load(Ordering::Relaxed) != checksum(seq, &sealed) {
+    if record.checksum.load(Ordering::Relaxed) != record_checksum(seq, &sealed) {
         return Err(bad(seq, "a head record's checksum is wrong"));
     }
     let body = std::array::from_fn(|i| sealed[i]);
@@ -137,7 +136,7 @@ pub(super) fn append(memory: &LockMemory, new: &NewHead) -> Result<u64> {
     let head = header.head_seq.load(Ordering::Acquire);
     if published > head || head >= NUMBER_MAX {
         return Err(MvccError::BadLockFile {
-            offset: 128,
+            offset: HEAD_SEQ_AT,
             what: "the published head is after the newest one",
         });
     }
@@ -165,7 +164,7 @@ pub(super) fn write(memory: &LockMemory, seq: u64, new: &NewHead) {
     for (word, value) in record.sealed.iter().zip(sealed) {
         word.store(value, Ordering::Relaxed);
     }
-    record.checksum.store(checksum(seq, &sealed), Ordering::Relaxed);
+    record.checksum.store(record_checksum(seq, &sealed), Ordering::Relaxed);
 }
 
 /// Shows readers the heads up to `seq`. The caller holds the writer lock, or the right to publish in its stead.
@@ -174,7 +173,7 @@ pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     let header = memory.header();
     if seq > header.head_seq.load(Ordering::Acquire) {
         return Err(MvccError::BadLockFile {
-            offset: 64,
+            offset: PUBLISHED_SEQ_AT,
             what: "a head is to be published that was not appended",
         });
     }
@@ -201,12 +200,8 @@ fn sealed_words(new: &NewHead) -> [u64; SEALED_WORDS] {
     })
 }
 
-fn checksum(seq: u64, sealed: &[u64; SEALED_WORDS]) -> u64 {
-    XxHash3_64::oneshot_with_seed(seq, bytemuck::cast_slice(sealed))
-}
-
 fn bad(seq: u64, what: &'static str) -> MvccError {
-    MvccError::BadLockFile { offset: RING_OFFSET + (seq % RING_LEN as u64) as usize * 2048, what }
+    MvccError::BadLockFile { offset: RING_AT + (seq % RING_LEN as u64) as usize * RECORD_BYTES, what }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use mapledb_os::sync::Ordering;
 
+use super::Wait;
 use super::heads::{self, NewHead};
 use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
-use super::{Wait, blocks};
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -188,7 +188,7 @@ fn loom_who_gives_up_is_not_left_with_the_lock() {
         });
         drop(guard);
         other.join().expect("no panic");
-        let word = a.memory.header().writer.load(Ordering::Acquire);
-        assert_eq!(blocks::named_block(word), None, "the lock was handed to one who had given up");
+        let word = WriterWord(a.memory.header().writer.load(Ordering::Acquire));
+        assert_eq!(word.block(), None, "the lock was handed to one who had given up");
     });
 }

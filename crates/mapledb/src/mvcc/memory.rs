@@ -32,8 +32,8 @@ mod mapped {
     impl LockMemory {
         /// The memory of the lock file `file`, made long enough for the fixed part and one block.
         pub(in crate::mvcc) fn of_file(file: Arc<ParentFile>, path: &Path) -> Result<LockMemory> {
-            let region = SharedRegion::map(file, path, RESERVE, RESERVE_MIN)?;
-            region.grow_to(0, BLOCKS_OFFSET + BLOCK_SIZE)?;
+            let region = SharedRegion::map(file, path, LOCK_BYTES_MAX, RESERVE_MIN)?;
+            region.grow_to(0, BLOCKS_AT + BLOCK_BYTES)?;
             Ok(LockMemory { region })
         }
 
@@ -47,18 +47,18 @@ mod mapped {
         }
 
         pub(in crate::mvcc) fn counters(&self) -> &Counters {
-            self.region.view(COUNTERS_OFFSET).expect("the fixed part was grown when the memory was made")
+            self.region.view(COUNTERS_AT).expect("the fixed part was grown when the memory was made")
         }
 
         pub(in crate::mvcc) fn ring(&self) -> &[Record] {
-            let ring = self.region.slice(RING_OFFSET, RING_LEN);
+            let ring = self.region.slice(RING_AT, RING_LEN);
             ring.expect("the fixed part was grown when the memory was made")
         }
 
         /// Block `index`, which must lie inside the file.
         #[inline]
         pub(in crate::mvcc) fn block(&self, index: usize) -> Result<&Block> {
-            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
+            let offset = BLOCKS_AT + index * BLOCK_BYTES;
             if let Some(block) = self.region.view(offset) {
                 return Ok(block);
             }
@@ -69,14 +69,14 @@ mod mapped {
 
         /// Block `index`, whose bytes this process owns and which need not exist yet.
         pub(in crate::mvcc) fn make_block(&self, index: usize) -> Result<&Block> {
-            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
-            self.region.grow_to(offset, offset + BLOCK_SIZE)?;
+            let offset = BLOCKS_AT + index * BLOCK_BYTES;
+            self.region.grow_to(offset, offset + BLOCK_BYTES)?;
             self.block(index)
         }
 
         /// Blocks there is room for.
         pub(in crate::mvcc) fn blocks_max(&self) -> usize {
-            ((self.region.reserve() - BLOCKS_OFFSET) / BLOCK_SIZE).min(BLOCKS_MAX)
+            ((self.region.reserve() - BLOCKS_AT) / BLOCK_BYTES).min(BLOCKS_MAX)
         }
 
         /// Blocks that have ever been claimed.
@@ -84,7 +84,7 @@ mod mapped {
             let blocks = self.header().blocks.load(Ordering::Acquire) as usize;
             if blocks > self.blocks_max() {
                 let what = "more process blocks than this process can map";
-                return Err(MvccError::BadLockFile { offset: 448, what });
+                return Err(MvccError::BadLockFile { offset: BLOCKS_LEN_AT, what });
             }
             Ok(blocks)
         }
