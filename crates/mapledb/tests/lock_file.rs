@@ -206,5 +206,5 @@ fn every_refusal_says_what_to_do() {
     let data = Data::new();
     std::fs::create_dir(data.lock()).expect("mkdir");
     let refused = try_attach(&data.path, Mode::Shared).expect_err("refused").to_string();
-    assert!(refused.contains("frozen"), "{refused}");
+    assert!(refused.contains("move it away"), "{refused}");
 }

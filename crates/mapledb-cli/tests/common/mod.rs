@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -93,13 +93,18 @@ impl Place {
     }
 }
 
-pub fn end(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+impl Ended {
+    pub fn of(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
+}
+
+pub fn end(command: &mut Command) -> Ended {
+    Ended::of(command.output().unwrap())
 }
 
 pub fn feed(command: &mut Command, input: &[u8]) -> Ended {
@@ -109,12 +114,7 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Ended {
     std::thread::scope(|scope| {
         // It may stop reading early: that is for the caller to judge by how it ends.
         scope.spawn(move || stdin.write_all(input).ok());
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ended::of(child.wait_with_output().unwrap())
     })
 }
 

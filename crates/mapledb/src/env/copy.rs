@@ -116,14 +116,31 @@ impl Env {
         let options = options.file_mode(self.core.store.file().stat()?.mode);
         // SAFETY: the name was made up for this copy and nobody else knows it.
         #[allow(unsafe_code)]
-        let copy = unsafe { options.create(draft.path()) }?;
-        let report = fill_compact(&copy, txn, progress)?;
-        copy.close()?;
+        let copy = unsafe { options.create(draft.path()) };
+        let filled = copy.and_then(|copy| {
+            let report = fill_compact(&copy, txn, progress)?;
+            copy.close()?;
+            Ok(report)
+        });
+        let report = filled.map_err(|error| called(path, draft.path(), error))?;
         draft.publish(path).map_err(|error| match error.is_exists() {
             true => Error::Exists { path: path.to_path_buf() },
             false => Error::Os(error),
         })?;
         Ok(report)
+    }
+}
+
+/// An error on the draft of a copy as one on the copy, the only name of the two that its maker knows.
+fn called(path: &Path, draft: &Path, error: Error) -> Error {
+    let rename = |error: OsError| match error.path == draft {
+        true => OsError { path: path.to_path_buf(), ..error },
+        false => error,
+    };
+    match error {
+        Error::Os(error) => Error::Os(rename(error)),
+        Error::DiskFull(error) => Error::DiskFull(rename(error)),
+        other => other,
     }
 }
 

@@ -169,7 +169,7 @@ fn stand(data: &DataFile, lock: &LockFile, memory: &LockMemory, binding: &Bindin
     }
     if header.state.load(Ordering::Acquire) != STATE_READY {
         let what = "processes are attached to a lock file that is not ready";
-        return Err(MvccError::BadLockFile { offset: STATE_AT, what }.into());
+        return Err(memory.bad(STATE_AT, what).into());
     }
     Ok(false)
 }
@@ -252,7 +252,8 @@ impl First {
     pub fn finish(self, start: &Start<'_>) -> Result<Attached> {
         let First { memory, files, binding, left, mode } = self;
         if !(1..NUMBER_MAX).contains(&start.head.txnid()) {
-            return Err(MvccError::TxnidsExhausted(start.head.txnid()).into());
+            let (path, txnid) = (files.data.path.clone(), start.head.txnid());
+            return Err(MvccError::TxnidOutOfRange { path, txnid }.into());
         }
         let before = if left.is_bound { settle_all(&memory)? } else { bind(&memory, &binding) };
         begin_with(&memory, before + 1, start, left.last_txnid);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mapledb_os::OsError;
 use mapledb_os::fork::{self, ParentFile};
 use mapledb_os::lock_file::{self, FileId};
 use mapledb_os::ofd::{self, Kind};
@@ -82,13 +83,13 @@ pub(super) struct LockFile {
 impl LockFile {
     /// Opens the lock file of `data`, creating it if there is none.
     pub(super) fn open_or_create(path: &Path, data: &DataFile) -> std::result::Result<LockFile, AttachError> {
-        let file = lock_file::open_or_create(path, data.file().file()).map_err(AttachError::LockFile)?;
+        let file = lock_file::open_or_create(path, data.file().file()).map_err(cannot_open)?;
         LockFile::of(file, path)
     }
 
     /// Opens the lock file at `path` if there is one.
     pub(super) fn open(path: &Path) -> std::result::Result<Option<LockFile>, AttachError> {
-        let file = lock_file::open(path).map_err(AttachError::LockFile)?;
+        let file = lock_file::open(path).map_err(cannot_open)?;
         file.map(|file| LockFile::of(file, path)).transpose()
     }
 
@@ -119,6 +120,11 @@ impl LockFile {
         let bytes = LIVENESS_BYTE..LIVENESS_BYTE + BLOCKS_MAX as u64;
         Ok(ofd::is_locked_by_another(self.file.as_fd(), &self.path, bytes, Kind::Exclusive)?)
     }
+}
+
+/// A directory and a symbolic link, which is not followed, cannot be opened as a lock file.
+fn cannot_open(error: OsError) -> AttachError {
+    if error.is_no_file() { AttachError::NotALockFile(error.path) } else { AttachError::LockFile(error) }
 }
 
 /// What a member holds open.

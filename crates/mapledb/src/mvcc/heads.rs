@@ -86,7 +86,7 @@ pub(super) fn still_published(memory: &LockMemory, head: &Head) -> Result<bool> 
     if memory.header().published_seq.load(Ordering::Relaxed) != head.seq {
         return Ok(false);
     }
-    Err(bad(head.seq, "the published head record is not the one that was published"))
+    Err(bad(memory, head.seq, "the published head record is not the one that was published"))
 }
 
 /// The newest head, published or not.
@@ -116,14 +116,14 @@ pub(super) fn copy(memory: &LockMemory, seq: u64) -> Result<HeadRecord> {
     let record = place(memory, seq);
     let sealed: [u64; SEALED_WORDS] = std::array::from_fn(|i| record.sealed[i].load(Ordering::Relaxed));
     if record.seq.load(Ordering::Relaxed) != seq {
-        return Err(bad(seq, "another head record lies in this one's place"));
+        return Err(bad(memory, seq, "another head record lies in this one's place"));
     }
     if record.checksum.load(Ordering::Relaxed) != record_checksum(seq, &sealed) {
-        return Err(bad(seq, "a head record's checksum is wrong"));
+        return Err(bad(memory, seq, "a head record's checksum is wrong"));
     }
     let body = std::array::from_fn(|i| sealed[i]);
     if !(1..NUMBER_MAX).contains(&body[0]) || !(1..NUMBER_MAX).contains(&seq) {
-        return Err(bad(seq, "a head record's number is out of range"));
+        return Err(bad(memory, seq, "a head record's number is out of range"));
     }
     let (durable_txnid, durable_meta_checksum) = (sealed[BODY_WORDS], sealed[BODY_WORDS + 1]);
     Ok(HeadRecord { seq, head: NewHead { body, durable_txnid, durable_meta_checksum } })
@@ -135,10 +135,7 @@ pub(super) fn append(memory: &LockMemory, new: &NewHead) -> Result<u64> {
     let published = header.published_seq.load(Ordering::Acquire);
     let head = header.head_seq.load(Ordering::Acquire);
     if published > head || head >= NUMBER_MAX {
-        return Err(MvccError::BadLockFile {
-            offset: HEAD_SEQ_AT,
-            what: "the published head is after the newest one",
-        });
+        return Err(memory.bad(HEAD_SEQ_AT, "the published head is after the newest one"));
     }
     let seq = head + 1;
     // The place of `seq` held `seq - RING_LEN`; who still copies that must find it no longer published.
@@ -172,10 +169,7 @@ pub(super) fn write(memory: &LockMemory, seq: u64, new: &NewHead) {
 pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     let header = memory.header();
     if seq > header.head_seq.load(Ordering::Acquire) {
-        return Err(MvccError::BadLockFile {
-            offset: PUBLISHED_SEQ_AT,
-            what: "a head is to be published that was not appended",
-        });
+        return Err(memory.bad(PUBLISHED_SEQ_AT, "a head is to be published that was not appended"));
     }
     header.published_seq.fetch_max(seq, Ordering::AcqRel);
     Ok(())
@@ -200,8 +194,8 @@ fn sealed_words(new: &NewHead) -> [u64; SEALED_WORDS] {
     })
 }
 
-fn bad(seq: u64, what: &'static str) -> MvccError {
-    MvccError::BadLockFile { offset: RING_AT + (seq % RING_LEN as u64) as usize * RECORD_BYTES, what }
+fn bad(memory: &LockMemory, seq: u64, what: &'static str) -> MvccError {
+    memory.bad(RING_AT + (seq % RING_LEN as u64) as usize * RECORD_BYTES, what)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -7,7 +7,7 @@ pub(super) use modelled::LockMemory;
 
 #[cfg(not(loom))]
 mod mapped {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
     use mapledb_os::fork::ParentFile;
@@ -27,6 +27,7 @@ mod mapped {
     #[derive(Debug)]
     pub(in crate::mvcc) struct LockMemory {
         region: SharedRegion,
+        path: PathBuf,
     }
 
     impl LockMemory {
@@ -34,12 +35,17 @@ mod mapped {
         pub(in crate::mvcc) fn of_file(file: Arc<ParentFile>, path: &Path) -> Result<LockMemory> {
             let region = SharedRegion::map(file, path, LOCK_BYTES_MAX, RESERVE_MIN)?;
             region.grow_to(0, BLOCKS_AT + BLOCK_BYTES)?;
-            Ok(LockMemory { region })
+            Ok(LockMemory { region, path: path.to_path_buf() })
         }
 
         /// Memory of this process alone.
         pub(in crate::mvcc) fn private() -> Result<LockMemory> {
-            Ok(LockMemory { region: SharedRegion::anonymous(PRIVATE_LEN)? })
+            Ok(LockMemory { region: SharedRegion::anonymous(PRIVATE_LEN)?, path: "in private memory".into() })
+        }
+
+        /// The error of what no process writes.
+        pub(in crate::mvcc) fn bad(&self, offset: usize, what: &'static str) -> MvccError {
+            MvccError::BadLockFile { path: self.path.clone(), offset, what }
         }
 
         pub(in crate::mvcc) fn header(&self) -> &Header {
@@ -64,7 +70,7 @@ mod mapped {
             }
             self.region.refresh()?;
             let what = "a block past the end of the file";
-            self.region.view(offset).ok_or(MvccError::BadLockFile { offset, what })
+            self.region.view(offset).ok_or_else(|| self.bad(offset, what))
         }
 
         /// Block `index`, whose bytes this process owns and which need not exist yet.
@@ -84,7 +90,7 @@ mod mapped {
             let blocks = self.header().blocks.load(Ordering::Acquire) as usize;
             if blocks > self.blocks_max() {
                 let what = "more process blocks than this process can map";
-                return Err(MvccError::BadLockFile { offset: BLOCKS_LEN_AT, what });
+                return Err(self.bad(BLOCKS_LEN_AT, what));
             }
             Ok(blocks)
         }
@@ -115,6 +121,10 @@ mod modelled {
                 ring: Zeroed::zeroed(),
                 blocks: (0..count).map(|_| Zeroed::zeroed()).collect(),
             }
+        }
+
+        pub(in crate::mvcc) fn bad(&self, offset: usize, what: &'static str) -> MvccError {
+            MvccError::BadLockFile { path: "in a model".into(), offset, what }
         }
 
         pub(in crate::mvcc) fn header(&self) -> &Header {

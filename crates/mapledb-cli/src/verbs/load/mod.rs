@@ -155,7 +155,7 @@ fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::file(format!("cannot read {}: {error}", path.display()))
+    Failure::file(format!("cannot read {}: {error}; {}", path.display(), mapledb_os::advice(error)))
 }
 
 /// A load on its way.
@@ -257,7 +257,9 @@ impl Load<'_> {
             let stored = stored.map_err(|error| feed.blame(failure(error)))?;
             if !stored && self.args.existing == Existing::Refuse {
                 let key = target.types.keys.text_of(&key).into_owned();
-                return Err(feed.blame(Failure::input(format!("the key \"{key}\" is there already"))));
+                return Err(feed.blame(Failure::input(format!(
+                    "the key \"{key}\" is there already: --existing says what to do then"
+                ))));
             }
             self.reached.kept += u64::from(!stored);
         }
