@@ -8,16 +8,9 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 
 use common::{Place, end};
 
-fn with_a_database() -> Place {
-    let place = Place::new();
-    place.ok("create a.maple");
-    place.ok("put a.maple k v");
-    place
-}
-
 #[test]
 fn a_dump_goes_into_a_pipe_and_never_takes_its_place() {
-    let place = with_a_database();
+    let place = Place::with_a_database();
     end(place.command("mkfifo").arg("pipe"));
     for force in ["", " --force"] {
         let child = place.maple_command(&format!("dump a.maple -o pipe{force}")).spawn().unwrap();
@@ -31,7 +24,7 @@ fn a_dump_goes_into_a_pipe_and_never_takes_its_place() {
 
 #[test]
 fn a_forced_dump_replaces_what_a_link_leads_to_and_not_the_link() {
-    let place = with_a_database();
+    let place = Place::with_a_database();
     std::fs::write(place.path("old"), "old").unwrap();
     symlink("old", place.path("link")).unwrap();
     assert_eq!(place.fails(4, "dump a.maple -o link"), "maple: link exists: --force replaces it\n");

@@ -10,13 +10,6 @@ use std::process::Command;
 
 use common::{Ended, Place, end};
 
-fn with_a_database() -> Place {
-    let place = Place::new();
-    place.ok("create a.maple");
-    place.ok("put a.maple k v");
-    place
-}
-
 /// What it said, with the directory of the test left out of the names in it.
 fn told(place: &Place, ended: &Ended) -> String {
     let dir = format!("{}/", place.dir().canonicalize().unwrap().display());
@@ -100,7 +93,7 @@ fn each_obstacle_has_a_message_with_advice() {
             "beside.maple-lock is not a regular file and cannot be the lock file: move it away",
         ),
     ];
-    let place = with_a_database();
+    let place = Place::with_a_database();
     std::fs::create_dir(place.path("dir")).unwrap();
     std::fs::write(place.path("text"), "a few words").unwrap();
     std::fs::write(place.path("empty"), "").unwrap();
@@ -140,7 +133,7 @@ fn as_nobody(place: &Place, arguments: &str) -> Option<Ended> {
 
 #[test]
 fn what_is_not_permitted_is_told_with_what_would_help() {
-    let place = with_a_database();
+    let place = Place::with_a_database();
     let mode = |name, mode| {
         std::fs::set_permissions(place.path(name), PermissionsExt::from_mode(mode)).unwrap();
     };

@@ -1,6 +1,8 @@
 //! What the tests of the command share: a directory of its own, and `maple` run in it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod hostile;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -24,6 +26,14 @@ pub struct Ended {
 impl Place {
     pub fn new() -> Place {
         Place { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With `a.maple` in it, which holds one pair.
+    pub fn with_a_database() -> Place {
+        let place = Place::new();
+        place.ok("create a.maple");
+        place.ok("put a.maple k v");
+        place
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -125,39 +135,11 @@ pub fn signal(child: &Child, name: &str) {
 
 /// Keys and values that are hard on text.
 pub fn hostile() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let texts = [
-        "",
-        "a",
-        "\\",
-        "\\\\",
-        "\\00",
-        "a\\b",
-        " ",
-        "\t",
-        "\n",
-        "\r\n",
-        "\"",
-        "\",\"",
-        "key,value",
-        "@f",
-        "hex:00",
-        "text:x",
-        "esc:\\",
-        "DATA=END",
-        "é",
-        "\u{feff}",
-        "{\"hex\":\"00\"}",
-        "null",
-        "-1",
-        "--table",
-        "\u{7f}",
-        "\u{1b}[2J",
-    ];
     let mut pairs: Vec<_> =
-        texts.iter().map(|text| (text.as_bytes().to_vec(), text.as_bytes().to_vec())).collect();
+        hostile::TEXTS.iter().map(|text| (text.as_bytes().to_vec(), text.as_bytes().to_vec())).collect();
     pairs.push(((0..=255).collect(), (0..=255).rev().collect()));
     pairs.push((vec![0xff; 3], vec![0; 100_000]));
-    pairs.push((vec![0], Vec::new()));
+    pairs.push((vec![0, 0], Vec::new()));
     pairs.sort();
     pairs
 }
