@@ -139,5 +139,8 @@ fn a_format_that_nothing_tells_is_asked_for() {
     place.ok("create a.maple");
     let ended = place.maple_reading("load a.maple", b"a,b\n");
     assert_eq!(ended.code, Some(3));
-    assert_eq!(ended.stderr, "maple: -: neither its name nor its beginning shows a format: give --format\n");
+    assert_eq!(
+        ended.stderr,
+        "maple: standard input: neither its name nor its beginning shows a format: give --format\n"
+    );
 }

@@ -81,7 +81,17 @@ fn each_obstacle_has_a_message_with_advice() {
             4,
             "cannot read none: No such file or directory (os error 2); check the name",
         ),
-        ("load a.maple empty", 3, "empty: neither its name nor its beginning shows a format: give --format"),
+        (
+            "load a.maple empty",
+            3,
+            "empty: it is empty, which no dump is: look at what should have written it",
+        ),
+        ("load a.maple text", 3, "text: neither its name nor its beginning shows a format: give --format"),
+        (
+            "load a.maple",
+            3,
+            "standard input: it is empty, which no dump is: look at what should have written it",
+        ),
         (
             "info linked.maple",
             4,
