@@ -29,5 +29,5 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         b"-" => io::stdin().lock().read_to_end(&mut contents).map(|_| contents),
         _ => fs::read(path),
     };
-    read.map_err(|error| Failure::file(format!("cannot read {}: {error}", path.display())))
+    read.map_err(|error| Failure::os("read", path, error))
 }

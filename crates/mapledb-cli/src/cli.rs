@@ -92,9 +92,13 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         let rendered = error.render().to_string();
         return Failure::usage(rendered.trim_start_matches("error: ").trim_end()).tell(true);
     }
-    // To say more is of no use if standard output or error is closed.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS }
+    let printed = error.print();
+    match (error.use_stderr(), printed) {
+        // Who closed standard error does not want to be told.
+        (true, _) => ExitCode::from(Kind::Usage.code()),
+        (false, Ok(())) => ExitCode::SUCCESS,
+        (false, Err(error)) => Failure::writing("the output", &error).tell(wants_json),
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::output;
+use mapledb_os::OsError;
+
 use crate::text::form;
+use crate::{door, output};
 
 /// The classes of failure. Each has one exit code, and one word in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,11 +93,16 @@ impl Failure {
         Failure::new(Kind::File, message)
     }
 
-    /// Standard output, or a file in its place, did not take what was written.
-    pub fn writing(error: &io::Error) -> Failure {
+    /// The system refused an effect on a file: what, and where.
+    pub fn os(what: &'static str, path: &Path, error: io::Error) -> Failure {
+        door::failure(OsError::new(what, path, error).into())
+    }
+
+    /// Standard output, or what stands in its place, did not take what was written.
+    pub fn writing(to: &str, error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::new(Kind::PipeClosed, ""),
-            _ => Failure::file(format!("cannot write the output: {error}")),
+            _ => Failure::file(format!("cannot write {to}: {error}; {}", mapledb_os::advice(error))),
         }
     }
 
@@ -174,8 +182,8 @@ mod tests {
     #[test]
     fn a_reader_who_went_away_is_no_error() {
         let gone = io::Error::from(io::ErrorKind::BrokenPipe);
-        assert_eq!(Failure::writing(&gone).kind, Kind::PipeClosed);
+        assert_eq!(Failure::writing("the output", &gone).kind, Kind::PipeClosed);
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(Failure::writing(&full).kind, Kind::File);
+        assert_eq!(Failure::writing("the output", &full).kind, Kind::File);
     }
 }

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+/// What messages call it.
+const STDOUT: &str = "the output";
+
 /// Standard output. Call [`finish`](Output::finish), or what is still buffered may be lost unseen.
 pub struct Output {
     writer: BufWriter<StdoutLock<'static>>,
@@ -19,7 +22,7 @@ impl Output {
 
     /// Writes bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.writer.write_all(bytes).map_err(|error| Failure::writing(&error))
+        self.writer.write_all(bytes).map_err(|error| Failure::writing(STDOUT, &error))
     }
 
     /// Writes one line.
@@ -30,13 +33,14 @@ impl Output {
 
     /// Writes one JSON document on one line.
     pub fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.writer, document).map_err(|error| Failure::writing(&error.into()))?;
+        serde_json::to_writer(&mut self.writer, document)
+            .map_err(|error| Failure::writing(STDOUT, &error.into()))?;
         self.bytes(b"\n")
     }
 
     /// Sends what is buffered.
     pub fn finish(mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(|error| Failure::writing(&error))
+        self.writer.flush().map_err(|error| Failure::writing(STDOUT, &error))
     }
 }
 

@@ -71,7 +71,7 @@ fn a_flipped_bit_is_found_by_every_verb_that_reads_the_page() {
     let found = String::from_utf8(told.stdout).unwrap();
     assert!(found.starts_with(&format!("page {leaf}: checksum is 0x")), "{found}");
     assert!(found.contains("DAMAGED: "), "{found}");
-    assert_eq!(told.stderr, "maple: a.maple: 1 problem found\n");
+    assert_eq!(told.stderr, "maple: a.maple: 1 problem found; restore it from a copy\n");
     let report: serde_json::Value =
         serde_json::from_slice(&place.maple("check a.maple --json -q").stdout).unwrap();
     assert_eq!((&report["clean"], &report["problems"][0]["page"]), (&false.into(), &leaf.into()));
@@ -129,8 +129,8 @@ fn pages_that_cannot_be_shown_are_refused() {
     );
     assert_eq!(
         place.fails(4, "page a.maple 99999999"),
-        "maple: a.maple: the file ends before page 99999999\n"
+        "maple: a.maple: the file ends before page 99999999: \"maple info\" tells how long it should be\n"
     );
     assert!(place.fails(2, "page a.maple x").contains("neither a page number nor meta-a nor meta-b"));
-    assert_eq!(place.fails(4, "page . 32"), "maple: . is not a file\n");
+    assert_eq!(place.fails(4, "page . 32"), "maple: . is not a regular file: check the name\n");
 }

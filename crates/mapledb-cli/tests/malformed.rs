@@ -91,8 +91,8 @@ fn keys_that_are_too_long_are_refused_by_line() {
         assert_eq!(ended.code, Some(3));
         assert_eq!(
             ended.stderr,
-            "maple: standard input: line 3: a key of 2001 bytes is too long: the most is 1024 (records read 2, records \
-             loaded 0)\n"
+            "maple: standard input: line 3: a key of 2001 bytes is too long: the most is 1024, and more where \
+             pages are larger (records read 2, records loaded 0)\n"
         );
     }
     assert_eq!(place.ok("scan a.maple --count"), "0\n");
@@ -139,5 +139,8 @@ fn a_format_that_nothing_tells_is_asked_for() {
     place.ok("create a.maple");
     let ended = place.maple_reading("load a.maple", b"a,b\n");
     assert_eq!(ended.code, Some(3));
-    assert_eq!(ended.stderr, "maple: -: neither its name nor its beginning shows a format: give --format\n");
+    assert_eq!(
+        ended.stderr,
+        "maple: standard input: neither its name nor its beginning shows a format: give --format\n"
+    );
 }

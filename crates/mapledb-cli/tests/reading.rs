@@ -169,7 +169,7 @@ fn an_output_that_is_full_is_a_loud_failure_with_counts() {
     let place = Place::new();
     place.ok("create a.maple");
     place.ok("put a.maple k v");
-    for verb in ["scan a.maple", "get a.maple k", "info a.maple", "dump a.maple"] {
+    for verb in ["scan a.maple", "get a.maple k", "info a.maple", "dump a.maple", "--help", "--version"] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = place.maple_command(verb).stdout(full).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

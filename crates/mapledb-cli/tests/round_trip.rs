@@ -116,7 +116,8 @@ fn a_dump_in_any_order_and_with_repeats_is_loaded() {
     assert_eq!(refused.code, Some(3));
     assert_eq!(
         refused.stderr,
-        "maple: standard input: line 3: the key \"a\" is there already (records read 2, records loaded 0)\n"
+        "maple: standard input: line 3: the key \"a\" is there already: --existing says what to do then (records \
+         read 2, records loaded 0)\n"
     );
     assert_eq!(place.ok("scan a.maple --count"), "4\n");
 }

@@ -23,7 +23,10 @@ fn create_makes_databases_and_tables_once() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(place.fails(4, "create a.maple").contains("exists"));
     place.ok("create a.maple -t t --keys (u16,str) --values i128");
-    assert_eq!(place.fails(4, "create a.maple -t t"), "maple: there is a table called \"t\" already\n");
+    assert_eq!(
+        place.fails(4, "create a.maple -t t"),
+        "maple: there is a table called \"t\" already: choose another name\n"
+    );
     place.ok("create b.maple -t t");
     assert!(place.ok("tables b.maple").contains("\nt "));
     assert!(place.fails(2, "create a.maple -t u --page-size 4096").contains("leave --page-size out"));
@@ -79,11 +82,14 @@ fn put_replaces_or_insists_on_a_new_key() {
     assert_eq!(place.ok("get a.maple g --raw"), "from standard input");
     assert_eq!(
         place.fails(4, "put a.maple h @missing"),
-        "maple: cannot read missing: No such file or directory (os error 2)\n"
+        "maple: cannot read missing: No such file or directory (os error 2); check the name\n"
     );
     assert_eq!(place.fails(2, "put a.maple hex:0 v"), "maple: hex:0: an odd number of hexadecimal digits\n");
     let long = format!("put a.maple {} v", "k".repeat(2000));
-    assert_eq!(place.fails(3, &long), "maple: a key of 2000 bytes is too long: the most is 1024\n");
+    assert_eq!(
+        place.fails(3, &long),
+        "maple: a key of 2000 bytes is too long: the most is 1024, and more where pages are larger\n"
+    );
     place.check("a.maple");
 }
 

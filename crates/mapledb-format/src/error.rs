@@ -38,14 +38,6 @@ pub enum FormatError {
         /// The reader's snapshot.
         snapshot: Txnid,
     },
-    /// The page's writer is not the one that the reference names.
-    #[error("written by transaction {found}, not {expected}")]
-    WrongTxnid {
-        /// The writer in the header.
-        found: Txnid,
-        /// The writer it should be.
-        expected: Txnid,
-    },
     /// The page is of another kind than its place in the tree asks for, or of none.
     #[error("page kind {found} does not belong here")]
     WrongKind {

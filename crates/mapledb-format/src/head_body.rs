@@ -27,6 +27,8 @@ use crate::{FormatError, Result};
 pub const HEAD_BODY_AT: usize = 56;
 /// The length of the body in bytes.
 pub const HEAD_BODY_BYTES: usize = 1736;
+/// The length of the part of the body that a reader needs, in bytes: txnid through the catalog's tree record.
+pub const HEAD_READ_BYTES: usize = FREE_AT;
 /// The room for the inline free area in bytes.
 pub const INLINE_FREE_BYTES: usize = 1280;
 

@@ -218,6 +218,35 @@ mod tests {
         true
     }
 
+    #[test]
+    fn a_page_that_does_not_add_up_says_how() {
+        type Change = fn(&mut [u8]);
+        let table: [(Change, FormatError); 7] = [
+            (|page| page[14] = 2, FormatError::WrongKind { found: 2 }),
+            (
+                |page| page[24..26].copy_from_slice(&600u16.to_le_bytes()),
+                FormatError::SlotOutOfBounds { slot: 600 },
+            ),
+            (
+                |page| page[44..46].copy_from_slice(&8u16.to_le_bytes()),
+                FormatError::CellOutOfBounds { slot: 1 },
+            ),
+            (|page| page[30] = 8, FormatError::HeapMismatch),
+            (|page| page[28..30].copy_from_slice(&4090u16.to_le_bytes()), FormatError::HeapMismatch),
+            (|page| page[32..48].rotate_left(8), FormatError::KeyOrder { slot: 1 }),
+            (|page| page[40] ^= 1, FormatError::WrongHead { slot: 1 }),
+        ];
+        for (change, fault) in table {
+            let mut page = empty();
+            LeafMut::new(&mut page).clear();
+            for key in ["ada", "grace", "mary"] {
+                assert!(put(&mut page, key.as_bytes(), b"1"));
+            }
+            change(&mut page);
+            assert_eq!(Leaf::validate::<Bytewise>(&page).map(|_| ()), Err(fault));
+        }
+    }
+
     proptest! {
         #![proptest_config(crate::testing::cases())]
 

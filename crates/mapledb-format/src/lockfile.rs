@@ -4,34 +4,39 @@
 //!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
 //!     16  identity 16                 |  32 dev u64             |  40 ino u64     |  48 boot id 16
 //!     64  published_seq u64           | 128 head_seq u64
-//!    192  writer word u32             | 196 waiters u32         | 200 next_ticket u64
+//!    192  writer word u32             | 196 reserved u32        | 200 next_ticket u64
 //!    256  last_txnid u64
 //!    320  durable_txnid u64           | 328 meta_txnid u64 of A and B
 //!    344  durable meta checksum u64   | 352 poisoned u32
-//!    384  wake word u32               | 388 wake waiters u32    | 448 blocks_len u32
+//!    384  wake word u32               | 388 wake waiters u32
+//!    448  blocks_len u32: process blocks that have ever been claimed
 //!   4096  counters, one to a 64-byte line
 //!   8192  ring of 8 head records, 2048 bytes each
-//!  32768  process blocks, 4096 bytes each: a 128-byte header, then 62 reader slots of 64 bytes
+//!  32768  process blocks, 4096 bytes each, at most as many as 256 MiB hold
 //!
-//! head record, in u64 words
-//!   0  seq  |  1  checksum  |  2..219 head body  |  219 durable txnid  |  220 durable meta checksum
+//! head record
+//!   0  seq u64   |  8 checksum u64  |  16 head body 1736
+//! 1752  durable txnid u64           | 1760 durable meta checksum u64
 //!
 //! process block
 //!   0  state u32 (0 free, 1 claimed)  |  4 incarnation u32  |  8 pid u32  |  12 slots_used u32
-//!  16  started_at u64                 | 24 ticket u64 (of the writer lock waited for, 0 none)
-//! 128  reader slots
+//!  16  claimed_at u64 (unix ns)       | 24 ticket u64 (of the writer lock waited for, 0 none; bit 63 handed)
+//!  32  turn u32 (futex: writer lock)  | 36 waiting u32 (threads that wait for a commit)
+//! 128  62 reader slots, 64 bytes each
 //!
 //! reader slot
 //!   0  pin u64 (0 free, else the pinned txnid)  |  8 clones u32  |  12 tid u32
-//!  16  began_at u64 (unix ns or 0)              | 24 begins u64
+//!  16  began_at u64 (unix ns)                   | 24 begins u64
 //!
-//! writer word: 0 free; else bits 0..16 block index + 1, bits 16..31 the low bits of the block's
-//! incarnation, bit 31 set while others wait
+//! writer word: 0 free; 0xffff orphan, whose holder died and was cleaned up after; else bits 0..16 block
+//! index + 1 and bits 16..31 the low bits of the block's incarnation. Bit 31 set while others wait
 //! ```
 //!
 //! Each word that processes contend for has a 64-byte line to itself. The checksum of a head record is
-//! XXH3-64, seeded with its seq, of the words from 2 to 221 as little-endian bytes: a seq beside another
-//! record's body does not pass.
+//! XXH3-64, seeded with its seq, of its bytes 16 to 1768: a seq beside another record's body does not pass.
+//!
+//! The engine maps these bytes as structs of atomics (`mvcc/shared.rs`), whose offsets it holds against the
+//! constants here when it is compiled.
 
 use twox_hash::XxHash3_64;
 
@@ -66,8 +71,6 @@ pub const PUBLISHED_SEQ_AT: usize = 64;
 pub const HEAD_SEQ_AT: usize = 128;
 /// The writer word, u32.
 pub const WRITER_WORD_AT: usize = 192;
-/// How many wait for the writer lock, u32.
-pub const WRITER_WAITERS_AT: usize = 196;
 /// The next ticket of the writer lock, u64.
 pub const NEXT_TICKET_AT: usize = 200;
 /// The last txnid given out, u64.
@@ -94,18 +97,22 @@ pub const RING_AT: usize = 8192;
 pub const RING_LEN: usize = 8;
 /// The length of a head record in bytes.
 pub const RECORD_BYTES: usize = 2048;
-/// The length of a head record in words.
+/// The length of a head record in 64-bit words.
 pub const RECORD_WORDS: usize = RECORD_BYTES / 8;
+/// In a head record: its checksum, u64.
+pub const RECORD_CHECKSUM_AT: usize = 8;
+/// In a head record: the head body, and behind it what the commit builds on. All of that is summed.
+pub const RECORD_SEALED_AT: usize = 16;
 /// The process blocks.
 pub const BLOCKS_AT: usize = 32768;
 /// The length of a process block in bytes.
 pub const BLOCK_BYTES: usize = 4096;
 /// Reader slots of a process block.
 pub const BLOCK_SLOTS: usize = 62;
-/// The most process blocks: the writer word names them in 16 bits.
-pub const BLOCKS_MAX: usize = 65535;
-/// The length of a lock file without process blocks in bytes.
-pub const LOCK_FIXED_BYTES: usize = BLOCKS_AT;
+/// The most bytes of a lock file: the address space that is set aside for one.
+pub const LOCK_BYTES_MAX: usize = 256 << 20;
+/// The most process blocks.
+pub const BLOCKS_MAX: usize = (LOCK_BYTES_MAX - BLOCKS_AT) / BLOCK_BYTES;
 
 /// State of a lock file that is being made.
 pub const STATE_NEW: u32 = 0;
@@ -113,6 +120,9 @@ pub const STATE_NEW: u32 = 0;
 pub const STATE_READY: u32 = 1;
 /// State of a lock file that its last process closed in order.
 pub const STATE_CLEAN: u32 = 2;
+/// State of a lock file in use after a clean close, the note of which may still be on the disk. No txnid has been given out
+/// since.
+pub const STATE_RESUMED: u32 = 3;
 
 /// In a block: its state, u32.
 pub const BLOCK_STATE_AT: usize = 0;
@@ -122,16 +132,22 @@ pub const BLOCK_INCARNATION_AT: usize = 4;
 pub const BLOCK_PID_AT: usize = 8;
 /// In a block: how many of its reader slots were ever used, u32.
 pub const BLOCK_SLOTS_USED_AT: usize = 12;
-/// In a block: when the process started, u64.
-pub const BLOCK_STARTED_AT_AT: usize = 16;
+/// In a block: when it was claimed, u64.
+pub const BLOCK_CLAIMED_AT_AT: usize = 16;
 /// In a block: the ticket it waits with for the writer lock, u64.
 pub const BLOCK_TICKET_AT: usize = 24;
+/// In a block: the futex word that calls its owner to the writer lock, u32.
+pub const BLOCK_TURN_AT: usize = 32;
+/// In a block: how many threads of its owner wait for a commit, u32.
+pub const BLOCK_WAITING_AT: usize = 36;
 /// In a block: the reader slots.
 pub const BLOCK_SLOTS_AT: usize = 128;
 /// State of a block that nobody owns.
 pub const BLOCK_FREE: u32 = 0;
 /// State of a block that a process owns.
 pub const BLOCK_CLAIMED: u32 = 1;
+/// A ticket's bit for "the lock is on its way to you".
+pub const TICKET_HANDED: u64 = 1 << 63;
 
 /// The length of a reader slot in bytes.
 pub const SLOT_BYTES: usize = 64;
@@ -153,63 +169,75 @@ pub const ATTACH_BYTE: u64 = 1 << 41;
 /// In the data file: locked shared by each process in shared mode; exclusively, it proves to be alone.
 pub const UNIVERSE_BYTE: u64 = 1 << 61;
 /// In the data file: locked shared by frozen readers.
-pub const FROZEN_BYTE: u64 = (1 << 61) + 1;
+pub const FROZEN_BYTE: u64 = UNIVERSE_BYTE + 1;
 
-const BODY_WORD: usize = 2;
-const DURABLE_TXNID_WORD: usize = 219;
-const DURABLE_CHECKSUM_WORD: usize = 220;
-const SUMMED_BYTES: usize = 8 * (DURABLE_CHECKSUM_WORD + 1 - BODY_WORD);
+/// Sequence numbers and txnids of a lock file are believed below this: 2^62, out of reach of honest counting.
+pub const NUMBER_MAX: u64 = 1 << 62;
 
-const _: () = assert!(BODY_WORD + HEAD_BODY_BYTES / 8 == DURABLE_TXNID_WORD);
+const BODY_WORD: usize = RECORD_SEALED_AT / 8;
+const DURABLE_TXNID_WORD: usize = BODY_WORD + HEAD_BODY_BYTES / 8;
+const DURABLE_CHECKSUM_WORD: usize = DURABLE_TXNID_WORD + 1;
+const SEALED_WORDS: usize = DURABLE_CHECKSUM_WORD + 1 - BODY_WORD;
+
+const _: () = assert!(8 * DURABLE_TXNID_WORD == 1752);
 const _: () = assert!(DURABLE_CHECKSUM_WORD < RECORD_WORDS);
 const _: () = assert!(RING_AT + RING_LEN * RECORD_BYTES <= BLOCKS_AT);
 const _: () = assert!(BLOCK_SLOTS_AT + BLOCK_SLOTS * SLOT_BYTES == BLOCK_BYTES);
-const _: () = assert!(BLOCKS_AT + BLOCKS_MAX * BLOCK_BYTES < LIVENESS_BYTE as usize);
+const _: () =
+    assert!(BLOCKS_MAX < WriterWord::ORPHAN.0 as usize, "a name must fit 16 bits beside the orphan");
+const _: () = assert!((LOCK_BYTES_MAX as u64) < LIVENESS_BYTE);
 const _: () = assert!(LIVENESS_BYTE + (BLOCKS_MAX as u64) < ATTACH_BYTE);
 
 /// Who holds the writer lock, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterWord(pub u32);
 
 impl WriterWord {
     /// Nobody holds it.
     pub const FREE: WriterWord = WriterWord(0);
-    /// The bit that says that others wait.
-    pub const WAITERS: u32 = 1 << 31;
+    /// Nobody holds it; who did has died with it, and has been cleaned up after.
+    pub const ORPHAN: WriterWord = WriterWord(0xffff);
 
-    /// The word of the process that owns block `block` in `incarnation`, or `None` if there can be no such
-    /// block.
-    pub const fn held(block: usize, incarnation: u32) -> Option<WriterWord> {
-        if block >= BLOCKS_MAX {
-            return None;
-        }
-        Some(WriterWord((block as u32 + 1) | (incarnation & 0x7fff) << 16))
+    const WAITERS: u32 = 1 << 31;
+
+    /// The word of the process that owns block `block`, below [`BLOCKS_MAX`], in `incarnation`.
+    pub const fn held(block: usize, incarnation: u32) -> WriterWord {
+        WriterWord((block as u32 + 1) & 0xffff | (incarnation & 0x7fff) << 16)
     }
 
-    /// Whether nobody holds it.
-    pub const fn is_free(self) -> bool {
-        self.0 & 0xffff == 0
-    }
-
-    /// The block of the holder.
+    /// The block of the holder; none of a free word and an orphan. It may lie anywhere, for a file may hold
+    /// any word.
     pub const fn block(self) -> Option<usize> {
-        (self.0 as usize & 0xffff).checked_sub(1)
+        match self.0 & 0xffff {
+            0 | 0xffff => None,
+            name => Some(name as usize - 1),
+        }
     }
 
-    /// Whether the holder is block `block` in `incarnation`, as far as 15 bits tell.
-    pub fn is_held_by(self, block: usize, incarnation: u32) -> bool {
-        WriterWord::held(block, incarnation).is_some_and(|word| word.0 == self.0 & !WriterWord::WAITERS)
+    /// The word without its mark of waiters.
+    pub const fn unmarked(self) -> WriterWord {
+        WriterWord(self.0 & !WriterWord::WAITERS)
+    }
+
+    /// The word with the mark that others wait.
+    pub const fn marked(self) -> WriterWord {
+        WriterWord(self.0 | WriterWord::WAITERS)
     }
 
     /// Whether others wait.
-    pub const fn has_waiters(self) -> bool {
+    pub const fn is_marked(self) -> bool {
         self.0 & WriterWord::WAITERS != 0
     }
 
-    /// The same holder, with others waiting.
-    pub const fn with_waiters(self) -> WriterWord {
-        WriterWord(self.0 | WriterWord::WAITERS)
+    /// The word of `next`, an unmarked one, marked if this one is: who waits, waits on.
+    pub const fn passed_to(self, next: WriterWord) -> WriterWord {
+        WriterWord(next.0 | self.0 & WriterWord::WAITERS)
     }
+}
+
+/// The checksum of head record `seq`, of which `sealed` are the words that begin at [`RECORD_SEALED_AT`].
+pub fn record_checksum<const WORDS: usize>(seq: u64, sealed: &[u64; WORDS]) -> u64 {
+    XxHash3_64::oneshot_with_seed(seq, sealed.map(u64::to_le_bytes).as_flattened())
 }
 
 /// A head: a commit, and the durable meta it builds on.
@@ -235,13 +263,13 @@ impl HeadRecord {
         }
         words[DURABLE_TXNID_WORD] = self.durable_txnid.0;
         words[DURABLE_CHECKSUM_WORD] = self.durable_checksum;
-        words[1] = record_sum(&words);
+        words[1] = sum_of(&words);
         words
     }
 
     /// Reads a record, after its checksum.
     pub fn decode(words: &[u64; RECORD_WORDS]) -> Result<HeadRecord> {
-        let (stored, computed) = (words[1], record_sum(words));
+        let (stored, computed) = (words[1], sum_of(words));
         if stored != computed {
             return Err(FormatError::WrongChecksum { stored, computed });
         }
@@ -258,12 +286,9 @@ impl HeadRecord {
     }
 }
 
-fn record_sum(words: &[u64; RECORD_WORDS]) -> u64 {
-    let mut bytes = [0; SUMMED_BYTES];
-    for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&words[BODY_WORD..]) {
-        *bytes = word.to_le_bytes();
-    }
-    XxHash3_64::oneshot_with_seed(words[0], &bytes)
+fn sum_of(words: &[u64; RECORD_WORDS]) -> u64 {
+    let sealed: [u64; SEALED_WORDS] = std::array::from_fn(|at| words[BODY_WORD + at]);
+    record_checksum(words[0], &sealed)
 }
 
 #[cfg(test)]
@@ -296,16 +321,24 @@ mod tests {
 
     #[test]
     fn a_writer_word_names_block_and_incarnation() {
-        let word = WriterWord::held(0, 0x1_8003).unwrap();
+        let word = WriterWord::held(0, 0x1_8003);
         assert_eq!(word.0, 0x0003_0001);
-        assert_eq!(word.block(), Some(0));
-        assert!(word.is_held_by(0, 3) && !word.is_held_by(1, 3) && !word.is_held_by(0, 4));
-        let awaited = word.with_waiters();
-        assert!(awaited.has_waiters() && !word.has_waiters());
-        assert!(awaited.is_held_by(0, 3) && !awaited.is_free());
-        assert!(WriterWord::FREE.is_free() && WriterWord::FREE.block().is_none());
-        assert_eq!(WriterWord::held(65534, 0x7fff).unwrap().0, 0x7fff_ffff);
-        assert_eq!(WriterWord::held(65535, 0), None);
+        assert_eq!(WriterWord::held(BLOCKS_MAX - 1, 0xffff_ffff).0, 0x7fff_fff8);
+        for block in [0, 1, 77, BLOCKS_MAX - 1] {
+            let word = WriterWord::held(block, 0xffff_ffff);
+            assert!(!word.is_marked() && word.marked().is_marked());
+            assert_eq!((word.block(), word.marked().block()), (Some(block), Some(block)));
+            assert_eq!(word.marked().unmarked(), word);
+        }
+        assert_eq!(WriterWord::FREE.marked().block(), None);
+        assert_eq!(WriterWord::ORPHAN.marked().block(), None);
+    }
+
+    #[test]
+    fn who_waits_waits_on_when_the_word_passes() {
+        let next = WriterWord::held(4, 1);
+        assert_eq!(WriterWord::FREE.passed_to(next), next);
+        assert_eq!(WriterWord::ORPHAN.marked().passed_to(next), next.marked());
     }
 
     proptest! {
@@ -317,9 +350,9 @@ mod tests {
             for (index, change) in changes {
                 words[2 + index % 254] = change;
             }
-            words[1] = record_sum(&words);
+            words[1] = sum_of(&words);
             let _ = HeadRecord::decode(&words);
-            let _ = (WriterWord(word).block(), WriterWord(word).is_held_by(3, word));
+            let _ = WriterWord(word).block();
         }
     }
 }

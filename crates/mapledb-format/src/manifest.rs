@@ -181,17 +181,9 @@ fn bad<T>(why: &'static str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Pgno;
+    use crate::testing::{bounds, extent};
     use proptest::prelude::*;
     use twox_hash::XxHash3_64;
-
-    fn bounds(first: u64, end: u64) -> PageBounds {
-        PageBounds { first: Pgno::new(first).unwrap(), end: Pgno::new(end).unwrap() }
-    }
-
-    fn extent(first: u64, pages: u64) -> Extent {
-        Extent::new(Pgno::new(first).unwrap(), pages)
-    }
 
     #[test]
     fn neighbours_become_one_extent_and_a_run_one_checksum() {

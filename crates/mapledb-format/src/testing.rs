@@ -1,6 +1,16 @@
-//! What the property tests of this crate share.
+//! What the tests of this crate share.
 
 use proptest::test_runner::{Config, RngSeed};
+
+use crate::{Extent, PageBounds, Pgno};
+
+pub(crate) fn bounds(first: u64, end: u64) -> PageBounds {
+    PageBounds { first: Pgno::new(first).unwrap(), end: Pgno::new(end).unwrap() }
+}
+
+pub(crate) fn extent(first: u64, pages: u64) -> Extent {
+    Extent::new(Pgno::new(first).unwrap(), pages)
+}
 
 /// Cases from a fixed seed, so that a run can be told from another only by its code. `PROPTEST_RNG_SEED`
 /// and `PROPTEST_CASES` ask for others.

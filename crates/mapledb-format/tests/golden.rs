@@ -266,6 +266,10 @@ fn the_lock_files_layout_stands_as_it_did() {
         ("reader slots in a block", lockfile::BLOCK_SLOTS_AT),
         ("reader slots of a block", lockfile::BLOCK_SLOTS),
         ("reader slot bytes", lockfile::SLOT_BYTES),
+        ("most blocks", lockfile::BLOCKS_MAX),
+        ("ticket in a block", lockfile::BLOCK_TICKET_AT),
+        ("turn in a block", lockfile::BLOCK_TURN_AT),
+        ("waiting in a block", lockfile::BLOCK_WAITING_AT),
     ];
     let text: String = places.iter().map(|(name, place)| format!("{place:>6}  {name}\n")).collect();
     hold_text("lock_places.txt", &format!("layout version {}\n{text}", lockfile::LOCK_VERSION));

@@ -57,7 +57,11 @@ fn target_of(path: &Path) -> io::Result<PathBuf> {
     let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
     let name = path.file_name().ok_or_else(no_name)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(dir.canonicalize()?.join(name))
+    let dir = dir.canonicalize()?;
+    if !dir.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    Ok(dir.join(name))
 }
 
 /// A file that has not got its name yet. Dropping it removes its temporary one.
@@ -163,9 +167,22 @@ impl NamedDraft {
             other => other,
         }
         .map_err(failed)?;
-        let dir = target.canonicalize().map_err(failed)?;
-        File::open(dir.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all()).map_err(failed)
+        sync_dir_of(target).map_err(failed)
     }
+
+    /// Gives the file the name `target` instead, durably, whatever had that name.
+    ///
+    /// # Errors
+    /// The system refuses; the file is removed.
+    pub fn replace(self, target: &Path) -> Result<()> {
+        let replaced = fs::rename(&self.path, target).and_then(|()| sync_dir_of(target));
+        replaced.map_err(|e| OsError::new("replace", target, e))
+    }
+}
+
+fn sync_dir_of(file: &Path) -> io::Result<()> {
+    let path = file.canonicalize()?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 impl Drop for NamedDraft {

@@ -30,6 +30,15 @@ impl OsError {
         OsError::new(what, path, io::Error::last_os_error())
     }
 
+    /// What whoever reads the message can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self.source.raw_os_error() {
+            Some(libc::ENOENT) if self.what == "create" => "make the directory first, or check the name",
+            Some(libc::EROFS) if self.what == "open" => "open it frozen, which stores nothing",
+            _ => advice(&self.source),
+        }
+    }
+
     /// Whether the reason is a lack of memory or of address space.
     pub fn is_out_of_memory(&self) -> bool {
         self.source.raw_os_error() == Some(libc::ENOMEM)
@@ -45,9 +54,62 @@ impl OsError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Whether the reason is that a directory or a symbolic link is where a file was to be.
+    pub fn is_no_file(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::EISDIR | libc::ELOOP))
+    }
+
     /// Whether the observer of the seam cut off here or before.
     #[cfg(feature = "seam")]
     pub fn is_cut(&self) -> bool {
         crate::seam::Cut::is(&self.source)
+    }
+}
+
+/// What can be done about a refusal of the system, whatever was tried: the end of the sentence that tells it.
+pub fn advice(error: &io::Error) -> &'static str {
+    let Some(code) = error.raw_os_error() else {
+        return match error.kind() {
+            io::ErrorKind::InvalidInput => "check the name: a regular file is needed",
+            _ => "try again, or look into the system's log",
+        };
+    };
+    match code {
+        libc::ENOENT => "check the name",
+        libc::ENOTDIR => "check the name: a part of it is no directory",
+        libc::EISDIR => "name a file, not a directory",
+        libc::EEXIST => "choose another name",
+        libc::ELOOP => "check the symbolic links on the way",
+        libc::ENAMETOOLONG => "choose a shorter name",
+        libc::EACCES | libc::EPERM => "get permission for the file and its directory, or be another user",
+        libc::EROFS => "put it on a file system that can be written",
+        libc::ENOSPC | libc::EDQUOT => "free some space and try again",
+        libc::EFBIG => "raise the limit of file sizes (ulimit -f), or use a file system without one",
+        libc::ENOMEM => "raise the limit of address space (ulimit -v), or free some memory",
+        libc::EMFILE | libc::ENFILE => "raise the limit of open files (ulimit -n), or close some",
+        libc::ETXTBSY | libc::EBUSY | libc::EAGAIN => "it is in use: try again later",
+        libc::ENXIO | libc::ENODEV => "check the name: nobody is at the other end",
+        libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOLCK => {
+            "put the file on a local file system of Linux: this one lacks what it takes"
+        }
+        libc::EIO => "the medium may be failing: look into the system's log, and keep a copy",
+        _ => "try again, or look into the system's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_comes_with_advice() {
+        for code in 1..134 {
+            let advice = advice(&io::Error::from_raw_os_error(code));
+            assert!(advice.len() > 10 && !advice.ends_with('.'), "{code}: {advice}");
+        }
+        let missing =
+            |what| OsError::new(what, Path::new("no/file"), io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(missing("create").advice(), "make the directory first, or check the name");
+        assert_eq!(missing("read").advice(), "check the name");
     }
 }

@@ -23,13 +23,13 @@ pub enum Error {
         cause: FormatError,
     },
     /// The head that the metas or the lock file describe makes no sense.
-    #[error("corrupt head record: {cause}")]
+    #[error("corrupt head record: {cause}; close the environment in every process, and run `maple check` on the file")]
     BadHead {
         /// What is wrong with it.
         cause: FormatError,
     },
     /// The file does not begin with MapleDB's magic in either meta.
-    #[error("{} is not a MapleDB file", path.display())]
+    #[error("{} is not a MapleDB file: check the name", path.display())]
     NotMapleDb {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         b: String,
     },
     /// The metas contradict each other.
-    #[error("{} cannot be opened: {cause}", path.display())]
+    #[error("{} cannot be opened: {cause}; restore it from a copy", path.display())]
     BadMetas {
         /// The file.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file is to be created and there is one.
-    #[error("{} exists: open it, or choose another name", path.display())]
+    #[error("{} exists: choose another name, or open it if it is a database", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -127,7 +127,7 @@ pub enum Error {
     #[error(transparent)]
     Shared(MvccError),
     /// The system refused an effect.
-    #[error(transparent)]
+    #[error("{}; {}", .0, .0.advice())]
     Os(#[from] OsError),
     /// The disk is full, or the user's quota is reached. The last commit stands as it was.
     #[error("{0}: the disk is full; free some space and try again, nothing is lost")]
@@ -139,7 +139,7 @@ pub enum Error {
         bytes: u64,
     },
     /// No file can be so large.
-    #[error("a file of {pages} pages is larger than any can be")]
+    #[error("a file of {pages} pages is larger than any can be: store less in it")]
     FileTooLarge {
         /// The pages it would have.
         pages: u64,
@@ -154,7 +154,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A sync failed before the commit's meta was stored: the commit did not happen.
-    #[error("the commit did not happen, and the environment is poisoned: {cause}")]
+    #[error("the commit did not happen, and the environment is poisoned: {cause}; close it in every process and open it again")]
     SyncFailed {
         /// The failure.
         #[source]
@@ -176,22 +176,22 @@ pub enum Error {
     #[error("this process was forked after the environment was opened: open it again in the child")]
     AfterFork,
     /// The environment cannot be closed while handles or transactions of it are alive.
-    #[error("cannot close the environment: transactions or other handles of it are alive in this process")]
+    #[error("cannot close the environment: transactions or other handles of it are alive in this process; drop them first")]
     StillInUse,
     /// There is no such table.
-    #[error("there is no table called {name:?}")]
+    #[error("there is no table called {name:?}: create it, or check the name")]
     TableMissing {
         /// The name.
         name: String,
     },
     /// There is such a table already.
-    #[error("there is a table called {name:?} already")]
+    #[error("there is a table called {name:?} already: open it, or choose another name")]
     TableExists {
         /// The name.
         name: String,
     },
     /// A table holds other types than it was opened with.
-    #[error("table {name:?} maps {recorded}, and cannot be opened as {asked}")]
+    #[error("table {name:?} maps {recorded}, and cannot be opened as {asked}: open it with the types it has")]
     TableTypes {
         /// The table.
         name: String,
@@ -209,19 +209,19 @@ pub enum Error {
         max: usize,
     },
     /// A type's name is too long for the catalog.
-    #[error("the type name {name:?} is too long for the catalog")]
+    #[error("the type name {name:?} is too long for the catalog: shorten it")]
     TypeNameTooLong {
         /// The name.
         name: String,
     },
     /// A table has an order this build does not have.
-    #[error("the table has the order {order:?}, which this build does not have")]
+    #[error("the table has the order {order:?}, which this build does not have: open it with one that has it")]
     UnknownOrder {
         /// The order.
         order: String,
     },
     /// Bytes in a table are not a value of its type.
-    #[error("these {len} bytes are not a {expected}")]
+    #[error("these {len} bytes are not a {expected}: open the table with the types it was written with")]
     Decode {
         /// The type they should be.
         expected: String,
@@ -238,10 +238,10 @@ pub enum Error {
     #[error("given up on request; nothing was left behind")]
     Interrupted,
     /// A table's sequence has no more numbers.
-    #[error("the table's sequence is used up")]
+    #[error("the table's sequence is used up: number on in another table")]
     SequenceExhausted,
     /// A key is longer than a quarter of a page.
-    #[error("a key of {len} bytes is too long: the most is {max}")]
+    #[error("a key of {len} bytes is too long: the most is {max}, and more where pages are larger")]
     KeyTooLong {
         /// Its length in bytes.
         len: usize,
@@ -249,7 +249,7 @@ pub enum Error {
         max: usize,
     },
     /// A value is longer than any file could hold.
-    #[error("a value of {len} bytes is too long for any file")]
+    #[error("a value of {len} bytes is too long for any file: store it in parts")]
     ValueTooLong {
         /// Its length in bytes.
         len: u64,

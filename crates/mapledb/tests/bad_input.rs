@@ -14,7 +14,7 @@ use files::{TestFile, check, open, open_or_create, options};
 use mapledb::mvcc::layout::STATE_CLEAN;
 use mapledb::mvcc::{AttachError, MvccError, lock_path};
 use mapledb::{Access, Error, Table};
-use mapledb_format::{Meta, PageSize, Slot, ids, meta};
+use mapledb_format::{Meta, PageSize, Slot, ids, lockfile, meta};
 
 const ROLE: &str = "MAPLE_TEST_ROLE";
 const DATA: &str = "MAPLE_TEST_DATA";
@@ -183,17 +183,13 @@ fn a_path_that_leads_to_no_file_is_told_apart() {
     let nowhere = file.dir().join("no/such/test.maple");
     assert!(matches!(open(&nowhere, options()), Err(Error::Missing { .. })));
     let refused = open_or_create(&nowhere, options()).expect_err("refused");
-    says(&refused, Some(&nowhere), "No such file or directory");
+    says(&refused, Some(&nowhere), "No such file or directory (os error 2); make the directory first");
     assert!(!file.dir().join("no").exists(), "no directory is made unasked");
 
     for access in [Access::Shared, Access::Frozen] {
         let refused = open(file.dir(), options().access(access)).expect_err("refused");
         assert!(matches!(refused, Error::Os(_)), "{refused:?}");
-        assert!(
-            refused.to_string().to_lowercase().contains("directory")
-                || refused.to_string().contains("regular"),
-            "{refused}"
-        );
+        says(&refused, Some(file.dir()), "Is a directory (os error 21); name a file, not a directory");
     }
 
     let dangling = file.dir().join("dangling");
@@ -428,12 +424,66 @@ fn a_lock_file_of_garbage_or_of_another_file_is_made_anew() {
         assert_eq!(env.read().expect("read").main().expect("main").len(), 10);
         check(&env);
     }
+}
+
+#[test]
+fn what_is_no_file_cannot_be_the_lock_file() {
+    let file = TestFile::with_entries(10);
     std::fs::remove_file(file.lock_path()).expect("remove");
+    let refused = || {
+        for access in [Access::Shared, Access::SharedReadOnly, Access::Exclusive] {
+            let refused = open(file.path(), options().access(access)).expect_err("refused");
+            assert!(
+                matches!(refused, Error::Attach(AttachError::NotALockFile(_))),
+                "{access:?}: {refused:?}"
+            );
+            says(&refused, Some(&file.lock_path()), "move it away");
+        }
+    };
     std::fs::create_dir(file.lock_path()).expect("mkdir");
-    let refused = open(file.path(), options()).expect_err("refused");
-    let is_it = matches!(refused, Error::Attach(AttachError::LockFile(_) | AttachError::NotALockFile(_)));
-    assert!(is_it, "{refused:?}");
+    refused();
     std::fs::remove_dir(file.lock_path()).expect("rmdir");
+    symlink(file.dir().join("elsewhere"), file.lock_path()).expect("symlink");
+    refused();
+    assert!(!file.dir().join("elsewhere").exists(), "the link was not followed");
+    std::fs::remove_file(file.lock_path()).expect("remove");
+}
+
+#[test]
+fn what_no_process_writes_into_a_live_lock_file_is_told_with_its_name() {
+    for (at, number) in
+        [(lockfile::LAST_TXNID_AT, u64::MAX), (lockfile::HEAD_SEQ_AT, 0), (lockfile::HEAD_SEQ_AT, 77)]
+    {
+        let file = TestFile::with_entries(10);
+        let env = file.open(options());
+        let lock = File::options().read(true).write(true).open(file.lock_path()).expect("open");
+        lock.write_all_at(&number.to_le_bytes(), at as u64).expect("write");
+        let mut refused = env.write().and_then(|mut txn| {
+            txn.main().put(b"k", b"v")?;
+            txn.commit()
+        });
+        let refused = refused.as_mut().expect_err("refused");
+        assert!(matches!(refused, Error::Shared(MvccError::BadLockFile { .. })), "{at}: {refused:?}");
+        says(refused, Some(&file.lock_path()), "close the environment in every process");
+        drop(env);
+        let env = file.open(options());
+        assert_eq!(env.read().expect("read").main().expect("main").len(), 10, "{at}: it was written anew");
+    }
+}
+
+#[test]
+fn a_last_commit_that_nobody_can_have_counted_to_is_told() {
+    let file = TestFile::with_entries(10);
+    reseal_both(file.path(), |meta| {
+        meta[56..64].copy_from_slice(&(1u64 << 62).to_le_bytes());
+        meta[64..72].copy_from_slice(&(1u64 << 62).to_le_bytes());
+    });
+    std::fs::remove_file(file.lock_path()).expect("remove");
+    let refused = open(file.path(), options()).expect_err("refused");
+    let is_it = matches!(&refused, Error::Attach(AttachError::Mvcc(MvccError::TxnidOutOfRange { .. })));
+    assert!(is_it, "{refused:?}");
+    says(&refused, Some(file.path()), "restore it from a copy");
+    file.give_up();
 }
 
 #[test]

@@ -174,9 +174,20 @@ fn copies_hold_the_snapshot_exact_or_compact() {
     let from = env.read().expect("read");
     for compact in [false, true] {
         let path = dir.path().join(format!("copy-{compact}.maple"));
-        env.copy_to(&path, compact, |_, _| true).expect("copy");
+        let mut steps = Vec::new();
+        let report = env.copy_to(&path, compact, |done, total| {
+            steps.push((done, total));
+            true
+        });
+        let report = report.expect("copy");
+        let total = if compact { report.entries } else { report.pages };
+        assert_eq!((steps[0], steps[steps.len() - 1]), ((0, total), (total, total)), "from nothing to all");
+        assert!(steps.is_sorted(), "{steps:?}");
         assert!(matches!(env.copy_to(&path, compact, |_, _| true), Err(Error::Exists { .. })));
         let copy = open(&path, options());
+        let info = copy.info().expect("info");
+        let used_bytes = info.used_pages * info.page_size as u64;
+        assert_eq!(info.file_bytes, (128 << 10) + used_bytes, "no slack at the end");
         check(&copy);
         let to = copy.read().expect("read");
         let pairs = |txn: &ReadTxn| -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -8,7 +8,6 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use mapledb::mvcc::layout;
 use mapledb::{Access, Env, Table};
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::{Identity, Kind, Meta, PageHeader, Pgno, Run, Slot, TableRecord, TreeRecord, lockfile};
@@ -231,31 +230,6 @@ fn the_document_shows_the_bytes_of_a_real_file() {
             "docs/format.md shows other bytes than a real file has; see the head of this test"
         );
     }
-}
-
-/// The engine maps the lock file as structs, the format crate draws it for those who read it from outside.
-#[test]
-fn both_descriptions_of_the_lock_file_say_the_same() {
-    let pairs = [
-        ("version", layout::LAYOUT_VERSION as usize, lockfile::LOCK_VERSION as usize),
-        ("state new", layout::STATE_NEW as usize, lockfile::STATE_NEW as usize),
-        ("state ready", layout::STATE_READY as usize, lockfile::STATE_READY as usize),
-        ("state clean", layout::STATE_CLEAN as usize, lockfile::STATE_CLEAN as usize),
-        ("counters", layout::COUNTERS_OFFSET, lockfile::COUNTERS_AT),
-        ("ring", layout::RING_OFFSET, lockfile::RING_AT),
-        ("head records", layout::RING_LEN, lockfile::RING_LEN),
-        ("process blocks", layout::BLOCKS_OFFSET, lockfile::BLOCKS_AT),
-        ("process block", layout::BLOCK_SIZE, lockfile::BLOCK_BYTES),
-        ("reader slots", layout::SLOTS, lockfile::BLOCK_SLOTS),
-        ("liveness byte", layout::BLOCK_BYTE as usize, lockfile::LIVENESS_BYTE as usize),
-        ("attach byte", layout::ATTACH_BYTE as usize, lockfile::ATTACH_BYTE as usize),
-        ("universe byte", layout::UNIVERSE_BYTE as usize, lockfile::UNIVERSE_BYTE as usize),
-        ("frozen byte", layout::FROZEN_BYTE as usize, lockfile::FROZEN_BYTE as usize),
-    ];
-    for (what, engine, format) in pairs {
-        assert_eq!(engine, format, "{what}");
-    }
-    assert_eq!(layout::MAGIC.to_le_bytes(), lockfile::LOCK_MAGIC);
 }
 
 #[test]

@@ -4,11 +4,15 @@
 mod common;
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use common::*;
 use mapledb::mvcc::*;
+use mapledb_format::lockfile;
+use mapledb_os::Seam;
+use mapledb_os::ofd;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
@@ -206,9 +210,66 @@ fn a_lock_file_of_noise_is_written_anew() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_attaching_is_told() {
+    let data = Data::new();
+    let attach_as = |mode, is_writable, wait| {
+        let file = File::open(&data.path).expect("open");
+        let seam = Seam::unwatched();
+        let target =
+            Target { data: file.as_fd(), path: &data.path, identity: IDENTITY, is_writable, seam: &seam };
+        attach(&target, mode, wait).map(|_| ()).expect_err("refused")
+    };
+    let refused = attach_as(Mode::Exclusive, false, Duration::ZERO);
+    assert!(matches!(refused, AttachError::NotWritable(_)), "{refused}");
+    let attached = data.attached();
+    // As a process does that is attaching or going.
+    let lock = File::options().read(true).write(true).open(data.lock()).expect("open");
+    assert!(
+        ofd::try_lock(lock.as_fd(), &data.lock(), lockfile::ATTACH_BYTE, ofd::Kind::Exclusive).expect("lock")
+    );
+    let refused = attach_as(Mode::Shared, false, Duration::from_millis(20));
+    assert!(matches!(refused, AttachError::Busy { .. }), "{refused}");
+    assert!(refused.to_string().ends_with("try again"), "{refused}");
+    drop((attached, lock));
+}
+
+#[test]
+fn when_the_files_cannot_be_looked_at_the_system_says_why() {
+    let data = Data::new();
+    let attached = data.attached();
+    let moved = data.dir.path().with_extension("moved");
+    std::fs::rename(data.dir.path(), &moved).expect("rename");
+    std::fs::write(data.dir.path(), "no directory").expect("write");
+    let refused = attached.lock_writer(Wait::Try).expect_err("refused");
+    std::fs::remove_file(data.dir.path()).expect("remove");
+    std::fs::rename(&moved, data.dir.path()).expect("rename");
+    assert!(matches!(refused, MvccError::Os(_)), "{refused}");
+    assert!(refused.to_string().ends_with("a part of it is no directory"), "{refused}");
+    assert_eq!(commit(&attached), 2);
+}
+
+#[test]
+fn readers_without_room_are_refused_and_leave_the_others() {
+    let data = Data::new();
+    let attached = try_attach(&data.path, Mode::Exclusive).expect("attach").0;
+    let mut pins = Vec::new();
+    let refused = loop {
+        match attached.pin() {
+            Ok((pin, _)) => pins.push(pin),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, MvccError::TooManyBlocks(_)), "{refused}");
+    assert!(pins.len() > 60_000, "{}", pins.len());
+    pins.pop();
+    attached.pin().expect("one has gone");
+    assert_eq!(commit(&attached), 2);
+}
+
+#[test]
 fn every_refusal_says_what_to_do() {
     let data = Data::new();
     std::fs::create_dir(data.lock()).expect("mkdir");
     let refused = try_attach(&data.path, Mode::Shared).expect_err("refused").to_string();
-    assert!(refused.contains("frozen"), "{refused}");
+    assert!(refused.contains("move it away"), "{refused}");
 }

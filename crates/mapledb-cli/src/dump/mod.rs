@@ -136,5 +136,5 @@ fn malformed(line: u64, why: impl std::fmt::Display) -> Failure {
 }
 
 fn unreadable(error: &io::Error) -> Failure {
-    Failure::file(format!("cannot read the input: {error}"))
+    Failure::file(format!("cannot read the input: {error}; {}", mapledb_os::advice(error)))
 }

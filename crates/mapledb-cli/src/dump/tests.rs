@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::failure::Kind;
 
+#[path = "../../tests/common/hostile.rs"]
+mod hostile;
+
 const WITH_HEADER: Columns = Columns { header: true, plain: false };
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -60,42 +63,10 @@ fn refusal(format: Format, text: &[u8]) -> String {
 }
 
 fn hostile() -> Pairs {
-    let mut pairs: Pairs = [
-        "",
-        "a",
-        "\\",
-        "\\\\",
-        "\\0",
-        "\\00",
-        "a\\b",
-        " ",
-        "\t",
-        "\n",
-        "\r\n",
-        "\"",
-        "\",\"",
-        "key,value",
-        "@f",
-        "hex:00",
-        "text:x",
-        "esc:\\",
-        "DATA=END",
-        " DATA=END",
-        "HEADER=END",
-        "VERSION=3",
-        "é",
-        "\u{feff}",
-        "{\"hex\":\"00\"}",
-        "null",
-        "-1",
-        "=1+1",
-        "\u{0}",
-        "\u{7f}",
-        "\u{1b}[2J",
-    ]
-    .iter()
-    .flat_map(|text| [(text.as_bytes().to_vec(), Vec::new()), (Vec::new(), text.as_bytes().to_vec())])
-    .collect();
+    let mut pairs: Pairs = hostile::TEXTS
+        .iter()
+        .flat_map(|text| [(text.as_bytes().to_vec(), Vec::new()), (Vec::new(), text.as_bytes().to_vec())])
+        .collect();
     pairs.push(((0..=255).collect(), (0..=255).rev().collect()));
     pairs.push((vec![0xff; 3], vec![0; 3]));
     pairs

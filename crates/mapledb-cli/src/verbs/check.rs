@@ -56,7 +56,10 @@ pub fn run(args: &CheckArgs, manner: Manner) -> Result<(), Failure> {
         0 => Ok(()),
         problems => {
             let problems = table::plural(problems, "problem", "problems");
-            Err(Failure::new(Kind::Damaged, format!("{}: {problems} found", args.database.file.display())))
+            Err(Failure::new(
+                Kind::Damaged,
+                format!("{}: {problems} found; restore it from a copy", args.database.file.display()),
+            ))
         }
     }
 }

@@ -90,7 +90,7 @@ impl CreateArgs {
 fn create_table(env: &Env, name: &str, keys: &Type, values: &Type) -> Result<u64, Failure> {
     let mut txn = env.write().map_err(failure)?;
     if find(&txn.tables().map_err(failure)?, Some(name)).is_ok() {
-        return Err(Failure::file(format!("there is a table called {name:?} already")));
+        return Err(Failure::file(format!("there is a table called {name:?} already: choose another name")));
     }
     txn.open_table_as(name, &keys.to_string(), &values.to_string()).map_err(failure)?;
     txn.commit().map_err(failure)

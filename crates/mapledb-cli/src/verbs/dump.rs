@@ -1,15 +1,15 @@
 //! `maple dump FILE`: tables as text, from one snapshot.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use mapledb::{ReadTxn, TableInfo};
+use mapledb_os::NamedDraft;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::cli::{Manner, Reading};
 use crate::door::{self, failure};
@@ -34,7 +34,8 @@ pub struct DumpArgs {
     /// The format; left out, the one that the output's name promises, else jsonl
     #[arg(long, short, value_enum)]
     format: Option<Format>,
-    /// Write to this file, which appears whole or not at all; - or left out, to standard output
+    /// Write to this file, which appears whole or not at all, or into this pipe or device; - or left out, to standard
+    /// output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace the output file if it exists
@@ -65,32 +66,26 @@ pub fn run(args: &DumpArgs, manner: Manner) -> Result<(), Failure> {
             format!("this format holds one table and there are {count}: choose one with --table or --main");
         return Err(Failure::usage(why));
     }
-    if let Some(path) = args.output()
-        && !args.force
-        && path.try_exists().unwrap_or(false)
-    {
-        return Err(Failure::file(format!("{} exists: --force replaces it", path.display())));
-    }
+    let target = args.target()?;
     let total = tables.iter().map(|table| table.stat.entries).sum();
     let mut dump = Dump {
         txn: &txn,
         page_size: env.page_size(),
         bar: progress::bar(manner.quiet, total, "records"),
         dumped: Dumped { txnid: txn.txnid(), tables: 0, records: 0 },
+        to: target.name(),
     };
-    let written = match args.output() {
-        Some(path) => dump.write_file(path, args, &tables, format),
-        None => dump.write(
-            Box::new(BufWriter::with_capacity(64 << 10, io::stdout().lock())),
-            args,
-            &tables,
-            format,
-        ),
+    let written = match &target {
+        Target::Stdout => dump.write(buffered(io::stdout().lock()), args, &tables, format),
+        Target::Stream(path) => dump.write_stream(path, args, &tables, format),
+        Target::NewFile(path) | Target::Replaced(path) => {
+            dump.write_file(path, args, &tables, format, matches!(target, Target::Replaced(_)))
+        }
     };
     dump.bar.finish_and_clear();
     let dumped = dump.dumped;
     match written {
-        Ok(()) => tell(&dumped, args, manner),
+        Ok(()) => tell(&dumped, &target, manner),
         Err(failure) if failure.kind == Kind::PipeClosed => Err(failure),
         Err(failure) => Err(failure.after([("records written", dumped.records), ("records in all", total)])),
     }
@@ -113,10 +108,52 @@ impl DumpArgs {
         self.format.or_else(|| Format::of_name(self.output()?)).unwrap_or(Format::Jsonl)
     }
 
+    fn target(&self) -> Result<Target, Failure> {
+        let Some(path) = self.output() else { return Ok(Target::Stdout) };
+        match fs::metadata(path) {
+            Ok(about) if about.is_dir() => {
+                Err(Failure::file(format!("{} is a directory: name a file in it", path.display())))
+            }
+            Ok(about) if !about.is_file() => Ok(Target::Stream(path.to_path_buf())),
+            Ok(_) if !self.force => {
+                Err(Failure::file(format!("{} exists: --force replaces it", path.display())))
+            }
+            // A link stays, and the file it leads to is replaced.
+            Ok(_) => path.canonicalize().map(Target::Replaced).map_err(|e| Failure::os("look up", path, e)),
+            Err(_) => Ok(Target::NewFile(path.to_path_buf())),
+        }
+    }
+
     /// The file to write to, unless that is standard output.
     fn output(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
+}
+
+/// Where a dump goes.
+enum Target {
+    Stdout,
+    /// A pipe or a device: written into as it is, never replaced.
+    Stream(PathBuf),
+    /// A file that is not there yet.
+    NewFile(PathBuf),
+    /// A file that is there.
+    Replaced(PathBuf),
+}
+
+impl Target {
+    fn name(&self) -> String {
+        match self {
+            Target::Stdout => "the output".to_owned(),
+            Target::Stream(path) | Target::NewFile(path) | Target::Replaced(path) => {
+                path.display().to_string()
+            }
+        }
+    }
+}
+
+fn buffered<'w>(writer: impl Write + 'w) -> Box<dyn Write + 'w> {
+    Box::new(BufWriter::with_capacity(64 << 10, writer))
 }
 
 /// A dump on its way.
@@ -125,29 +162,43 @@ struct Dump<'t> {
     page_size: usize,
     bar: ProgressBar,
     dumped: Dumped,
+    /// What to call the place it goes to.
+    to: String,
 }
 
 impl Dump<'_> {
-    fn write_file(
+    fn write_stream(
         &mut self,
         path: &Path,
         args: &DumpArgs,
         tables: &[TableInfo],
         format: Format,
     ) -> Result<(), Failure> {
-        let cannot = |error: io::Error| Failure::file(format!("cannot write {}: {error}", path.display()));
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let stream = File::options().write(true).open(path).map_err(|e| Failure::os("write", path, e))?;
+        self.write(buffered(stream), args, tables, format)
+    }
+
+    fn write_file(
+        &mut self,
+        path: &Path,
+        args: &DumpArgs,
+        tables: &[TableInfo],
+        format: Format,
+        is_replaced: bool,
+    ) -> Result<(), Failure> {
+        let cannot = |error: io::Error| Failure::os("write", path, error);
+        let draft = NamedDraft::beside(path).map_err(|error| failure(error.into()))?;
         // The permissions are those of any new file: the umask still applies.
-        let mut draft = tempfile::Builder::new()
-            .prefix(".maple-dump-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory)
-            .map_err(cannot)?;
-        self.write(Box::new(BufWriter::with_capacity(64 << 10, draft.as_file_mut())), args, tables, format)?;
-        publish(draft, path, args.force).and_then(|()| File::open(directory)?.sync_all()).map_err(cannot)
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o666).open(draft.path());
+        let file = file.map_err(|error| Failure::os("create", path, error))?;
+        self.write(buffered(&file), args, tables, format)?;
+        file.sync_all().map_err(cannot)?;
+        let published = if is_replaced { draft.replace(path) } else { draft.publish(path) };
+        published.map_err(|error| match error.is_exists() {
+            true => Failure::file(format!("{} exists: --force replaces it", path.display())),
+            false => failure(error.into()),
+        })
     }
 
     fn write(
@@ -161,11 +212,12 @@ impl Dump<'_> {
         for table in tables {
             self.table(&mut *sink, table)?;
         }
-        sink.finish(self.dumped.records).map_err(|error| Failure::writing(&error))
+        sink.finish(self.dumped.records).map_err(|error| Failure::writing(&self.to, &error))
     }
 
     fn table(&mut self, sink: &mut dyn Sink, table: &TableInfo) -> Result<(), Failure> {
-        let wrong = |error| Failure::writing(&error);
+        let to = self.to.clone();
+        let wrong = |error| Failure::writing(&to, &error);
         let Types { keys, values } = Types::recorded(table);
         let head = TableHead { name: table.name.clone(), types: Some((keys, values)), line: 0 };
         sink.begin(&head).map_err(wrong)?;
@@ -182,19 +234,9 @@ impl Dump<'_> {
     }
 }
 
-fn publish(draft: NamedTempFile, path: &Path, force: bool) -> io::Result<()> {
-    draft.as_file().sync_all()?;
-    if force {
-        draft.persist(path)?;
-    } else {
-        draft.persist_noclobber(path)?;
-    }
-    Ok(())
-}
-
-/// Says what was dumped: on standard output, unless the dump went there.
-fn tell(dumped: &Dumped, args: &DumpArgs, manner: Manner) -> Result<(), Failure> {
-    if args.output().is_some() {
+/// Says what was dumped: on standard output, unless the dump may have gone there.
+fn tell(dumped: &Dumped, target: &Target, manner: Manner) -> Result<(), Failure> {
+    if matches!(target, Target::NewFile(_) | Target::Replaced(_)) {
         return output::report(manner.json, dumped, |dumped, output| output.line(dumped.in_words()));
     }
     if !manner.quiet {

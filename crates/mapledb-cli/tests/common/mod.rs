@@ -1,9 +1,11 @@
 //! What the tests of the command share: a directory of its own, and `maple` run in it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod hostile;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -24,6 +26,14 @@ pub struct Ended {
 impl Place {
     pub fn new() -> Place {
         Place { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With `a.maple` in it, which holds one pair.
+    pub fn with_a_database() -> Place {
+        let place = Place::new();
+        place.ok("create a.maple");
+        place.ok("put a.maple k v");
+        place
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -93,13 +103,18 @@ impl Place {
     }
 }
 
-pub fn end(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+impl Ended {
+    pub fn of(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
+}
+
+pub fn end(command: &mut Command) -> Ended {
+    Ended::of(command.output().unwrap())
 }
 
 pub fn feed(command: &mut Command, input: &[u8]) -> Ended {
@@ -109,12 +124,7 @@ pub fn feed(command: &mut Command, input: &[u8]) -> Ended {
     std::thread::scope(|scope| {
         // It may stop reading early: that is for the caller to judge by how it ends.
         scope.spawn(move || stdin.write_all(input).ok());
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ended::of(child.wait_with_output().unwrap())
     })
 }
 
@@ -125,39 +135,11 @@ pub fn signal(child: &Child, name: &str) {
 
 /// Keys and values that are hard on text.
 pub fn hostile() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let texts = [
-        "",
-        "a",
-        "\\",
-        "\\\\",
-        "\\00",
-        "a\\b",
-        " ",
-        "\t",
-        "\n",
-        "\r\n",
-        "\"",
-        "\",\"",
-        "key,value",
-        "@f",
-        "hex:00",
-        "text:x",
-        "esc:\\",
-        "DATA=END",
-        "é",
-        "\u{feff}",
-        "{\"hex\":\"00\"}",
-        "null",
-        "-1",
-        "--table",
-        "\u{7f}",
-        "\u{1b}[2J",
-    ];
     let mut pairs: Vec<_> =
-        texts.iter().map(|text| (text.as_bytes().to_vec(), text.as_bytes().to_vec())).collect();
+        hostile::TEXTS.iter().map(|text| (text.as_bytes().to_vec(), text.as_bytes().to_vec())).collect();
     pairs.push(((0..=255).collect(), (0..=255).rev().collect()));
     pairs.push((vec![0xff; 3], vec![0; 100_000]));
-    pairs.push((vec![0], Vec::new()));
+    pairs.push((vec![0, 0], Vec::new()));
     pairs.sort();
     pairs
 }

@@ -251,15 +251,8 @@ fn bad<T>(why: &'static str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{bounds, extent};
     use proptest::prelude::*;
-
-    fn bounds(first: u64, end: u64) -> PageBounds {
-        PageBounds { first: Pgno::new(first).unwrap(), end: Pgno::new(end).unwrap() }
-    }
-
-    fn extent(first: u64, pages: u64) -> Extent {
-        Extent::new(Pgno::new(first).unwrap(), pages)
-    }
 
     #[test]
     fn the_bytes_are_those_the_head_of_this_file_draws() {

@@ -24,7 +24,7 @@ use super::verify::{pages_since, verify_manifest};
 use super::{CLEARED_META, decode_head};
 use crate::error::{Error, Result};
 use crate::mvcc::layout::NUMBER_MAX;
-use crate::mvcc::{LeftBehind, MvccError};
+use crate::mvcc::{AttachError, LeftBehind, MvccError};
 use crate::space::Extents;
 use crate::store::{Generation, Store};
 
@@ -230,7 +230,9 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
 fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut Recovered) -> Result<()> {
     let txnid = recovered.last_txnid.saturating_add(TXNID_JUMP);
     if txnid >= NUMBER_MAX {
-        return Err(MvccError::TxnidsExhausted(recovered.last_txnid).into());
+        let path = store.file().path().to_path_buf();
+        let txnid = recovered.last_txnid;
+        return Err(AttachError::from(MvccError::TxnidOutOfRange { path, txnid }).into());
     }
     store_again(store, chosen)?;
     let mut head = chosen.head.clone();

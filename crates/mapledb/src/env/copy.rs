@@ -31,9 +31,10 @@ impl Env {
     /// Copies the latest snapshot to a new file at `path`.
     ///
     /// The copy has the permissions of the original. An exact copy keeps every page where it is, and the file's identity. A
-    /// compact one is written afresh, sorted and full, with a new identity. Both are durable when the call returns,
-    /// and appear under their name whole or not at all. `progress` gets how much is done of how much, in pages or, for
-    /// a compact copy, entries; when it answers `false` the copy is given up and leaves nothing.
+    /// compact one is written afresh, sorted and full, with a new identity. Neither is longer than what it uses; both
+    /// are durable when the call returns, and appear under their name whole or not at all. `progress` gets how much is
+    /// done of how much, in pages or, for a compact copy, entries: first nothing, last all of it. When it answers
+    /// `false` the copy is given up and leaves nothing.
     ///
     /// # Errors
     /// [`Error::Exists`], a full disk, a corrupt page; [`Error::Interrupted`] when `progress` said so.
@@ -71,27 +72,25 @@ impl Env {
                 .encode()
         };
         let len = head.pages_used.offset(size);
-        if !progress(0, head.pages_used.get()) {
-            return Err(Error::Interrupted);
-        }
+        let trees = every_tree(txn, head)?;
+        let total = trees.iter().map(|tree| tree.leaf_pages + tree.branch_pages + tree.overflow_pages).sum();
+        go_on(progress(0, total))?;
         let mut fault = None;
         let mut pages = 0;
         let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
             for (slot, bytes) in [(Slot::A, meta(Slot::A)), (Slot::B, meta(Slot::B))] {
                 file.write_all_at(&bytes, slot.offset())?;
             }
-            let total = head.pages_used.get();
             let mut visit = |visit: Visit| {
                 let bytes = txn.raw_pages(visit.pgno, visit.pages)?;
                 let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
                 file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
                 pages += visit.pages;
-                if pages % 256 < visit.pages && !progress(pages, total) { Err(Error::Interrupted) } else { Ok(()) }
+                if pages % 256 < visit.pages { go_on(progress(pages, total)) } else { Ok(()) }
             };
-            let copied = every_tree(txn, head).and_then(|trees| {
-                trees.iter().try_for_each(|tree| walk::<_, Bytewise>(txn, tree, &mut visit).map(|_| ()))
-            });
-            copied.map_err(|error| {
+            let walked =
+                trees.iter().try_for_each(|tree| walk::<_, Bytewise>(txn, tree, &mut visit).map(|_| ()));
+            walked.and_then(|()| go_on(progress(pages, total))).map_err(|error| {
                 fault = Some(error);
                 io::Error::other("the copy was given up")
             })
@@ -116,15 +115,46 @@ impl Env {
         let options = options.file_mode(self.core.store.file().stat()?.mode);
         // SAFETY: the name was made up for this copy and nobody else knows it.
         #[allow(unsafe_code)]
-        let copy = unsafe { options.create(draft.path()) }?;
-        let report = fill_compact(&copy, txn, progress)?;
-        copy.close()?;
+        let copy = unsafe { options.create(draft.path()) };
+        let filled = copy.and_then(|copy| {
+            let report = fill_compact(&copy, txn, progress)?;
+            let pages_used = copy.snapshot_with_head()?.1.pages_used;
+            copy.close()?;
+            cut(draft.path(), pages_used.offset(txn.page_size()))?;
+            Ok(report)
+        });
+        let report = filled.map_err(|error| called(path, draft.path(), error))?;
         draft.publish(path).map_err(|error| match error.is_exists() {
             true => Error::Exists { path: path.to_path_buf() },
             false => Error::Os(error),
         })?;
         Ok(report)
     }
+}
+
+/// Cuts what a file grew by in advance. Nobody has it open.
+fn cut(path: &Path, len_bytes: u64) -> Result<()> {
+    let file = DataFile::open_read_write(path, Seam::unwatched())?;
+    file.truncate(len_bytes)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// An error on the draft of a copy as one on the copy, the only name of the two that its maker knows.
+fn called(path: &Path, draft: &Path, error: Error) -> Error {
+    let rename = |error: OsError| match error.path == draft {
+        true => OsError { path: path.to_path_buf(), ..error },
+        false => error,
+    };
+    match error {
+        Error::Os(error) => Error::Os(rename(error)),
+        Error::DiskFull(error) => Error::DiskFull(rename(error)),
+        other => other,
+    }
+}
+
+fn go_on(is_wanted: bool) -> Result<()> {
+    if is_wanted { Ok(()) } else { Err(Error::Interrupted) }
 }
 
 /// Every tree of a snapshot.
@@ -138,6 +168,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
     let tables = catalog::list(from, &from.catalog_tree()?)?;
     let main = from.main_tree()?;
     let total = main.entries + tables.iter().map(|(_, table)| table.tree.entries).sum::<u64>();
+    go_on(progress(0, total))?;
     let mut done = 0;
     let mut to = copy.write()?;
     let mut copy_tree = |tree: &mut TreeMut<'_, crate::space::Draft>, record: &TreeRecord| {
@@ -146,8 +177,8 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
         while let Some((key, value)) = cursor.next()? {
             appender.push(key, value)?;
             done += 1;
-            if done % 4096 == 0 && !progress(done, total) {
-                return Err(Error::Interrupted);
+            if done % 4096 == 0 {
+                go_on(progress(done, total))?;
             }
         }
         appender.finish()
@@ -158,6 +189,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
         let table = to.adopt_named(name, record)?;
         to.change(table, |tree| copy_tree(tree, &record.tree))?;
     }
+    go_on(progress(done, total))?;
     to.commit()?;
     let pages = copy.info()?.used_pages;
     Ok(CopyReport { txnid: from.txnid(), entries: done, pages })

@@ -4,6 +4,7 @@ mod copy;
 mod info;
 mod open;
 mod registry;
+mod sharing;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use mapledb_format::{PageSize, ids};
 use mapledb_os::{DataFile, MapAdvice, Seam};
 
+use super::sharing::may_share;
 use super::{Env, registry};
 use crate::commit::{Durability, Found, Opener, body_words, create, examine, recover};
 use crate::error::{Error, Result};
@@ -270,12 +271,8 @@ impl Options {
 
     /// Attaches to the file, recovers it if nobody else has it open, and maps it.
     fn attach(&self, file: DataFile) -> Result<Core> {
-        let filesystem = file.filesystem()?;
-        if self.mode() == Mode::Shared && filesystem.is_network() {
-            return Err(Error::NetworkFileSystem {
-                path: file.path().to_path_buf(),
-                filesystem: filesystem.name().to_string(),
-            });
+        if self.mode() == Mode::Shared {
+            may_share(file.path(), file.filesystem()?)?;
         }
         let Found { identity, page_size, is_read_only } = examine(&file)?;
         if file.stat()?.len_bytes < ids::DATA_OFFSET {

@@ -76,7 +76,7 @@ pub struct Target<'a> {
 /// The path of a data file's lock file.
 pub fn lock_path(data: &Path) -> PathBuf {
     let mut name = OsString::from(data);
-    name.push("-lock");
+    name.push(LOCK_SUFFIX);
     PathBuf::from(name)
 }
 
@@ -178,15 +178,15 @@ fn stand(
     }
     let header = memory.header();
     let found = header.layout_version.load(Ordering::Relaxed);
-    if header.magic.load(Ordering::Relaxed) == MAGIC && found != LAYOUT_VERSION {
-        return Err(AttachError::OtherVersion { found, ours: LAYOUT_VERSION });
+    if header.magic.load(Ordering::Relaxed) == MAGIC && found != LOCK_VERSION {
+        return Err(AttachError::OtherVersion { found, ours: LOCK_VERSION });
     }
     if !binding.holds(header) {
         return Err(AttachError::InUseThroughAnotherLockFile { data: data_path, lock: lock_path });
     }
     if !matches!(header.state.load(Ordering::Acquire), STATE_READY | STATE_RESUMED) {
         let what = "processes are attached to a lock file that is not ready";
-        return Err(MvccError::BadLockFile { offset: 12, what }.into());
+        return Err(memory.bad(STATE_AT, what).into());
     }
     Ok(false)
 }
@@ -245,7 +245,8 @@ impl First {
     pub fn finish(self, start: &Start<'_>) -> Result<Attached> {
         let First { memory, files, binding, left, mode } = self;
         if !(1..NUMBER_MAX).contains(&start.head.txnid()) {
-            return Err(MvccError::TxnidsExhausted(start.head.txnid()).into());
+            let (path, txnid) = (files.data.path.clone(), start.head.txnid());
+            return Err(MvccError::TxnidOutOfRange { path, txnid }.into());
         }
         let before = if left.is_bound { settle_all(&memory)? } else { bind(&memory, &binding) };
         begin_with(&memory, before + 1, start, &left);
@@ -303,7 +304,7 @@ fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left: &LeftBehin
     }
     store_16(&header.boot_id, process::boot_id());
     header.wake_waiters.store(0, Ordering::Relaxed);
-    header.writer.store(WRITER_FREE, Ordering::Relaxed);
+    header.writer.store(WriterWord::FREE.0, Ordering::Relaxed);
     header.poisoned.store(0, Ordering::Relaxed);
     // The head before the publication: a death in between must not leave a publication after the head.
     header.head_seq.store(seq, Ordering::Release);

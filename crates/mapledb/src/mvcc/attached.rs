@@ -8,7 +8,7 @@ use mapledb_os::sync::Ordering;
 
 use super::attach::Mode;
 use super::heads::{self, Head, HeadRecord, NewHead};
-use super::layout::{NUMBER_MAX, STATE_READY, STATE_RESUMED};
+use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED};
 use super::member::Member;
 use super::shared::{Counters, Header};
 use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
@@ -160,7 +160,7 @@ impl Attached {
         }
         let last = self.header().last_txnid.load(Ordering::Relaxed);
         if last >= NUMBER_MAX - 1 {
-            return Err(MvccError::TxnidsExhausted(last));
+            return Err(self.member.memory.bad(LAST_TXNID_AT, "the last txnid is out of range"));
         }
         self.header().last_txnid.store(last + 1, Ordering::Relaxed);
         Ok(last + 1)

@@ -14,26 +14,14 @@ use super::memory::LockMemory;
 use super::shared::{Block, Header};
 use super::{MvccError, Result};
 
-const FREE: u32 = 0;
-const CLAIMED: u32 = 1;
-
 /// Whether the block has an owner, or a dead one's remains.
 pub(super) fn is_claimed(block: &Block) -> bool {
-    block.state.load(Ordering::Acquire) != FREE
+    block.state.load(Ordering::Acquire) != BLOCK_FREE
 }
 
 /// The name under which the owner of `block` holds the writer lock.
-pub(super) fn name(index: usize, block: &Block) -> u32 {
-    let incarnation = block.incarnation.load(Ordering::Relaxed) & 0x7fff;
-    (index as u32 + 1) | incarnation << 16
-}
-
-/// The block that a writer word names; `None` for free and orphaned ones.
-pub(super) fn named_block(word: u32) -> Option<usize> {
-    match word & 0xffff {
-        WRITER_FREE | WRITER_ORPHAN => None,
-        name => Some(name as usize - 1),
-    }
+pub(super) fn name(index: usize, block: &Block) -> WriterWord {
+    WriterWord::held(index, block.incarnation.load(Ordering::Relaxed))
 }
 
 /// Claims the first block whose byte nobody holds, settling what its last owner left. `own` are this process's
@@ -62,7 +50,7 @@ fn occupy(memory: &LockMemory, index: usize) -> Result<()> {
     block.incarnation.fetch_add(1, Ordering::Relaxed);
     block.pid.store(process::pid(), Ordering::Relaxed);
     block.claimed_at.store(process::unix_nanos(), Ordering::Relaxed);
-    block.state.store(CLAIMED, Ordering::Release);
+    block.state.store(BLOCK_CLAIMED, Ordering::Release);
     memory.header().blocks.fetch_max(index as u32 + 1, Ordering::AcqRel);
     Ok(())
 }
@@ -83,7 +71,7 @@ pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
     // Release, like the pins: a scan that looks no further because of this must come after the reads, too.
     block.slots_used.store(0, Ordering::Release);
     block.pid.store(0, Ordering::Relaxed);
-    block.state.store(FREE, Ordering::Release);
+    block.state.store(BLOCK_FREE, Ordering::Release);
     Ok(())
 }
 
@@ -91,8 +79,8 @@ pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
 /// holder learns that it takes over.
 fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
     let header: &Header = memory.header();
-    let word = header.writer.load(Ordering::Acquire);
-    if named_block(word) != Some(index) {
+    let word = WriterWord(header.writer.load(Ordering::Acquire));
+    if word.block() != Some(index) {
         return Ok(());
     }
     // The dead one may have promised the lock to a ticket without keeping it. Only a holder promises, so no
@@ -107,12 +95,12 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
 /// Turns a writer word that names block `index` into an orphan's: free, but the next holder learns that it takes over.
 /// The mark of those who wait stays.
 pub(super) fn make_orphan(writer: &AtomicU32, index: usize) {
-    let mut word = writer.load(Ordering::Acquire);
-    while named_block(word) == Some(index) {
-        let orphan = WRITER_ORPHAN | (word & WRITER_WAITERS);
-        match writer.compare_exchange(word, orphan, Ordering::AcqRel, Ordering::Acquire) {
+    let mut word = WriterWord(writer.load(Ordering::Acquire));
+    while word.block() == Some(index) {
+        let orphan = word.passed_to(WriterWord::ORPHAN);
+        match writer.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
-            Err(now) => word = now,
+            Err(now) => word = WriterWord(now),
         }
     }
 }
@@ -163,20 +151,6 @@ impl Member {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_leads_back_to_its_block() {
-        let memory = LockMemory::private().expect("memory");
-        for index in [0, 1, 77, BLOCKS_MAX - 1] {
-            let block = memory.block(0).expect("block");
-            block.incarnation.store(0xffff_ffff, Ordering::Relaxed);
-            let name = name(index, block);
-            assert_eq!(name & WRITER_WAITERS, 0);
-            assert_eq!(named_block(name | WRITER_WAITERS), Some(index));
-        }
-        assert_eq!(named_block(WRITER_FREE | WRITER_WAITERS), None);
-        assert_eq!(named_block(WRITER_ORPHAN), None);
-    }
 
     #[test]
     fn taking_away_stops_at_zero() {

@@ -1,5 +1,6 @@
 //! What can go wrong around the lock file, and what to do about it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,33 +16,45 @@ pub enum MvccError {
     #[error("this process was forked after the environment was opened: open it again in the child")]
     AfterFork,
     /// The environment has been closed.
-    #[error("the environment is closed")]
+    #[error("the environment is closed: open it again")]
     Detached,
     /// The environment is being closed while readers or a writer are at work.
-    #[error("cannot close: {0} readers or writers are still at work in this process")]
+    #[error("cannot close: {0} readers or writers are still at work in this process; end them first")]
     StillInUse(usize),
     /// The environment was opened in a mode that does not write.
-    #[error("this environment is open read-only and cannot take the writer lock")]
+    #[error("this environment is open read-only and cannot take the writer lock: open it for writing")]
     ReadOnly,
     /// The lock file holds something that no process writes.
     #[error(
-        "corrupt lock file at byte {offset}: {what}; close the environment in every process, which makes the next \
-         opener write it anew"
+        "corrupt lock file {} at byte {offset}: {what}; close the environment in every process, and the next opener \
+         writes it anew", path.display()
     )]
     BadLockFile {
+        /// The lock file.
+        path: PathBuf,
         /// Where in the lock file.
         offset: usize,
         /// What is wrong there.
         what: &'static str,
     },
     /// No head can be appended before an earlier one is published.
-    #[error("{0} heads wait for publication, which is as many as the ring holds")]
+    #[error("{0} heads wait for publication, which is as many as the ring holds: publish them first")]
     RingFull(u64),
-    /// The numbers for transactions are used up.
-    #[error("the txnid {0} has no successor")]
-    TxnidsExhausted(u64),
+    /// The data file's last commit has a number that nobody can have counted to.
+    #[error(
+        "{} says that its last commit is {txnid}, which is out of range: it is damaged; restore it from a copy",
+        path.display()
+    )]
+    TxnidOutOfRange {
+        /// The data file.
+        path: PathBuf,
+        /// The number.
+        txnid: u64,
+    },
     /// There is no room for one more process or for more readers.
-    #[error("the lock file has no room for another block of readers (it has {0})")]
+    #[error(
+        "the lock file has no room for another block of readers (it has {0}): end some readers or processes"
+    )]
     TooManyBlocks(usize),
     /// The lock file's path no longer leads to the file this process is attached to.
     #[error(
@@ -57,7 +70,7 @@ pub enum MvccError {
     )]
     DataFileGone(PathBuf),
     /// The system refused.
-    #[error(transparent)]
+    #[error("{}; {}", .0, .0.advice())]
     Os(#[from] OsError),
 }
 
@@ -66,12 +79,11 @@ pub enum MvccError {
 pub enum AttachError {
     /// The lock file cannot be opened for writing.
     #[error(
-        "a writable lock file is needed beside the data file, even to read: {0}; make it writable, or open the environment \
-         frozen if nobody writes to it"
+        "a writable lock file is needed beside the data file, even to read: {}; {}", .0, lock_file_advice(.0)
     )]
     LockFile(#[source] OsError),
     /// The lock file's path leads to something that is not a regular file.
-    #[error("{} is not a regular file and cannot be the lock file", .0.display())]
+    #[error("{} is not a regular file and cannot be the lock file: move it away", .0.display())]
     NotALockFile(PathBuf),
     /// Processes of another version of MapleDB are attached.
     #[error(
@@ -135,5 +147,15 @@ pub enum AttachError {
 impl From<OsError> for AttachError {
     fn from(error: OsError) -> AttachError {
         AttachError::Mvcc(MvccError::Os(error))
+    }
+}
+
+/// Who may not write to the lock file may still read what nobody writes to.
+fn lock_file_advice(error: &OsError) -> &'static str {
+    match error.source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "make it writable, or open the environment frozen if nobody writes to it"
+        }
+        _ => error.advice(),
     }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mapledb_os::Seam;
 use mapledb_os::fork::{self, ParentFile};
 use mapledb_os::lock_file::{self, FileId};
 use mapledb_os::ofd::{self, Kind};
+use mapledb_os::{OsError, Seam};
 
 use super::attach::Target;
 use super::layout::*;
@@ -93,7 +93,7 @@ pub(super) struct LockFile {
 impl LockFile {
     /// Opens the lock file of `data`, creating it if there is none.
     pub(super) fn open_or_create(path: &Path, data: &DataFile) -> std::result::Result<LockFile, AttachError> {
-        let file = lock_file::open_or_create(path, data.file().file()).map_err(AttachError::LockFile)?;
+        let file = lock_file::open_or_create(path, data.file().file()).map_err(cannot_open)?;
         LockFile::of(file, path)
     }
 
@@ -121,9 +121,14 @@ impl LockFile {
 
     /// Whether any other process holds a block.
     pub(super) fn has_living_blocks(&self) -> Result<bool> {
-        let bytes = BLOCK_BYTE..BLOCK_BYTE + BLOCKS_MAX as u64;
+        let bytes = LIVENESS_BYTE..LIVENESS_BYTE + BLOCKS_MAX as u64;
         Ok(ofd::is_locked_by_another(self.file.as_fd(), &self.path, bytes, Kind::Exclusive)?)
     }
+}
+
+/// A directory and a symbolic link, which is not followed, cannot be opened as a lock file.
+fn cannot_open(error: OsError) -> AttachError {
+    if error.is_no_file() { AttachError::NotALockFile(error.path) } else { AttachError::LockFile(error) }
 }
 
 /// What a member holds open.
@@ -138,7 +143,7 @@ impl Files {
     /// Takes the byte of `block` unless another process holds it. A byte of private memory is free to take.
     pub(super) fn take_byte(&self, block: usize) -> Result<bool> {
         let Some(lock) = &self.lock else { return Ok(true) };
-        let byte = BLOCK_BYTE + block as u64;
+        let byte = LIVENESS_BYTE + block as u64;
         Ok(ofd::try_lock(lock.file.as_fd(), &lock.path, byte, Kind::Exclusive)?)
     }
 
@@ -150,13 +155,13 @@ impl Files {
 
     pub(super) fn release_byte(&self, block: usize) -> Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
-        Ok(ofd::unlock(lock.file.as_fd(), &lock.path, BLOCK_BYTE + block as u64)?)
+        Ok(ofd::unlock(lock.file.as_fd(), &lock.path, LIVENESS_BYTE + block as u64)?)
     }
 
     /// Whether another process holds the byte of `block`.
     pub(super) fn byte_is_held(&self, block: usize) -> Result<bool> {
         let Some(lock) = &self.lock else { return Ok(false) };
-        let byte = BLOCK_BYTE + block as u64;
+        let byte = LIVENESS_BYTE + block as u64;
         Ok(ofd::is_locked_by_another(lock.file.as_fd(), &lock.path, byte..byte + 1, Kind::Exclusive)?)
     }
 

@@ -9,7 +9,6 @@
 //! A reader's copy is checked by that alone. A writer's, and what recovery finds, is checked by a checksum.
 
 use mapledb_os::sync::{AtomicU64, Ordering, fence};
-use twox_hash::XxHash3_64;
 
 use super::layout::*;
 use super::memory::LockMemory;
@@ -21,7 +20,7 @@ use super::{MvccError, Result};
 pub struct Head {
     /// Its place in the sequence of heads.
     pub seq: u64,
-    /// Words from the txnid through the tree records.
+    /// Words from the txnid through the catalog's tree record.
     pub words: [u64; HEAD_WORDS],
 }
 
@@ -38,7 +37,7 @@ impl Head {
 /// What a writer puts on the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHead {
-    /// The head body: bytes 56..1792 of the meta that describes it, as little-endian words.
+    /// The head body, as it stands in the meta that describes it, as little-endian words.
     pub body: [u64; BODY_WORDS],
     /// The durable snapshot that it builds on.
     pub durable_txnid: u64,
@@ -94,7 +93,7 @@ pub(super) fn still_published(memory: &LockMemory, head: &Head) -> Result<bool> 
     if memory.header().published_seq.load(Ordering::Relaxed) != head.seq {
         return Ok(false);
     }
-    Err(bad(head.seq, "the published head record is not the one that was published"))
+    Err(bad(memory, head.seq, "the published head record is not the one that was published"))
 }
 
 /// The newest head, published or not.
@@ -124,14 +123,14 @@ pub(super) fn copy(memory: &LockMemory, seq: u64) -> Result<HeadRecord> {
     let record = place(memory, seq);
     let sealed: [u64; SEALED_WORDS] = std::array::from_fn(|i| record.sealed[i].load(Ordering::Relaxed));
     if record.seq.load(Ordering::Relaxed) != seq {
-        return Err(bad(seq, "another head record lies in this one's place"));
+        return Err(bad(memory, seq, "another head record lies in this one's place"));
     }
-    if record.checksum.load(Ordering::Relaxed) != checksum(seq, &sealed) {
-        return Err(bad(seq, "a head record's checksum is wrong"));
+    if record.checksum.load(Ordering::Relaxed) != record_checksum(seq, &sealed) {
+        return Err(bad(memory, seq, "a head record's checksum is wrong"));
     }
     let body = std::array::from_fn(|i| sealed[i]);
     if !(1..NUMBER_MAX).contains(&body[0]) || !(1..NUMBER_MAX).contains(&seq) {
-        return Err(bad(seq, "a head record's number is out of range"));
+        return Err(bad(memory, seq, "a head record's number is out of range"));
     }
     let (durable_txnid, durable_meta_checksum) = (sealed[BODY_WORDS], sealed[BODY_WORDS + 1]);
     Ok(HeadRecord { seq, head: NewHead { body, durable_txnid, durable_meta_checksum } })
@@ -143,10 +142,7 @@ pub(super) fn append(memory: &LockMemory, new: &NewHead) -> Result<u64> {
     let published = header.published_seq.load(Ordering::Acquire);
     let head = header.head_seq.load(Ordering::Acquire);
     if published > head || head >= NUMBER_MAX {
-        return Err(MvccError::BadLockFile {
-            offset: 128,
-            what: "the published head is after the newest one",
-        });
+        return Err(memory.bad(HEAD_SEQ_AT, "the published head is after the newest one"));
     }
     let seq = head + 1;
     // The place of `seq` held `seq - RING_LEN`; who still copies that must find it no longer published.
@@ -172,7 +168,7 @@ pub(super) fn write(memory: &LockMemory, seq: u64, new: &NewHead) {
     for (word, value) in record.sealed.iter().zip(sealed) {
         word.store(value, Ordering::Relaxed);
     }
-    record.checksum.store(checksum(seq, &sealed), Ordering::Relaxed);
+    record.checksum.store(record_checksum(seq, &sealed), Ordering::Relaxed);
 }
 
 /// Shows readers the heads up to `seq`. The caller holds the writer lock, or the right to publish in its stead.
@@ -180,10 +176,7 @@ pub(super) fn write(memory: &LockMemory, seq: u64, new: &NewHead) {
 pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     let header = memory.header();
     if seq > header.head_seq.load(Ordering::Acquire) {
-        return Err(MvccError::BadLockFile {
-            offset: 64,
-            what: "a head is to be published that was not appended",
-        });
+        return Err(memory.bad(PUBLISHED_SEQ_AT, "a head is to be published that was not appended"));
     }
     header.published_seq.fetch_max(seq, Ordering::AcqRel);
     Ok(())
@@ -208,12 +201,8 @@ fn sealed_words(new: &NewHead) -> [u64; SEALED_WORDS] {
     })
 }
 
-fn checksum(seq: u64, sealed: &[u64; SEALED_WORDS]) -> u64 {
-    XxHash3_64::oneshot_with_seed(seq, bytemuck::cast_slice(sealed))
-}
-
-fn bad(seq: u64, what: &'static str) -> MvccError {
-    MvccError::BadLockFile { offset: RING_OFFSET + (seq % RING_LEN as u64) as usize * 2048, what }
+fn bad(memory: &LockMemory, seq: u64, what: &'static str) -> MvccError {
+    memory.bad(RING_AT + (seq % RING_LEN as u64) as usize * RECORD_BYTES, what)
 }
 
 #[cfg(all(test, not(loom)))]

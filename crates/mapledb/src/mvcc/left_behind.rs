@@ -21,7 +21,7 @@ impl Binding {
     /// Whether the file was made for this data file by this layout's version.
     pub(super) fn holds(&self, header: &Header) -> bool {
         header.magic.load(Ordering::Relaxed) == MAGIC
-            && header.layout_version.load(Ordering::Relaxed) == LAYOUT_VERSION
+            && header.layout_version.load(Ordering::Relaxed) == LOCK_VERSION
             && load_16(&header.identity) == self.identity
             && header.dev.load(Ordering::Relaxed) == self.data.dev
             && header.ino.load(Ordering::Relaxed) == self.data.ino
@@ -30,7 +30,7 @@ impl Binding {
     /// Makes the file this data file's.
     pub(super) fn store(&self, header: &Header) {
         header.magic.store(MAGIC, Ordering::Relaxed);
-        header.layout_version.store(LAYOUT_VERSION, Ordering::Relaxed);
+        header.layout_version.store(LOCK_VERSION, Ordering::Relaxed);
         store_16(&header.identity, self.identity);
         header.dev.store(self.data.dev, Ordering::Relaxed);
         header.ino.store(self.data.ino, Ordering::Relaxed);

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use mapledb_os::sync::Ordering;
 
+use super::Wait;
 use super::heads::{self, NewHead};
 use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
-use super::{Wait, blocks};
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -188,8 +188,8 @@ fn loom_who_gives_up_is_not_left_with_the_lock() {
         });
         drop(guard);
         other.join().expect("no panic");
-        let word = a.memory.header().writer.load(Ordering::Acquire);
-        assert_eq!(blocks::named_block(word), None, "the lock was handed to one who had given up");
+        let word = WriterWord(a.memory.header().writer.load(Ordering::Acquire));
+        assert_eq!(word.block(), None, "the lock was handed to one who had given up");
     });
 }
 
@@ -197,7 +197,7 @@ fn loom_who_gives_up_is_not_left_with_the_lock() {
 fn loom_what_one_takes_over_and_does_not_settle_the_next_takes_over() {
     model(|| {
         let [a, b] = members::<2>();
-        a.memory.header().writer.store(WRITER_ORPHAN, Ordering::Release);
+        a.memory.header().writer.store(WriterWord::ORPHAN.0, Ordering::Release);
         let guard = a.lock_writer(Wait::Try).expect("lock").expect("its holder is dead");
         assert!(guard.took_over());
         let other = thread::spawn(move || {

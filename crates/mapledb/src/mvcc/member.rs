@@ -7,6 +7,7 @@ use mapledb_os::fork;
 use mapledb_os::sync::Mutex;
 
 use super::blocks;
+use super::layout::WriterWord;
 use super::memory::LockMemory;
 use super::queue::Queue;
 use super::{MvccError, Result};
@@ -27,7 +28,7 @@ pub(super) struct Member {
     pub(super) own: Mutex<Vec<usize>>,
     /// The block that speaks for the process: its name in the writer word, its ticket.
     pub(super) primary: usize,
-    pub(super) name: u32,
+    pub(super) name: WriterWord,
     pub(super) queue: Queue,
     pub(super) id: u64,
     pub(super) last_reap: AtomicU64,

@@ -7,7 +7,7 @@ pub(super) use modelled::LockMemory;
 
 #[cfg(not(loom))]
 mod mapped {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
     use mapledb_os::fork::ParentFile;
@@ -27,19 +27,25 @@ mod mapped {
     #[derive(Debug)]
     pub(in crate::mvcc) struct LockMemory {
         region: SharedRegion,
+        path: PathBuf,
     }
 
     impl LockMemory {
         /// The memory of the lock file `file`, made long enough for the fixed part and one block.
         pub(in crate::mvcc) fn of_file(file: Arc<ParentFile>, path: &Path) -> Result<LockMemory> {
-            let region = SharedRegion::map(file, path, RESERVE, RESERVE_MIN)?;
-            region.grow_to(0, BLOCKS_OFFSET + BLOCK_SIZE)?;
-            Ok(LockMemory { region })
+            let region = SharedRegion::map(file, path, LOCK_BYTES_MAX, RESERVE_MIN)?;
+            region.grow_to(0, BLOCKS_AT + BLOCK_BYTES)?;
+            Ok(LockMemory { region, path: path.to_path_buf() })
         }
 
         /// Memory of this process alone.
         pub(in crate::mvcc) fn private() -> Result<LockMemory> {
-            Ok(LockMemory { region: SharedRegion::anonymous(PRIVATE_LEN)? })
+            Ok(LockMemory { region: SharedRegion::anonymous(PRIVATE_LEN)?, path: "in private memory".into() })
+        }
+
+        /// The error of what no process writes.
+        pub(in crate::mvcc) fn bad(&self, offset: usize, what: &'static str) -> MvccError {
+            MvccError::BadLockFile { path: self.path.clone(), offset, what }
         }
 
         pub(in crate::mvcc) fn header(&self) -> &Header {
@@ -47,36 +53,36 @@ mod mapped {
         }
 
         pub(in crate::mvcc) fn counters(&self) -> &Counters {
-            self.region.view(COUNTERS_OFFSET).expect("the fixed part was grown when the memory was made")
+            self.region.view(COUNTERS_AT).expect("the fixed part was grown when the memory was made")
         }
 
         pub(in crate::mvcc) fn ring(&self) -> &[Record] {
-            let ring = self.region.slice(RING_OFFSET, RING_LEN);
+            let ring = self.region.slice(RING_AT, RING_LEN);
             ring.expect("the fixed part was grown when the memory was made")
         }
 
         /// Block `index`, which must lie inside the file.
         #[inline]
         pub(in crate::mvcc) fn block(&self, index: usize) -> Result<&Block> {
-            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
+            let offset = BLOCKS_AT + index * BLOCK_BYTES;
             if let Some(block) = self.region.view(offset) {
                 return Ok(block);
             }
             self.region.refresh()?;
             let what = "a block past the end of the file";
-            self.region.view(offset).ok_or(MvccError::BadLockFile { offset, what })
+            self.region.view(offset).ok_or_else(|| self.bad(offset, what))
         }
 
         /// Block `index`, whose bytes this process owns and which need not exist yet.
         pub(in crate::mvcc) fn make_block(&self, index: usize) -> Result<&Block> {
-            let offset = BLOCKS_OFFSET + index * BLOCK_SIZE;
-            self.region.grow_to(offset, offset + BLOCK_SIZE)?;
+            let offset = BLOCKS_AT + index * BLOCK_BYTES;
+            self.region.grow_to(offset, offset + BLOCK_BYTES)?;
             self.block(index)
         }
 
         /// Blocks there is room for.
         pub(in crate::mvcc) fn blocks_max(&self) -> usize {
-            ((self.region.reserve() - BLOCKS_OFFSET) / BLOCK_SIZE).min(BLOCKS_MAX)
+            ((self.region.reserve() - BLOCKS_AT) / BLOCK_BYTES).min(BLOCKS_MAX)
         }
 
         /// Blocks that have ever been claimed.
@@ -84,7 +90,7 @@ mod mapped {
             let blocks = self.header().blocks.load(Ordering::Acquire) as usize;
             if blocks > self.blocks_max() {
                 let what = "more process blocks than this process can map";
-                return Err(MvccError::BadLockFile { offset: 448, what });
+                return Err(self.bad(BLOCKS_LEN_AT, what));
             }
             Ok(blocks)
         }
@@ -115,6 +121,10 @@ mod modelled {
                 ring: Zeroed::zeroed(),
                 blocks: (0..count).map(|_| Zeroed::zeroed()).collect(),
             }
+        }
+
+        pub(in crate::mvcc) fn bad(&self, offset: usize, what: &'static str) -> MvccError {
+            MvccError::BadLockFile { path: "in a model".into(), offset, what }
         }
 
         pub(in crate::mvcc) fn header(&self) -> &Header {

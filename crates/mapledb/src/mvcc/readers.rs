@@ -18,7 +18,7 @@ use mapledb_os::sync::{Ordering, fence, fence_after_exchange};
 use super::Result;
 use super::blocks::{self, is_claimed};
 use super::heads::{self, Head};
-use super::layout::SLOTS;
+use super::layout::BLOCK_SLOTS;
 use super::member::Member;
 use super::shared::{Block, ReaderSlot};
 
@@ -290,7 +290,7 @@ impl Member {
             if !is_claimed(block) {
                 continue;
             }
-            let used = (block.slots_used.load(Ordering::Acquire) as usize).min(SLOTS);
+            let used = (block.slots_used.load(Ordering::Acquire) as usize).min(BLOCK_SLOTS);
             for (number, slot) in block.slots[..used].iter().enumerate() {
                 // Acquire: a reader that is gone has read all it wanted before its pages are reused.
                 let txnid = slot.pin.load(Ordering::Acquire);
@@ -323,7 +323,7 @@ fn take(slot: &ReaderSlot, word: u64) -> bool {
 }
 
 fn take_any(block: &Block, word: u64) -> Option<usize> {
-    (0..SLOTS).find(|&number| {
+    (0..BLOCK_SLOTS).find(|&number| {
         let slot = &block.slots[number];
         if slot.pin.load(Ordering::Relaxed) != 0 {
             return false;

@@ -1,17 +1,17 @@
-//! The structs of the lock file, as the layout page draws them.
+//! The lock file as structs of atomics, at the places that the format draws (`mapledb_format::lockfile`).
 
 use mapledb_os::shared::Pad;
 use mapledb_os::shared_struct;
 use mapledb_os::sync::{AtomicU32, AtomicU64, Ordering};
 
+use super::layout::{BLOCK_SLOTS, SEALED_WORDS};
 #[cfg(not(loom))]
-use super::layout::RECORD_REST;
-use super::layout::{SEALED_WORDS, SLOTS};
+use super::layout::{RECORD_BYTES, RECORD_SEALED_AT};
 
 shared_struct! {
     /// Page 0: what the file is bound to, then the hot words, each group on a cache line of its own.
     pub struct Header {
-        /// "MapleLK\n".
+        /// The magic.
         pub magic: AtomicU64,
         /// The layout's version.
         pub layout_version: AtomicU32,
@@ -172,7 +172,7 @@ shared_struct! {
 }
 
 #[cfg(not(loom))]
-type RecordRest = Pad<RECORD_REST>;
+type RecordRest = Pad<{ RECORD_BYTES - RECORD_SEALED_AT - 8 * SEALED_WORDS }>;
 #[cfg(loom)]
 type RecordRest = Pad<0>;
 
@@ -216,7 +216,7 @@ shared_struct! {
         /// Nothing.
         pub _pad: Pad<88>,
         /// The slots.
-        pub slots: [ReaderSlot; SLOTS],
+        pub slots: [ReaderSlot; BLOCK_SLOTS],
     }
 }
 
@@ -225,25 +225,50 @@ mod facts {
     use std::mem::offset_of;
 
     use super::*;
-    use crate::mvcc::layout::BLOCK_SIZE;
+    use crate::mvcc::layout::*;
 
-    const _: () = assert!(size_of::<Header>() == 4096);
-    const _: () = assert!(offset_of!(Header, boot_id) == 48);
-    const _: () = assert!(offset_of!(Header, published_seq) == 64);
-    const _: () = assert!(offset_of!(Header, head_seq) == 128);
-    const _: () = assert!(offset_of!(Header, writer) == 192);
-    const _: () = assert!(offset_of!(Header, next_ticket) == 200);
-    const _: () = assert!(offset_of!(Header, last_txnid) == 256);
-    const _: () = assert!(offset_of!(Header, durable_txnid) == 320);
-    const _: () = assert!(offset_of!(Header, durable_meta_checksum) == 344);
-    const _: () = assert!(offset_of!(Header, poisoned) == 352);
-    const _: () = assert!(offset_of!(Header, wake) == 384);
-    const _: () = assert!(offset_of!(Header, blocks) == 448);
-    const _: () = assert!(size_of::<Counters>() == 4096);
-    const _: () = assert!(size_of::<Record>() == 2048);
-    const _: () = assert!(offset_of!(Record, sealed) == 16);
-    const _: () = assert!(size_of::<ReaderSlot>() == 64);
-    const _: () = assert!(size_of::<Block>() == BLOCK_SIZE);
-    const _: () = assert!(offset_of!(Block, ticket) == 24);
-    const _: () = assert!(offset_of!(Block, slots) == 128);
+    const _: () = assert!(offset_of!(Header, magic) == MAGIC_AT);
+    const _: () = assert!(offset_of!(Header, layout_version) == VERSION_AT);
+    const _: () = assert!(offset_of!(Header, state) == STATE_AT);
+    const _: () = assert!(offset_of!(Header, identity) == IDENTITY_AT);
+    const _: () = assert!(offset_of!(Header, dev) == DEV_AT);
+    const _: () = assert!(offset_of!(Header, ino) == INO_AT);
+    const _: () = assert!(offset_of!(Header, boot_id) == BOOT_ID_AT);
+    const _: () = assert!(offset_of!(Header, published_seq) == PUBLISHED_SEQ_AT);
+    const _: () = assert!(offset_of!(Header, head_seq) == HEAD_SEQ_AT);
+    const _: () = assert!(offset_of!(Header, writer) == WRITER_WORD_AT);
+    const _: () = assert!(offset_of!(Header, next_ticket) == NEXT_TICKET_AT);
+    const _: () = assert!(offset_of!(Header, last_txnid) == LAST_TXNID_AT);
+    const _: () = assert!(offset_of!(Header, durable_txnid) == DURABLE_TXNID_AT);
+    const _: () = assert!(offset_of!(Header, meta_txnid) == META_TXNID_AT);
+    const _: () = assert!(offset_of!(Header, durable_meta_checksum) == DURABLE_CHECKSUM_AT);
+    const _: () = assert!(offset_of!(Header, poisoned) == POISONED_AT);
+    const _: () = assert!(offset_of!(Header, wake) == WAKE_WORD_AT);
+    const _: () = assert!(offset_of!(Header, wake_waiters) == WAKE_WAITERS_AT);
+    const _: () = assert!(offset_of!(Header, blocks) == BLOCKS_LEN_AT);
+    const _: () = assert!(size_of::<Header>() == COUNTERS_AT);
+    const _: () = assert!(size_of::<Counters>() == RING_AT - COUNTERS_AT);
+
+    const _: () = assert!(offset_of!(Record, seq) == 0);
+    const _: () = assert!(offset_of!(Record, checksum) == RECORD_CHECKSUM_AT);
+    const _: () = assert!(offset_of!(Record, sealed) == RECORD_SEALED_AT);
+    const _: () = assert!(size_of::<Record>() == RECORD_BYTES);
+
+    const _: () = assert!(offset_of!(Block, state) == BLOCK_STATE_AT);
+    const _: () = assert!(offset_of!(Block, incarnation) == BLOCK_INCARNATION_AT);
+    const _: () = assert!(offset_of!(Block, pid) == BLOCK_PID_AT);
+    const _: () = assert!(offset_of!(Block, slots_used) == BLOCK_SLOTS_USED_AT);
+    const _: () = assert!(offset_of!(Block, claimed_at) == BLOCK_CLAIMED_AT_AT);
+    const _: () = assert!(offset_of!(Block, ticket) == BLOCK_TICKET_AT);
+    const _: () = assert!(offset_of!(Block, turn) == BLOCK_TURN_AT);
+    const _: () = assert!(offset_of!(Block, waiting) == BLOCK_WAITING_AT);
+    const _: () = assert!(offset_of!(Block, slots) == BLOCK_SLOTS_AT);
+    const _: () = assert!(size_of::<Block>() == BLOCK_BYTES);
+
+    const _: () = assert!(offset_of!(ReaderSlot, pin) == SLOT_PIN_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, clones) == SLOT_CLONES_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, tid) == SLOT_TID_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, began_at) == SLOT_BEGAN_AT_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, begins) == SLOT_BEGINS_AT);
+    const _: () = assert!(size_of::<ReaderSlot>() == SLOT_BYTES);
 }

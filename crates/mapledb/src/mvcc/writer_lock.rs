@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use mapledb_os::futex;
 use mapledb_os::sync::{AtomicU32, Ordering, fence};
 
-use super::blocks::{self, is_claimed, named_block};
+use super::blocks::{self, is_claimed};
 use super::layout::*;
 use super::member::Member;
 use super::shared::Block;
@@ -77,6 +77,13 @@ impl Drop for WriterGuard {
     }
 }
 
+/// Whether to say in the word that somebody waits.
+#[derive(Debug, Clone, Copy)]
+enum Mark {
+    Set,
+    Leave,
+}
+
 /// How a lock was come by.
 #[derive(Debug)]
 pub(super) enum Taken {
@@ -113,42 +120,49 @@ impl Member {
     /// Whether a thread of this process holds the writer lock.
     #[cfg(not(loom))]
     pub(super) fn holds_writer(&self) -> bool {
-        self.word().load(Ordering::Relaxed) & !WRITER_WAITERS == self.name
+        self.writer_word(Ordering::Relaxed).unmarked() == self.name
     }
 
     fn word(&self) -> &AtomicU32 {
         &self.memory.header().writer
     }
 
+    fn writer_word(&self, ordering: Ordering) -> WriterWord {
+        WriterWord(self.word().load(ordering))
+    }
+
     fn take_writer(&self, deadline: Option<Instant>) -> Result<Option<Taken>> {
-        if let Some(taken) = self.attempt(0) {
+        if let Some(taken) = self.attempt(Mark::Leave) {
             return Ok(Some(taken));
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.settle_dead_holder()?;
-            return Ok(self.attempt(0));
+            return Ok(self.attempt(Mark::Leave));
         }
         self.memory.counters().writer_waits.add(1);
         self.wait_for_writer(deadline)
     }
 
-    /// Takes the lock if it is free, orphaned, or has been handed to this process. Else sets the bits of `mark` in
-    /// the word, so that the holder looks for tickets when it unlocks.
-    fn attempt(&self, mark: u32) -> Option<Taken> {
-        let mut word = self.word().load(Ordering::Acquire);
+    /// Takes the lock if it is free, orphaned, or has been handed to this process. Else `mark` says whether to
+    /// mark the word, so that the holder looks for tickets when it unlocks.
+    fn attempt(&self, mark: Mark) -> Option<Taken> {
+        let mut word = self.writer_word(Ordering::Acquire);
         loop {
-            let (new, answer) = match word & !WRITER_WAITERS {
-                WRITER_FREE => (self.name | (word & WRITER_WAITERS), Some(Taken::Regularly)),
-                WRITER_ORPHAN => (self.name | (word & WRITER_WAITERS), Some(Taken::FromTheDead)),
+            let (new, answer) = match word.unmarked() {
+                WriterWord::FREE => (word.passed_to(self.name), Some(Taken::Regularly)),
+                WriterWord::ORPHAN => (word.passed_to(self.name), Some(Taken::FromTheDead)),
                 name if name == self.name => return Some(Taken::Regularly),
-                _ => (word | mark, None),
+                _ => match mark {
+                    Mark::Set => (word.marked(), None),
+                    Mark::Leave => return None,
+                },
             };
             if new == word {
                 return answer;
             }
-            match self.word().compare_exchange(word, new, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word().compare_exchange(word.0, new.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return answer,
-                Err(now) => word = now,
+                Err(now) => word = WriterWord(now),
             }
         }
     }
@@ -164,7 +178,7 @@ impl Member {
             || block.ticket.compare_exchange(ticket, 0, Ordering::AcqRel, Ordering::Acquire).is_ok();
         loop {
             let turn = block.turn.load(Ordering::Acquire);
-            if let Some(taken) = self.attempt(WRITER_WAITERS) {
+            if let Some(taken) = self.attempt(Mark::Set) {
                 block.ticket.store(0, Ordering::Release);
                 return Ok(Some(taken));
             }
@@ -186,7 +200,7 @@ impl Member {
 
     /// If the holder is dead, cleans up after it; the word is an orphan then.
     fn settle_dead_holder(&self) -> Result<()> {
-        if let Some(block) = named_block(self.word().load(Ordering::Acquire)) {
+        if let Some(block) = self.writer_word(Ordering::Acquire).block() {
             self.reap_block(block)?;
         }
         Ok(())
@@ -194,19 +208,19 @@ impl Member {
 
     /// Gives the lock up. Unmarked that is one compare-and-swap.
     pub(super) fn unlock_writer(&self) {
-        if self.word().compare_exchange(self.name, WRITER_FREE, Ordering::Release, Ordering::Relaxed).is_ok()
-        {
+        let (held, free) = (self.name.0, WriterWord::FREE.0);
+        if self.word().compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
             return;
         }
         while let Some((index, block, ticket)) = self.next_in_line() {
             let handed = ticket | TICKET_HANDED;
             let promise = block.ticket.compare_exchange(ticket, handed, Ordering::AcqRel, Ordering::Relaxed);
             if promise.is_ok() || cfg!(maple_canary = "no_promise") {
-                self.word().store(blocks::name(index, block) | WRITER_WAITERS, Ordering::Release);
+                self.word().store(blocks::name(index, block).marked().0, Ordering::Release);
                 return call(block);
             }
         }
-        self.word().store(WRITER_FREE, Ordering::Release);
+        self.word().store(free, Ordering::Release);
         self.call_next();
     }
 

@@ -6,6 +6,7 @@
 mod feed;
 mod target;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::num::NonZeroU64;
@@ -115,11 +116,7 @@ pub fn run(args: &LoadArgs, manner: Manner) -> Result<(), Failure> {
             output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
         }
         Err(failure) => Err(failure
-            .at(if args.dump == Path::new("-") {
-                "standard input".into()
-            } else {
-                args.dump.to_string_lossy()
-            })
+            .at(name_of(&args.dump))
             .after([("records read", read), ("records loaded", loaded.records)])),
     }
 }
@@ -130,11 +127,13 @@ impl LoadArgs {
             return Ok(format);
         }
         let beginning = input.fill_buf().map_err(|error| unreadable(&self.dump, &error))?;
+        if beginning.is_empty() {
+            let why = "it is empty, which no dump is: look at what should have written it";
+            return Err(Failure::input(why).at(name_of(&self.dump)));
+        }
         Format::of_beginning(beginning).ok_or_else(|| {
-            Failure::input(format!(
-                "{}: neither its name nor its beginning shows a format: give --format",
-                self.dump.display()
-            ))
+            let why = "neither its name nor its beginning shows a format: give --format";
+            Failure::input(why).at(name_of(&self.dump))
         })
     }
 
@@ -155,7 +154,12 @@ fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::file(format!("cannot read {}: {error}", path.display()))
+    Failure::file(format!("cannot read {}: {error}; {}", name_of(path), mapledb_os::advice(error)))
+}
+
+/// What messages call a dump.
+fn name_of(dump: &Path) -> Cow<'_, str> {
+    if dump == Path::new("-") { "standard input".into() } else { dump.to_string_lossy() }
 }
 
 /// A load on its way.
@@ -257,7 +261,9 @@ impl Load<'_> {
             let stored = stored.map_err(|error| feed.blame(failure(error)))?;
             if !stored && self.args.existing == Existing::Refuse {
                 let key = target.types.keys.text_of(&key).into_owned();
-                return Err(feed.blame(Failure::input(format!("the key \"{key}\" is there already"))));
+                return Err(feed.blame(Failure::input(format!(
+                    "the key \"{key}\" is there already: --existing says what to do then"
+                ))));
             }
             self.reached.kept += u64::from(!stored);
         }

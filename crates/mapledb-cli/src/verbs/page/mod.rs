@@ -115,7 +115,7 @@ fn tell<R: Findings>(
         0 => Ok(()),
         faults => Err(Failure::new(
             failure::Kind::Damaged,
-            format!("{} found", table::plural(faults, "fault", "faults")),
+            format!("{} found: restore the file from a copy", table::plural(faults, "fault", "faults")),
         )),
     }
 }
@@ -168,22 +168,25 @@ fn hex32(number: u32) -> String {
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
-    let cannot = |error: io::Error| Failure::file(format!("cannot open {}: {error}", path.display()));
+    let cannot = |error: io::Error| Failure::os("open", path, error);
     let file = File::open(path).map_err(cannot)?;
     if file.metadata().map_err(cannot)?.is_file() {
         return Ok(file);
     }
-    Err(Failure::file(format!("{} is not a file", path.display())))
+    Err(Failure::file(format!("{} is not a regular file: check the name", path.display())))
 }
 
 fn read(file: &File, offset: u64, len_bytes: usize, what: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = vec![0; len_bytes];
     match file.read_exact_at(&mut bytes, offset) {
         Ok(()) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(Failure::file(format!("the file ends before {what}")))
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Failure::file(format!(
+            "the file ends before {what}: \"maple info\" tells how long it should be"
+        ))),
+        Err(error) => {
+            let advice = mapledb_os::advice(&error);
+            Err(Failure::file(format!("cannot read {what}: {error}; {advice}")))
         }
-        Err(error) => Err(Failure::file(format!("cannot read {what}: {error}"))),
     }
 }
 
