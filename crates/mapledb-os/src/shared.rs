@@ -90,6 +90,7 @@ mod region {
         }
 
         /// Bytes that views may cover.
+        #[inline]
         pub fn known_len(&self) -> usize {
             self.known_len.load(Ordering::Acquire)
         }

@@ -189,6 +189,7 @@ pub(super) fn void_unpublished(memory: &LockMemory) {
     header.head_seq.store(published, Ordering::Release);
 }
 
+#[inline]
 fn place(memory: &LockMemory, seq: u64) -> &Record {
     &memory.ring()[(seq % RING_LEN as u64) as usize]
 }

@@ -88,6 +88,7 @@ impl Member {
     }
 
     /// Whether the environment has been left.
+    #[inline]
     pub(super) fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
     }

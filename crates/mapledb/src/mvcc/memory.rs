@@ -48,6 +48,7 @@ mod mapped {
             MvccError::BadLockFile { path: self.path.clone(), offset, what }
         }
 
+        #[inline]
         pub(in crate::mvcc) fn header(&self) -> &Header {
             self.region.view(0).expect("the fixed part was grown when the memory was made")
         }
@@ -56,6 +57,7 @@ mod mapped {
             self.region.view(COUNTERS_AT).expect("the fixed part was grown when the memory was made")
         }
 
+        #[inline]
         pub(in crate::mvcc) fn ring(&self) -> &[Record] {
             let ring = self.region.slice(RING_AT, RING_LEN);
             ring.expect("the fixed part was grown when the memory was made")

@@ -313,11 +313,13 @@ impl Member {
 }
 
 /// What is stored to pin `head`. A txnid of 0 is refused later, and until then must not look like a free slot.
+#[inline]
 fn pin_word(head: &Head) -> u64 {
     head.txnid().max(1)
 }
 
 /// Takes `slot` if it is free.
+#[inline]
 fn take(slot: &ReaderSlot, word: u64) -> bool {
     slot.pin.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
@@ -337,6 +339,7 @@ fn take_any(block: &Block, word: u64) -> Option<usize> {
 }
 
 /// Notes who began to read and when. Only the slot's holder stores here.
+#[inline]
 fn note_begin(slot: &ReaderSlot) {
     slot.tid.store(hint::tid(), Ordering::Relaxed);
     slot.began_at.store(process::unix_nanos_coarse(), Ordering::Relaxed);
