@@ -302,3 +302,42 @@ fn a_panic_of_the_callers_in_the_middle_of_a_change_leaves_the_transaction_unusa
     assert!(env.read().expect("read").main().expect("main").is_empty());
     check(&env);
 }
+
+#[test]
+fn a_file_whose_end_has_become_free_gets_shorter_when_the_last_one_closes_it() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("a.maple");
+    let len = || std::fs::metadata(&path).expect("stat").len();
+    let env = open(&path, options());
+    let fill = |env: &Env, from: u64| {
+        let mut txn = env.write().expect("write");
+        for n in from..from + 20_000 {
+            txn.main().put(&n.to_be_bytes(), &[7; 1000]).expect("put");
+        }
+        txn.commit().expect("commit");
+    };
+    fill(&env, 0);
+    fill(&env, 20_000);
+    let full = len();
+    let mut txn = env.write().expect("write");
+    txn.main()
+        .delete_range((std::ops::Bound::Included(&100u64.to_be_bytes()[..]), std::ops::Bound::Unbounded))
+        .expect("delete");
+    txn.commit().expect("commit");
+    // What was deleted waits for the metas before it; then each commit gives some of the end back.
+    for n in 0..200u64 {
+        let mut txn = env.write().expect("write");
+        txn.main().put(&n.to_be_bytes(), &[8; 1000]).expect("put");
+        txn.commit().expect("commit");
+    }
+    check(&env);
+    assert_eq!(len(), full, "while it is open its length stays");
+    env.close().expect("close");
+    assert!(len() < full / 10, "{} of {full} bytes are left", len());
+    let env = open(&path, options());
+    assert!(env.recovery().was_clean);
+    assert_eq!(env.read().expect("read").main().expect("main").len(), 200);
+    check(&env);
+    fill(&env, 0);
+    check(&env);
+}

@@ -61,6 +61,25 @@ pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<O
     Ok(if attached.durable()? == durable { why } else { None })
 }
 
+/// Gives what lies behind both metas' pages back to the file system, if it is a quarter of them and 2 MiB: more than
+/// growth takes ahead. The caller is alone with the file, and both metas are durable.
+///
+/// Cost: a system call if it is worth it.
+pub(crate) fn cut_tail(store: &Store) -> Result<()> {
+    let mut used = 0;
+    for slot in [Slot::A, Slot::B] {
+        let bytes = store.read_meta(slot);
+        match Meta::decode(&bytes, slot) {
+            Ok(meta) => used = used.max(meta.head.pages_used.offset(store.page_size())),
+            Err(_) if bytes == CLEARED_META => {}
+            // It may yet be told what it was.
+            Err(_) => return Ok(()),
+        }
+    }
+    let behind = store.file().len_bytes()?.saturating_sub(used);
+    if behind > (used / 4).max(2 << 20) { store.cut(used) } else { Ok(()) }
+}
+
 /// What commits need besides the draft.
 pub(crate) struct Committer<'a> {
     pub(crate) store: &'a Store,

@@ -150,6 +150,20 @@ impl Space {
         if self.pool.insert(extent) { Ok(()) } else { Err(listed_twice(extent.first)) }
     }
 
+    /// Where the pages at hand begin that end the used part; its end if there are none.
+    fn tail_start(&self) -> u64 {
+        let mut start = self.pages_used;
+        let mut pool = self.pool.iter().rev().peekable();
+        let mut loose = self.loose.iter().rev().peekable();
+        loop {
+            let before = pool.next_if(|extent| extent.end() == start);
+            match before.or_else(|| loose.next_if(|extent| extent.end() == start)) {
+                Some(extent) => start = extent.first.get(),
+                None => return start,
+            }
+        }
+    }
+
     /// Pages at hand without a look at the free tree or the end of the file.
     fn at_hand(&self) -> u64 {
         self.pool.pages() + self.loose.pages()

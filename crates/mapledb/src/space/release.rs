@@ -12,6 +12,11 @@ use super::{Draft, Extents};
 use crate::error::{Error, Result};
 use crate::tree::{Cursor, Tree, Value};
 
+/// The shortest run at the end of the used part that is worth a change of the free tree.
+const TAIL_RUN_MIN: u32 = 64;
+/// How many runs a commit takes from there at most.
+const TAIL_RUNS_MAX: usize = 4;
+
 impl Draft {
     /// The pages a free record may name.
     fn free_bounds(&self) -> PageBounds {
@@ -102,6 +107,50 @@ impl Draft {
             self.store().allocate_again(taken)?;
         }
         self.space.make_available(taken)
+    }
+
+    /// Moves available runs at the end of the used part from the free tree to the pool, whence they are given back.
+    ///
+    /// Cost: one descent; two or three records rewritten for each run.
+    pub(super) fn unshelve_tail(&mut self) -> Result<()> {
+        for _ in 0..TAIL_RUNS_MAX {
+            let Some((chunk, record, run)) = self.shelved_tail()? else { return Ok(()) };
+            let longest = record.longest();
+            match record.available {
+                AvailableIn::Chunks(_) => self.drop_chunk(chunk, longest)?,
+                AvailableIn::Bitmap(mut bitmap) => {
+                    let start = (run.first.get() - chunk.first_pgno().get()) as u32;
+                    let _ = bitmap.clear_range(start..start + run.pages as u32);
+                    self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)?;
+                }
+            }
+            if record.punched {
+                self.store().allocate_again(run)?;
+            }
+            self.space.make_available(run)?;
+        }
+        Ok(())
+    }
+
+    /// The available run of the free tree behind which nothing is in use, if it is worth taking out.
+    fn shelved_tail(&self) -> Result<Option<(ChunkNo, ChunkRecord, Extent)>> {
+        let end = self.space.tail_start();
+        let Some(last) = end.checked_sub(1).and_then(Pgno::new) else { return Ok(None) };
+        let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
+        let Some((key, value)) = cursor.seek_to(&chunk_key(ChunkNo::of(last)), true)? else { return Ok(None) };
+        let Ok(FreeKey::Chunk { chunk }) = FreeKey::decode(key) else { return Ok(None) };
+        let record =
+            ChunkRecord::decode(chunk, value, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
+        let first = chunk.first_pgno();
+        let run = match &record.available {
+            AvailableIn::Chunks(chunks) => Some(Extent::new(first, chunks * u64::from(CHUNK_PAGES))),
+            AvailableIn::Bitmap(bitmap) => bitmap
+                .runs()
+                .last()
+                .filter(|run| run.len() as u32 >= TAIL_RUN_MIN || run.start == 0)
+                .map(|run| Extent::new(chunk.pgno(run.start), u64::from(run.end - run.start))),
+        };
+        Ok(run.filter(|run| run.end() == end).map(|run| (chunk, record, run)))
     }
 
     fn chunk_record(&self, chunk: ChunkNo) -> Result<Option<ChunkRecord>> {

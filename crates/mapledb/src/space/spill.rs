@@ -24,6 +24,7 @@ impl Draft {
     pub(crate) fn settle_space(&mut self) -> Result<Vec<u8>> {
         self.settle_run()?;
         self.release_waiting(2 * self.space.freed.len() as u64 + 64)?;
+        self.unshelve_tail()?;
         for _ in 0..ROUNDS_MAX {
             self.settle_run()?;
             let inline = self.inline_free()?;

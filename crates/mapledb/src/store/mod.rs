@@ -166,6 +166,13 @@ impl Store {
         Ok(())
     }
 
+    /// Cuts the file to `bytes`. Nobody else has it open, and nothing behind them is read or stored to any more.
+    pub(crate) fn cut(&self, bytes: u64) -> Result<()> {
+        self.len_bytes.fetch_min(bytes, Ordering::Relaxed);
+        self.durable_len_bytes.fetch_min(bytes, Ordering::Relaxed);
+        Ok(self.file.truncate(bytes)?)
+    }
+
     /// Gives blocks to pages that were punched out, before anything is stored there.
     pub(crate) fn allocate_again(&self, pages: Extent) -> Result<()> {
         let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());

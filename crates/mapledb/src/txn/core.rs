@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::syncer::Syncer;
 use super::{ReadTxn, WriteTxn};
-use crate::commit::{Committer, Durability, Recovery, TXNIDS_AHEAD_MAX, decode_head, settle_after_death};
+use crate::commit::{Committer, cut_tail, Durability, Recovery, TXNIDS_AHEAD_MAX, decode_head, settle_after_death};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attached, Wait, WriterGuard};
 use crate::space::{Draft, Space};
@@ -189,6 +189,8 @@ impl Core {
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
             let durable = self.attached.durable()?.txnid;
             if durable == self.attached.published_txnid()? && self.store.settle_length().is_ok() {
+                // A file that stays longer than it must is no reason to fail.
+                let _ = cut_tail(&self.store);
                 detaching.mark_clean();
             }
         }
