@@ -17,7 +17,8 @@ build: ## build the library and the maple command for use
 check: ## formatting, lints and documentation, none of which may complain
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; else echo "SKIP fmt: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	    cargo clippy --workspace --all-targets --locked --features mapledb/seam -- -D warnings; \
+	    cargo clippy --workspace --all-targets --locked --features mapledb/seam -- -D warnings && \
+	    cargo clippy --package mapledb --locked --features tracing -- -D warnings; \
 	else echo "SKIP clippy: clippy is not installed"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mapledb::mvcc::AttachError;
 use mapledb::{Access, Env, Error, Options, Recovery};
 
 use crate::cli::{Manner, Reading};
@@ -82,7 +83,11 @@ pub fn failure(error: Error) -> Failure {
         Error::Interrupted => Kind::Interrupted,
         _ => Kind::File,
     };
-    Failure::new(kind, error.to_string())
+    let hint = match &error {
+        Error::Attach(AttachError::LockFile(_)) | Error::NeedsRecovery { .. } => " (--frozen)",
+        _ => "",
+    };
+    Failure::new(kind, format!("{error}{hint}"))
 }
 
 enum How {

@@ -164,7 +164,7 @@ fn what_is_not_permitted_is_told_with_what_would_help() {
     assert_eq!(
         told(&place, &ended),
         "maple: a writable lock file is needed beside the data file, even to read: cannot create a.maple-lock: Permission denied (os \
-         error 13); make it writable, or open the environment frozen if nobody writes to it"
+         error 13); make it writable, or open the environment frozen if nobody writes to it (--frozen)"
     );
     assert_eq!(as_nobody(&place, "get a.maple k --frozen").unwrap().stdout, b"v\n");
     for (arguments, message) in [
@@ -215,7 +215,7 @@ fn on_a_read_only_file_system_the_way_in_is_frozen() {
             "get disk/a.maple k",
             format!(
                 "a writable lock file is needed beside the data file, even to read: cannot open disk/a.maple-lock: {why}; make it \
-                 writable, or open the environment frozen if nobody writes to it"
+                 writable, or open the environment frozen if nobody writes to it (--frozen)"
             ),
         ),
         (

@@ -5,9 +5,9 @@
 
 use mapledb_format::branch::Entry;
 use mapledb_format::overflow::OverflowRef;
-use mapledb_format::{PageSize, Pgno, Txnid};
+use mapledb_format::{PageSize, Pgno, Txnid, header};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A page as a parent refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ pub trait Pages {
 
     /// The whole run that holds a multi-page value, verified likewise.
     fn run(&self, at: &OverflowRef) -> Result<&[u8]>;
+
+    /// The transaction that wrote the page at `at`, or the run that begins there, by its header alone: number and tag agree,
+    /// nothing is summed.
+    fn born(&self, at: PageRef) -> Result<Txnid> {
+        let page = self.page(at)?;
+        header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
+    }
 
     /// Hints that the first cache lines of a page will be read next.
     #[inline(always)]

@@ -127,6 +127,68 @@ fn a_feature_that_only_writers_must_know_leaves_the_file_readable() {
     assert_eq!(std::fs::read(file.path()).expect("read"), before);
 }
 
+#[test]
+fn flags_that_may_be_ignored_are_kept_by_commits_and_recovery() {
+    let file = TestFile::with_entries(10);
+    reseal_both(file.path(), |meta| meta[24] = 0x40);
+    for crash in [false, true] {
+        let env = file.open(options());
+        for n in 0..2u64 {
+            let mut txn = env.write().expect("write");
+            txn.main().put(&n.to_be_bytes(), b"new").expect("put");
+            txn.commit().expect("commit");
+        }
+        env.close().expect("close");
+        if crash {
+            std::fs::remove_file(file.lock_path()).expect("remove");
+            drop(file.open(options()));
+        }
+        let bytes = std::fs::read(file.path()).expect("read");
+        for slot in [Slot::A, Slot::B] {
+            let meta = Meta::decode(&bytes[slot.offset() as usize..], slot).expect("meta");
+            assert_eq!(meta.compatible, 0x40, "{slot}");
+        }
+    }
+}
+
+#[test]
+fn a_word_of_the_lock_file_that_nobody_can_have_written_is_not_made_durable() {
+    for far in [(1u64 << 62) - 4, (1 << 62) - 1000, 1 << 61, u64::MAX] {
+        let file = TestFile::with_entries(10);
+        let lock = File::options().write(true).open(file.lock_path()).expect("lock file");
+        lock.write_all_at(&far.to_le_bytes(), 256).expect("last txnid");
+        for n in 0..3u64 {
+            let env = file.open(options());
+            let mut txn = env.write().expect("write");
+            assert!(txn.txnid() < 1 << 40, "{far}: {}", txn.txnid());
+            txn.main().put(&n.to_be_bytes(), b"new").expect("put");
+            txn.commit().expect("commit");
+            env.close().expect("close");
+        }
+        // While it is open nobody believes it either, and the next opener writes it anew.
+        let env = file.open(options());
+        lock.write_all_at(&far.to_le_bytes(), 256).expect("last txnid");
+        let refused = env.write().expect_err("refused");
+        assert!(matches!(refused, Error::Shared(MvccError::BadLockFile { .. })), "{refused:?}");
+        drop(env);
+    }
+}
+
+#[test]
+fn a_lock_file_shorter_than_its_blocks_is_written_anew() {
+    for (blocks, len) in [(5u32, None), (60_000, None), (1, Some(32768)), (3, Some(8192)), (1, Some(0))] {
+        let file = TestFile::with_entries(10);
+        let lock = File::options().write(true).open(file.lock_path()).expect("lock file");
+        lock.write_all_at(&blocks.to_le_bytes(), 448).expect("blocks");
+        if let Some(len) = len {
+            lock.set_len(len).expect("cut");
+        }
+        let env = file.open(options());
+        assert_eq!(env.read().expect("read").main().expect("main").len(), 10, "{blocks} {len:?}");
+        env.write().expect("write").commit().expect("commit");
+    }
+}
+
 /// Has the lock file tell that whoever made the newest meta has closed cleanly.
 fn note_clean_close(path: &Path) {
     let bytes = std::fs::read(path).expect("read");

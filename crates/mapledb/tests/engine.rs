@@ -100,6 +100,7 @@ fn a_reader_held_while_everything_is_overwritten_many_times_costs_only_its_own_s
     }
     let info = env.info().expect("info");
     assert!(info.used_pages < 3 * live, "{} pages for {live} live ones", info.used_pages);
+    assert!(info.file_bytes < 3 * live * 4096, "{} bytes for {live} live pages", info.file_bytes);
     for entry in reader.main().expect("main").iter().expect("iter") {
         assert_eq!(entry.expect("entry").1, [0u8; 100]);
     }
@@ -339,5 +340,23 @@ fn a_file_whose_end_has_become_free_gets_shorter_when_the_last_one_closes_it() {
     assert_eq!(env.read().expect("read").main().expect("main").len(), 200);
     check(&env);
     fill(&env, 0);
+    check(&env);
+}
+
+#[test]
+fn a_value_is_put_only_where_there_is_none_or_the_one_expected() {
+    let dir = tempfile::tempdir().expect("dir");
+    let env = open(&dir.path().join("a.maple"), options());
+    let mut txn = env.write().expect("write");
+    let mut main = txn.main();
+    assert!(main.put_new(b"k", b"1").expect("put_new"));
+    assert!(!main.put_new(b"k", b"2").expect("put_new"));
+    assert_eq!(main.get(b"k").expect("get"), Some(&b"1"[..]));
+    assert!(!main.compare_and_set(b"k", Some(b"2"), Some(b"3")).expect("compare"));
+    assert!(main.compare_and_set(b"k", Some(b"1"), Some(b"3")).expect("compare"));
+    assert!(main.compare_and_set(b"k", Some(b"3"), None).expect("compare"));
+    assert_eq!(main.get(b"k").expect("get"), None);
+    assert!(main.compare_and_set(b"k", None, Some(b"4")).expect("compare"));
+    txn.commit().expect("commit");
     check(&env);
 }

@@ -91,6 +91,19 @@ fn as_another_process() {
             assert!(txnid > warm_up && std::thread::Builder::new().spawn(|| ()).is_err());
             println!("answer: {}", durable(&env).abs_diff(txnid));
         }
+        "commit relaxed and hold the writer lock" => {
+            let txnid = put(&env, "relaxed", Durability::Relaxed);
+            let txn = env.write().expect("write");
+            println!("answer: {txnid}");
+            let _ = std::io::stdin().read_line(&mut String::new());
+            drop(txn);
+        }
+        "change one of many" => {
+            let mut txn = env.write().expect("write");
+            txn.durability(Durability::Relaxed);
+            txn.main().put(&5u64.to_be_bytes(), b"changed").expect("put");
+            println!("answer: {}", txn.commit().expect("commit"));
+        }
         "commit durably and count threads" => {
             for n in 0..200 {
                 put(&env, &n.to_string(), Durability::Sync);
@@ -235,4 +248,99 @@ fn exclusive_use_without_a_lock_file_is_refused() {
     let refused = open(file.path(), options().access(Access::Exclusive)).expect_err("refused");
     assert!(refused.to_string().contains("lock file"), "{refused}");
     std::fs::remove_dir(file.lock_path()).expect("rmdir");
+}
+
+#[test]
+fn damage_to_an_older_page_takes_no_relaxed_commit() {
+    use std::os::unix::fs::FileExt;
+    let file = TestFile::with_entries(20_000);
+    let txnid = in_a_process_that_dies("change one of many", file.path());
+    // A byte in the middle of a leaf that the commit did not touch.
+    let data = std::fs::File::options().read(true).write(true).open(file.path()).expect("open");
+    let bytes = std::fs::read(file.path()).expect("read");
+    let needle = 15_000u64.to_be_bytes();
+    let at = bytes.windows(8).position(|bytes| bytes == needle).expect("the entry is there") as u64 + 9;
+    data.write_all_at(&[bytes[at as usize] ^ 1], at).expect("write");
+    let env = file.open(options());
+    assert_eq!(env.recovery().adopted_txnid, Some(txnid), "{:?}", env.recovery());
+    let txn = env.read().expect("read");
+    assert_eq!(txn.main().expect("main").get(&5u64.to_be_bytes()).expect("get"), Some(&b"changed"[..]));
+    let damaged = txn.main().expect("main").get(&needle).map(|_| ());
+    assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
+    drop(txn);
+    drop(env);
+    file.give_up();
+}
+
+#[test]
+fn a_relaxed_commit_that_reaches_the_bound_by_itself_is_durable_when_it_returns() {
+    let file = TestFile::with_entries(10);
+    let env = open(file.path(), options().relaxed_bound(1 << 20, NEVER)).expect("open");
+    let small = put(&env, "small", Durability::Relaxed);
+    assert!(durable(&env) < small);
+    let mut txn = env.write().expect("write");
+    txn.durability(Durability::Relaxed);
+    txn.main().put(b"large", &vec![1; 2 << 20]).expect("put");
+    let large = txn.commit().expect("commit");
+    assert_eq!(durable(&env), large);
+    check(&env);
+}
+
+#[test]
+fn who_owes_nothing_does_not_wait_for_anothers_writer_to_go() {
+    let file = TestFile::with_entries(10);
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE, "commit relaxed and hold the writer lock")
+        .env(DATA, file.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    lines.find(|line| line.contains("answer: ")).expect("an answer");
+    let env = open(file.path(), bound(NEVER)).expect("open");
+    assert!(holds(&env, "relaxed"));
+    let begun = Instant::now();
+    env.close().expect("close");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+#[test]
+fn an_environment_on_its_way_out_is_not_handed_out_again() {
+    let file = TestFile::with_entries(10);
+    for n in 0..100 {
+        let env = open(file.path(), bound(Duration::ZERO)).expect("open");
+        put(&env, &n.to_string(), Durability::Relaxed);
+        drop(env);
+        let env = open(file.path(), options().access(Access::Exclusive)).expect("nothing is open");
+        assert!(holds(&env, &n.to_string()));
+    }
+}
+
+#[test]
+fn room_that_only_waits_for_a_sync_is_had_by_the_next_transaction() {
+    let file = TestFile::new();
+    let env = file.open(bound(NEVER).quota_bytes(4 << 20));
+    let put = |n: u64, durability| {
+        let mut txn = env.write().expect("write");
+        txn.durability(durability);
+        txn.main().put(&n.to_be_bytes(), &[n as u8; 3000]).and_then(|()| txn.commit())
+    };
+    let refused = |result: &Result<u64, Error>| matches!(result, Err(Error::QuotaReached { .. }));
+    for n in 0..600 {
+        put(n, Durability::Sync).expect("half of the quota");
+    }
+    // Overwriting takes new pages, while the durable commit keeps the old ones.
+    let full = (0..600).find(|n| refused(&put(*n, Durability::Relaxed))).expect("the quota is reached");
+    assert!(full > 100, "{full}");
+    for n in 0..50 {
+        let mut txn = env.write().expect("write");
+        txn.durability(Durability::Relaxed);
+        txn.main().delete(&(n as u64).to_be_bytes()).expect("deleting finds room");
+        txn.commit().expect("commit");
+    }
+    check(&env);
 }

@@ -86,6 +86,7 @@ pub(crate) struct Committer<'a> {
     pub(crate) attached: &'a Attached,
     pub(crate) guard: &'a WriterGuard,
     pub(crate) identity: Identity,
+    pub(crate) compatible: u32,
     pub(crate) wants_two_syncs: bool,
 }
 
@@ -153,7 +154,7 @@ impl Committer<'_> {
         let meta = Meta {
             slot,
             page_size: self.store.page_size(),
-            compatible: 0,
+            compatible: self.compatible,
             read_only_compatible: 0,
             incompatible: 0,
             identity: self.identity,

@@ -23,15 +23,12 @@ use mapledb_os::DataFile;
 use super::verify::{pages_since, verify_manifest};
 use super::{CLEARED_META, decode_head};
 use crate::error::{Error, Result};
-use crate::mvcc::layout::NUMBER_MAX;
+use crate::mvcc::layout::{NUMBER_MAX, TXNID_JUMP};
 use crate::mvcc::{AttachError, LeftBehind, MvccError};
 use crate::space::Extents;
 use crate::store::{Generation, Store};
 
-/// How far txnids jump after an unclean end. A writer gives out half as many at most before it makes one durable.
-const TXNID_JUMP: u64 = 1 << 32;
-
-/// How many txnids may be given out after the last durable one.
+/// How many txnids are given out after the last durable one before a commit is made durable: half of what recovery jumps.
 pub(crate) const TXNIDS_AHEAD_MAX: u64 = TXNID_JUMP / 2;
 
 /// What opening found and did. A clean opening found nothing to tell.
@@ -58,6 +55,8 @@ pub struct Recovery {
 pub(crate) struct Found {
     pub(crate) identity: Identity,
     pub(crate) page_size: PageSize,
+    /// The flags that commits keep, whether or not this build knows them.
+    pub(crate) compatible: u32,
     /// Whether the file has features that forbid this build to write.
     pub(crate) is_read_only: bool,
 }
@@ -97,6 +96,7 @@ pub(crate) fn examine(file: &DataFile) -> Result<Found> {
         (Some(meta), _) => Ok(Found {
             identity: meta.identity,
             page_size: meta.page_size,
+            compatible: meta.compatible,
             is_read_only: meta.unknown_read_only_compatible() != 0,
         }),
         (None, [a, b]) if !peeks.iter().all(|peek| *peek == Peek::Foreign) => {
@@ -323,10 +323,12 @@ fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksu
     }
 }
 
-/// The largest txnid that is known to have been given out.
+/// The largest txnid that is known to have been given out. The lock file's note has no checksum: one that no writer can
+/// have counted to is not believed.
 fn last_txnid(metas: &[std::result::Result<Meta, MetaFault>; 2], left: Option<&LeftBehind>) -> u64 {
     let in_metas = metas.iter().flatten().map(|meta| meta.head.txnid.get()).max().unwrap_or(0);
-    in_metas.max(left.map_or(0, |left| left.last_txnid))
+    let noted = left.map_or(0, |left| left.last_txnid);
+    if noted.saturating_sub(in_metas) < TXNID_JUMP { in_metas.max(noted) } else { in_metas }
 }
 
 #[cfg(test)]

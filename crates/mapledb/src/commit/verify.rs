@@ -1,14 +1,16 @@
 //! Whether pages are the ones that a commit wrote: what recovery and healing must know before they store a byte.
 
+use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::meta_choice::ManifestFault;
 use mapledb_format::{
-    Extent, FormatError, HeadBody, Kind, ManifestDigest, Meta, PageHeader, Pgno, Run, TableRecord, Txnid, header,
+    Extent, FormatError, HeadBody, Kind, ManifestDigest, Meta, PageHeader, Pgno, Run, TableRecord, TreeRecord, Txnid,
+    header,
 };
 
 use crate::error::{Error, Result};
 use crate::space::Extents;
 use crate::store::{Snapshot, Store, View};
-use crate::tree::{Cursor, Tree, Visit, walk_since};
+use crate::tree::{Visit, walk_since};
 
 /// Whether every page a meta vouches for is the one its commit wrote.
 ///
@@ -96,25 +98,45 @@ fn verify_listed(
 
 /// Every page of `head` written after `since`, verified here and now, whatever the policy and the memo say.
 ///
-/// Cost: the pages written since, those on the way to them, and the catalog.
+/// Cost: the pages written since, and the headers of their children.
 pub(super) fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
     let generation = store.covering(head.pages_used.get())?;
     let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
     let snapshot = Snapshot { store, view };
     let mut pages = Extents::default();
-    let mut visit = |visit: Visit| {
+    let mut note = |visit: Visit| {
         let extent = Extent::new(visit.pgno, visit.pages);
         let twice = FormatError::BadReference("two references lead to it");
         if pages.insert(extent) { Ok(()) } else { Err(Error::Corrupt { pgno: visit.pgno, cause: twice }) }
     };
-    for record in [&head.default_table, &head.catalog, &head.free] {
-        walk_since(&snapshot, record, since, &mut visit)?;
+    for record in [&head.default_table, &head.free] {
+        walk_since(&snapshot, record, since, &mut note)?;
     }
-    let mut tables = Cursor::new(Tree::<_>::new(&snapshot, &head.catalog));
-    while let Some((_, record)) = tables.next()? {
-        let table = TableRecord::decode(record)
-            .map_err(|cause| Error::Corrupt { pgno: head.catalog.root, cause })?;
-        walk_since(&snapshot, &table.tree, since, &mut visit)?;
+    let mut tables = Vec::new();
+    walk_since(&snapshot, &head.catalog, since, &mut |visit| {
+        note(visit)?;
+        tables.append(&mut tables_on(view.raw(store, visit.pgno, 1)?, visit.pgno)?);
+        Ok(())
+    })?;
+    for table in tables {
+        walk_since(&snapshot, &table, since, &mut note)?;
     }
     Ok(pages)
+}
+
+/// The trees of the tables that a page of the catalog lists; none if it is a branch. A table that has changed has a record
+/// that has.
+fn tables_on(page: &[u8], pgno: Pgno) -> Result<Vec<TreeRecord>> {
+    let fault = |cause| Error::Corrupt { pgno, cause };
+    if PageHeader::parse(page).map_err(fault)?.kind != Kind::Leaf {
+        return Ok(Vec::new());
+    }
+    let leaf = Leaf::view(page).map_err(fault)?;
+    let mut tables = Vec::new();
+    for index in 0..leaf.len() {
+        if let ValueField::Inline(record) = leaf.value(index).map_err(fault)? {
+            tables.push(TableRecord::decode(record).map_err(fault)?.tree);
+        }
+    }
+    Ok(tables)
 }

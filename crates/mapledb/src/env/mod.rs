@@ -121,8 +121,9 @@ impl Env {
         }
     }
 
-    /// Closes the environment: what is relaxed is synced, and if no other process has it open, a note is left that
-    /// nothing was undone.
+    /// Closes the environment: what this process left relaxed is synced, or everything if no other process has it open,
+    /// and then a note is left that nothing was undone. Waits at most ten seconds for another process's write transaction
+    /// to end; what is relaxed is that process's after that. Dropping the last handle does the same in silence.
     ///
     /// # Errors
     /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mapledb_format::{PageSize, ids};
 use mapledb_os::{DataFile, MapAdvice, Seam};
@@ -142,7 +142,8 @@ impl Options {
         self
     }
 
-    /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them.
+    /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them. One
+    /// that alone writes as much is durable when it returns.
     /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
     /// transaction that this one begins after them.
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
@@ -221,8 +222,8 @@ impl Options {
 
     /// Opens the file at `path`.
     ///
-    /// Cost: a dozen system calls, whatever the size of the file; after an unclean end also the pages of the last
-    /// commit's manifest, at most 2,048.
+    /// Cost: a dozen system calls and the pages of the last commit's manifest, at most 2,048, whatever the size of the
+    /// file; after an unclean end also two syncs, and the pages of relaxed commits that were left.
     ///
     /// # Errors
     /// The file is missing, no file of MapleDB, of another version, damaged in both metas, on a network file system
@@ -237,8 +238,7 @@ impl Options {
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
         let file = self.open_file(path.as_ref())?;
         registry::place_of(file.id()).with(|open| {
-            let found = open.as_ref().and_then(|entry| Some((entry.core.upgrade()?, entry.access)));
-            if let Some((core, access)) = found {
+            if let Some((core, access)) = in_use(open.as_ref()) {
                 return self.same(core, access);
             }
             let core = Arc::new(self.attach(file)?);
@@ -274,7 +274,7 @@ impl Options {
         if self.mode() == Mode::Shared {
             may_share(file.path(), file.filesystem()?)?;
         }
-        let Found { identity, page_size, is_read_only } = examine(&file)?;
+        let Found { identity, page_size, compatible, is_read_only } = examine(&file)?;
         if file.stat()?.len_bytes < ids::DATA_OFFSET {
             let (path, found) = (file.path().to_path_buf(), file.stat()?.len_bytes);
             return Err(Error::Truncated { path, expected: ids::DATA_OFFSET, found });
@@ -326,8 +326,24 @@ impl Options {
             relaxed_bytes: self.relaxed_bytes,
             relaxed_time: self.relaxed_time,
             is_read_only: !self.access.writes() || is_read_only,
+            compatible,
         };
         event!(info, path = %path.display(), ?recovery, "opened");
         Ok(Core::new(store, attached, identity, options, recovery))
+    }
+}
+
+/// The environment that this process has open. One whose last handle has gone, and that a sync of its own holds on to yet, is
+/// waited for rather than handed out again.
+fn in_use(entry: Option<&registry::Entry>) -> Option<(Arc<Core>, Access)> {
+    let entry = entry?;
+    let deadline = Instant::now() + Attached::PATIENCE;
+    loop {
+        let core = entry.core.upgrade()?;
+        if !Core::is_going(&core) || Instant::now() >= deadline {
+            return Some((core, entry.access));
+        }
+        drop(core);
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

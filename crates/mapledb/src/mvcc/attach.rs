@@ -219,7 +219,7 @@ pub struct Start<'a> {
     pub head: &'a NewHead,
     /// The txnids in the two metas.
     pub meta_txnids: [u64; 2],
-    /// No txnid up to this one is given out again. One that was left behind in the lock file counts, too.
+    /// No txnid up to this one is given out again.
     pub last_txnid: u64,
 }
 
@@ -270,10 +270,14 @@ impl std::fmt::Debug for First {
 
 /// Cleans the blocks of a file whose processes are all gone. Answers its newest sequence number.
 fn settle_all(memory: &LockMemory) -> Result<u64> {
-    for block in 0..memory.blocks()? {
+    let header = memory.header();
+    let listed = memory.blocks()?;
+    // The file may have lost its end, as in a crash of the system: what it does not hold is nobody's.
+    let held = (0..listed).find(|block| memory.block(*block).is_err()).unwrap_or(listed);
+    header.blocks.store(held as u32, Ordering::Relaxed);
+    for block in 0..held {
         blocks::settle(memory, block)?;
     }
-    let header = memory.header();
     let head = header.head_seq.load(Ordering::Relaxed);
     let published = header.published_seq.load(Ordering::Relaxed);
     Ok(if head < NUMBER_MAX && published <= head { head } else { 0 })
@@ -295,7 +299,7 @@ fn bind(memory: &LockMemory, binding: &Binding) -> u64 {
 fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left: &LeftBehind) {
     let header = memory.header();
     heads::write(memory, seq, start.head);
-    let last_txnid = start.last_txnid.max(start.head.txnid()).max(left.last_txnid);
+    let last_txnid = start.last_txnid.max(start.head.txnid());
     header.last_txnid.store(last_txnid, Ordering::Relaxed);
     header.durable_txnid.store(start.head.durable_txnid, Ordering::Relaxed);
     header.durable_meta_checksum.store(start.head.durable_meta_checksum, Ordering::Relaxed);

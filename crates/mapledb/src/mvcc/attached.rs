@@ -8,7 +8,7 @@ use mapledb_os::sync::Ordering;
 
 use super::attach::Mode;
 use super::heads::{self, Head, HeadRecord, NewHead};
-use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED};
+use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED, TXNID_JUMP};
 use super::member::Member;
 use super::shared::{Counters, Header};
 use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
@@ -159,7 +159,8 @@ impl Attached {
             self.take_back_clean_note()?;
         }
         let last = self.header().last_txnid.load(Ordering::Relaxed);
-        if last >= NUMBER_MAX - 1 {
+        let ahead = last.saturating_sub(self.header().durable_txnid.load(Ordering::Relaxed));
+        if last >= NUMBER_MAX - 1 || ahead >= TXNID_JUMP {
             return Err(self.member.memory.bad(LAST_TXNID_AT, "the last txnid is out of range"));
         }
         self.header().last_txnid.store(last + 1, Ordering::Relaxed);

@@ -42,7 +42,8 @@ pub enum MvccError {
     RingFull(u64),
     /// The data file's last commit has a number that nobody can have counted to.
     #[error(
-        "{} says that its last commit is {txnid}, which is out of range: it is damaged; restore it from a copy",
+        "{} says that its last commit is {txnid}, which is out of range: it is damaged; \
+         read it frozen and dump it, or restore it from a copy",
         path.display()
     )]
     TxnidOutOfRange {

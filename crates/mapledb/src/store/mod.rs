@@ -409,6 +409,17 @@ impl View {
         Ok(page)
     }
 
+    /// The transaction that wrote the page `at`, by its header alone; the disk is asked for it in a way that answers.
+    ///
+    /// Cost: a system call and a page touch.
+    fn born(&self, store: &Store, at: PageRef) -> Result<Txnid> {
+        let page = self.raw(store, at.pgno, 1)?;
+        store.make_present(self.generation, Extent::new(at.pgno, 1))?;
+        header::check_identity(page, at.pgno, at.tag, self.txnid)
+            .and_then(|()| header::stored_txnid(page))
+            .map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
+    }
+
     #[inline(always)]
     fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
         let written = header::stored_txnid(page).map_or(0, Txnid::get);
@@ -506,6 +517,10 @@ impl Pages for Snapshot<'_> {
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
         self.view.run(self.store, at)
+    }
+
+    fn born(&self, at: PageRef) -> Result<Txnid> {
+        self.view.born(self.store, at)
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! What an environment and its transactions share in one process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mapledb_format::free::PageBounds;
@@ -24,6 +25,8 @@ pub(crate) struct CoreOptions {
     pub(crate) relaxed_bytes: u64,
     pub(crate) relaxed_time: Duration,
     pub(crate) is_read_only: bool,
+    /// The file's flags that commits keep.
+    pub(crate) compatible: u32,
 }
 
 /// One attached file. It is open as long as the environment or one of its transactions is.
@@ -35,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) recovery: Recovery,
     pub(crate) syncer: Syncer,
     is_detached: Mutex<bool>,
+    /// Whether a transaction has run out of room since the last one began.
+    was_full: AtomicBool,
 }
 
 impl Core {
@@ -46,7 +51,7 @@ impl Core {
         recovery: Recovery,
     ) -> Core {
         let syncer = Syncer::new(options.relaxed_bytes, options.relaxed_time);
-        Core { store, attached, identity, options, recovery, syncer, is_detached: Mutex::new(false) }
+        Core { store, attached, identity, options, recovery, syncer, is_detached: Mutex::new(false), was_full: AtomicBool::new(false) }
     }
 
     /// Begins a read of the published snapshot.
@@ -61,6 +66,11 @@ impl Core {
     /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
     pub(crate) fn begin_write(self: &Arc<Core>, wait: Wait) -> Result<Option<WriteTxn>> {
         let Some(guard) = self.lock(wait)? else { return Ok(None) };
+        let was_full = self.was_full.swap(false, Ordering::Relaxed)
+            && self.attached.durable()?.txnid < self.attached.published_txnid()?;
+        if was_full {
+            self.committer(&guard).sync_head()?;
+        }
         let head = decode_head(&self.attached.head()?.head)?;
         self.watch(head.txnid.get());
         let generation = self.store.covering(head.pages_used.get())?;
@@ -79,7 +89,26 @@ impl Core {
             txn.commit_as_anchor()?;
             return self.begin_write(wait);
         }
+        if was_full {
+            // What relaxed commits gave up waits for the metas before them. The sync has replaced one, this the other; it
+            // may find no room itself, and then there is none.
+            let _ = txn.commit_as_anchor();
+            self.was_full.store(false, Ordering::Relaxed);
+            return self.begin_write(wait);
+        }
         Ok(Some(txn))
+    }
+
+    /// Takes note of an error of a transaction: after one for want of room the next begins with a sync, which may make some.
+    pub(super) fn note_failure(&self, error: &Error) {
+        if matches!(error, Error::DiskFull(_) | Error::QuotaReached { .. }) {
+            self.was_full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody holds this but `asking`, and perhaps the thread that syncs: the environment is on its way out.
+    pub(crate) fn is_going(asking: &Arc<Core>) -> bool {
+        asking.syncer.with_holders(|by_thread| Arc::strong_count(asking) <= 1 + by_thread)
     }
 
     /// The writer lock, with whatever a dead owner left cleared up.
@@ -105,6 +134,7 @@ impl Core {
             attached: &self.attached,
             guard,
             identity: self.identity,
+            compatible: self.options.compatible,
             wants_two_syncs: self.options.two_syncs,
         }
     }
@@ -131,11 +161,15 @@ impl Core {
     ///
     /// Cost: two syncs; none if nothing is to be made durable.
     pub(crate) fn sync(&self) -> Result<()> {
+        self.sync_within(Wait::Forever)
+    }
+
+    /// As [`Core::sync`], and nothing if the writer lock is not to be had in the time allowed.
+    fn sync_within(&self, wait: Wait) -> Result<()> {
         if self.attached.durable()?.txnid == self.attached.published_txnid()? && !self.attached.is_poisoned()? {
             return Ok(());
         }
-        let guard = self.lock(Wait::Forever)?;
-        match guard {
+        match self.lock(wait)? {
             Some(guard) => self.committer(&guard).sync_head(),
             None => Ok(()),
         }
@@ -177,15 +211,23 @@ impl Core {
         (record.durable_txnid.max(durable) < record.txnid()).then(|| record.txnid())
     }
 
-    /// Goes: the last process to go syncs and leaves a note that nothing is undone.
+    /// Goes: what this process owes is synced unless another's writer is in the way for too long; it is in the lock file
+    /// all the same. The last process to go syncs everything and leaves a note that nothing is undone.
     pub(crate) fn detach(&self) -> Result<()> {
         let mut is_detached = self.is_detached.lock();
         if *is_detached || self.attached.is_forked() {
             return Ok(());
         }
-        let synced = if self.options.is_read_only { Ok(()) } else { self.sync() };
+        let mut synced = match self.syncer.owes_own() {
+            true => self.sync_within(Wait::For(Attached::PATIENCE)),
+            false => Ok(()),
+        };
         let detaching = self.attached.begin_detach(Attached::PATIENCE)?;
         *is_detached = true;
+        if detaching.is_last() && synced.is_ok() && !self.options.is_read_only {
+            // Nobody else is there to write.
+            synced = self.sync_within(Wait::For(Attached::PATIENCE));
+        }
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
             let durable = self.attached.durable()?.txnid;
             if durable == self.attached.published_txnid()? && self.store.settle_length().is_ok() {

@@ -109,6 +109,17 @@ impl Syncer {
         debt.is_running || debt.is_stopped
     }
 
+    /// Whether relaxed commits of this process are to be synced yet.
+    pub(super) fn owes_own(&self) -> bool {
+        self.shared.0.lock().owed.is_some_and(|owed| owed.bytes > 0)
+    }
+
+    /// Does `act` with how many times the thread may hold the core, which does not begin to meanwhile.
+    pub(super) fn with_holders<R>(&self, act: impl FnOnce(usize) -> R) -> R {
+        let debt = self.shared.0.lock();
+        act(usize::from(debt.is_syncing))
+    }
+
     /// Notes that everything has been synced.
     pub(super) fn settled(&self) {
         self.shared.0.lock().owed = None;

@@ -125,7 +125,7 @@ impl WriteTxn {
         self.check()?;
         self.is_changed = true;
         self.is_broken = true;
-        let answer = act(self);
+        let answer = act(self).inspect_err(|error| self.core.note_failure(error));
         self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
         answer
     }
@@ -269,19 +269,22 @@ impl WriteTxn {
         if !self.is_changed {
             return Ok(self.head.txnid.get());
         }
-        self.flush_tables()?;
-        let inline = self.draft.settle_space()?;
+        let inline = self.settle().inspect_err(|error| self.core.note_failure(error))?;
         self.head.txnid = self.draft.txnid();
         self.head.free = *self.draft.space.tree();
         self.head.pages_used = self.draft.space.pages_used();
         self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
         let txnid = self.head.txnid.get();
-        let durability = self.durability;
+        let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
+        let durability = match self.durability {
+            // Recovery reads what relaxed commits wrote, so no one of them may be of any size.
+            Durability::Relaxed if bytes < self.core.options.relaxed_bytes => Durability::Relaxed,
+            _ => Durability::Sync,
+        };
         self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
         match durability {
             Durability::Sync => self.core.syncer.settled(),
             Durability::Relaxed => {
-                let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
                 let is_kept = self.core.syncer.note(&self.core, txnid, bytes);
                 // The commit has happened, so an error here is not its own: it is tried again or poisons, as in the
                 // thread there should have been.
@@ -302,6 +305,12 @@ impl WriteTxn {
 
     /// Gives everything up. The same as dropping it.
     pub fn abort(self) {}
+
+    /// Brings trees and free space into their final form; answers the inline area.
+    fn settle(&mut self) -> Result<Vec<u8>> {
+        self.flush_tables()?;
+        self.draft.settle_space()
+    }
 
     /// Seals every table and writes its record, then seals the catalog.
     fn flush_tables(&mut self) -> Result<()> {
