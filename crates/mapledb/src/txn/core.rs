@@ -66,8 +66,7 @@ impl Core {
     /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
     pub(crate) fn begin_write(self: &Arc<Core>, wait: Wait) -> Result<Option<WriteTxn>> {
         let Some(guard) = self.lock(wait)? else { return Ok(None) };
-        let was_full = self.was_full.swap(false, Ordering::Relaxed)
-            && self.attached.durable()?.txnid < self.attached.published_txnid()?;
+        let was_full = self.was_full.swap(false, Ordering::Relaxed);
         if was_full {
             self.committer(&guard).sync_head()?;
         }
@@ -90,8 +89,8 @@ impl Core {
             return self.begin_write(wait);
         }
         if was_full {
-            // What relaxed commits gave up waits for the metas before them. The sync has replaced one, this the other; it
-            // may find no room itself, and then there is none.
+            // What the last commits gave up waits for the metas before them. The sync has replaced one if they were
+            // relaxed, this replaces the other; it may find no room itself, and then there is none.
             let _ = txn.commit_as_anchor();
             self.was_full.store(false, Ordering::Relaxed);
             return self.begin_write(wait);
