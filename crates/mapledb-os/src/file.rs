@@ -282,7 +282,7 @@ impl DataFile {
     }
 
     /// Writes zeros over `len` bytes at `offset` that have blocks and hold nothing: the page cache then has them, in
-    /// folios of [`FILL_BYTES`] at most, for a fraction of what as many faults cost. One system call for each of those.
+    /// folios of 16 KiB at most, for a fraction of what as many faults cost. One system call for each of those.
     ///
     /// # Errors
     /// An I/O error. Some zeros may have been written.
