@@ -3,10 +3,10 @@
 //! | it died | what is found | what is done |
 //! |---|---|---|
 //! | before it stored a meta | nothing | nothing |
-//! | between the meta's store and its publication, synced or not | a meta newer than the published head | it is cleared, durably |
+//! | after the meta's store, before publication | a meta newer than the published head | it is cleared, durably |
 //! | between a head's appending and its publication | a head newer than the published one | it is voided |
-//! | between a durable commit's publication and the note of its durability | a head that says it is durable, and its meta | the note is made |
-//! | in a barrier for relaxed commits, before the note | a head that is not durable, and perhaps its meta | the barrier is done again |
+//! | after a durable commit's publication, before its note | a head that says it is durable, and its meta | the note is made |
+//! | in a barrier for relaxed commits | a head that is not durable, and perhaps its meta | the barrier is done again |
 //! | with relaxed commits published and no barrier begun | the same | the same |
 //!
 //! Each step can be done again, and the guard of the writer lock stays unsettled until the last has been done: whoever

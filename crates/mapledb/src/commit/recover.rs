@@ -8,7 +8,7 @@
 //! | last use ended | what is done at the first attach |
 //! |---|---|
 //! | cleanly, and the lock file says so | nothing |
-//! | by the death of processes, metas whole | the newest proven meta and its pages stored again, one sync; a meta with a new txnid for them, one sync |
+//! | by the death of processes, metas whole | the newest proven meta and its pages stored again; then a new meta for them |
 //! | the same, with relaxed commits after it | likewise, with their pages, and the new meta is theirs |
 //! | by a crash of the system | as in the second row; the lock file's heads are of another boot and refused |
 //! | by a failed sync | as in the second and third rows |
@@ -169,13 +169,16 @@ enum Remedy {
     CommitAgain,
 }
 
+/// What is done, by the first row that fits. What stands after an unclean end may never have reached the disk, and only
+/// who may write can see to that; others that join would take it for durable. Where nobody joins it is read as it is.
+///
 /// | last use clean | made just now, no lock file | may write | shared | |
 /// |---|---|---|---|---|
 /// | yes | | | | nothing |
 /// | | yes | | | nothing: this process has synced it |
-/// | no | no | yes | | commit again |
-/// | no | no | no | yes | refuse: what stands may never have reached the disk, and only who may write can see to that. Others that join would take it for durable |
-/// | no | no | no | no | nothing: what stands is read, and nobody builds on it |
+/// | | | yes | | commit again |
+/// | | | | yes | refuse |
+/// | | | | | nothing |
 fn remedy(was_clean: bool, opener: Opener, has_lock_file: bool) -> Remedy {
     let is_untouched = opener.made_it && !has_lock_file;
     match (was_clean || is_untouched, opener.may_write, opener.is_shared) {
