@@ -6,7 +6,7 @@ mod files;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use files::{TestFile, check, open, options};
@@ -49,8 +49,8 @@ fn becomes_durable(env: &Env, txnid: u64) -> bool {
     false
 }
 
-/// Plays `role` on `data` in another process, which ends by SIGKILL; answers the number it said.
-fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
+/// Plays `role` on `data` in another process; answers it and the number it said.
+fn start(role: &str, data: &Path) -> (Child, u64) {
     let mut child = Command::new(std::env::current_exe().expect("this binary"))
         .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
@@ -64,8 +64,18 @@ fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
         line.split_once("answer: ").map(|(_, answer)| answer.trim().parse().expect("a number"))
     });
     let answer = answers.next().expect("an answer");
+    (child, answer)
+}
+
+fn end(mut child: Child) {
     child.kill().expect("kill");
     child.wait().expect("wait");
+}
+
+/// Plays `role` on `data` in another process, which ends by SIGKILL; answers the number it said.
+fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
+    let (child, answer) = start(role, data);
+    end(child);
     answer
 }
 
@@ -289,23 +299,13 @@ fn a_relaxed_commit_that_reaches_the_bound_by_itself_is_durable_when_it_returns(
 #[test]
 fn who_owes_nothing_does_not_wait_for_anothers_writer_to_go() {
     let file = TestFile::with_entries(10);
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, "commit relaxed and hold the writer lock")
-        .env(DATA, file.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    lines.find(|line| line.contains("answer: ")).expect("an answer");
+    let (child, _) = start("commit relaxed and hold the writer lock", file.path());
     let env = open(file.path(), bound(NEVER)).expect("open");
     assert!(holds(&env, "relaxed"));
     let begun = Instant::now();
     env.close().expect("close");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    child.kill().expect("kill");
-    child.wait().expect("wait");
+    end(child);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use mapledb_format::{
 };
 
 use crate::error::{Error, Result};
+use crate::mvcc::layout::BODY_WORDS;
 use crate::mvcc::{Attached, Durable, NewHead, WriterGuard};
 use crate::space::Draft;
 use crate::store::{Generation, Store};
@@ -278,7 +279,7 @@ fn sealed_page(draft: &Draft, at: mapledb_format::Pgno) -> Result<(u64, u64)> {
 }
 
 /// A head body as the words of a head record.
-pub(crate) fn body_words(head: &HeadBody) -> [u64; 217] {
+pub(crate) fn body_words(head: &HeadBody) -> [u64; BODY_WORDS] {
     let bytes = head.encode();
     let (words, _) = bytes.as_chunks::<8>();
     std::array::from_fn(|at| u64::from_le_bytes(words[at]))

@@ -230,13 +230,6 @@ impl Attached {
         Ok(self.header().poisoned.load(Ordering::Acquire) != 0)
     }
 
-    /// Takes the note of a failed sync back, after everything has been stored again and synced.
-    pub fn heal(&self, guard: &WriterGuard) -> Result<()> {
-        self.check_writer(guard)?;
-        self.header().poisoned.store(0, Ordering::SeqCst);
-        Ok(())
-    }
-
     /// The counters of all processes.
     pub fn counters(&self) -> &Counters {
         self.member.memory.counters()

@@ -75,7 +75,7 @@ impl Core {
         let generation = self.store.covering(head.pages_used.get())?;
         let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
         let txnid = Txnid(self.attached.next_txnid(&guard)?);
-        let is_far_ahead = txnid.get() - self.attached.durable()?.txnid.min(txnid.get()) > TXNIDS_AHEAD_MAX;
+        let is_far_ahead = txnid.get().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX;
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
         let space = Space::of(&head, bounds, self.pins(head.txnid)?, self.store.len_pages()?)?;
