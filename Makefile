@@ -33,7 +33,7 @@ model: ## random operations beside a sorted map for HOURS=1, or as many as are g
 	    cargo test --release --locked --package mapledb --test model -- --nocapture
 
 crash: ## crash images of random transactions for CRASH_SECONDS=60
-	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- crash --seconds $(CRASH_SECONDS)
+	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- run images --seconds $(CRASH_SECONDS)
 
 canaries: ## one planted engine bug after the other, each of which a harness must catch
 	scripts/canaries

@@ -13,20 +13,22 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mapledb::{Durability, Env, Error, Options, ReadTxn};
 use mapledb_os::Seam;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use crate::actor::options;
 use crate::disk::Disk;
+use crate::harness::{self, Ask, Tally};
 use crate::image::{Ending, Image};
 use crate::model::{Bounds, History, State};
 use crate::recorder::{CrashPoint, Recorder};
 use crate::scratch::Scratch;
 use crate::verify::{Broken, holds, law, said};
-use crate::workload::{Profile, change, durability};
+use crate::workload::{Profile, Transaction};
 
 /// How deep crashes nest: a crash, one during its recovery, one during the recovery from that.
 const DEPTH_MAX: u32 = 2;
@@ -63,8 +65,8 @@ pub struct Limits {
     pub sessions: u64,
     /// After so many images.
     pub images: u64,
-    /// After so much time.
-    pub time: Duration,
+    /// At this moment.
+    pub end: Instant,
 }
 
 /// A broken law.
@@ -79,7 +81,11 @@ pub struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(f, "replay: cargo run --release -p mapledb-sim -- crash --seed {} --sessions 1", self.seed)
+        write!(
+            f,
+            "replay: cargo run --release -p mapledb-sim -- run images --seed {} --case '\"session\"'",
+            self.seed
+        )
     }
 }
 
@@ -90,13 +96,39 @@ impl std::error::Error for Failure {}
 /// # Errors
 /// The first broken law.
 pub fn run(seed: u64, limits: Limits, counts: &mut Counts) -> Result<(), Failure> {
-    let end = Instant::now() + limits.time;
     let mut seed = seed;
-    while counts.sessions < limits.sessions && counts.images < limits.images && Instant::now() < end {
-        session(seed, end, counts)?;
+    while counts.sessions < limits.sessions && counts.images < limits.images && Instant::now() < limits.end {
+        session(seed, limits.end, counts)?;
         seed = seed.wrapping_add(1);
     }
     Ok(())
+}
+
+/// The harness.
+///
+/// # Errors
+/// The first broken law.
+pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
+    // A failure's seed is that of its session, so its case is that session.
+    let sessions = if ask.case.is_some() { 1 } else { u64::MAX };
+    let mut counts = Counts::default();
+    let mut seed = ask.seed;
+    let mut answer = Ok(());
+    while answer.is_ok() && counts.sessions < sessions && !ask.is_over(counts.images) {
+        let before = counts.images;
+        answer = session(seed, ask.end, &mut counts);
+        tally.done(counts.images - before);
+        seed = seed.wrapping_add(1);
+    }
+    tally.count("sessions", counts.sessions);
+    tally.count("commits", counts.commits);
+    tally.count("crash points", counts.points);
+    tally.count("of a crash again", counts.again);
+    tally.count("failed syncs", counts.failed_syncs);
+    tally.count("metas passed over", counts.passed_over);
+    tally.count("relaxed adopted", counts.adopted);
+    tally.count("relaxed refused", counts.refused);
+    answer.map_err(|failure| harness::Failure::new(failure.seed, "session".into(), failure.what))
 }
 
 /// Runs the session of one seed, cut short at `end`.
@@ -118,19 +150,6 @@ pub fn session(seed: u64, end: Instant, counts: &mut Counts) -> Result<(), Failu
 
 fn io(what: &str) -> impl Fn(io::Error) -> Broken {
     move |error| format!("{what}: {error}")
-}
-
-fn options(profile: &Profile) -> Options {
-    // A small reserve is mapped faster, and is outgrown now and then. No thread may sync: a session is its seed's.
-    let options = Env::options()
-        .page_size(profile.page_size)
-        .two_syncs(profile.two_syncs)
-        .reserve_bytes(4 << 20)
-        .relaxed_bound(u64::MAX, Duration::from_secs(3600));
-    match profile.quota_bytes {
-        Some(bytes) => options.quota_bytes(bytes),
-        None => options,
-    }
 }
 
 #[allow(unsafe_code)]
@@ -347,6 +366,9 @@ struct Run {
     /// Readers held across commits, each with the commit it must show.
     held: Vec<(ReadTxn, State)>,
     profile: Profile,
+    /// The seed of its transactions, and the ordinal of the next.
+    seed: u64,
+    ordinal: u64,
     rng: SmallRng,
 }
 
@@ -367,6 +389,8 @@ impl Run {
             history,
             held: Vec::new(),
             profile,
+            seed: rng.random(),
+            ordinal: 0,
             rng: SmallRng::from_rng(rng),
         })
     }
@@ -425,23 +449,24 @@ impl Run {
             return Err(format!("transaction {txnid} is given out a second time"));
         }
         self.recorder.given_out(txnid);
-        let durability = durability(&self.profile, &mut self.rng);
-        txn.durability(durability);
         let last = self.history.last();
-        let mut state = self.history.at(last).state.clone();
+        let base = &self.history.at(last).state;
+        let (transaction, state) = Transaction::draw(self.seed, self.ordinal, base, &self.profile);
+        self.ordinal += 1;
+        txn.durability(transaction.durability);
         let recorder = Arc::clone(&self.recorder);
         let mut between = || recorder.note("between two changes");
-        match change(&mut txn, &mut state, &self.profile, &mut self.rng, &mut between) {
+        match transaction.perform(&mut txn, &mut between) {
             Ok(()) => {}
             Err(Error::QuotaReached { .. }) => return self.outcome(Ok(()), |_| ()),
             Err(error) => return Err(format!("a change: {error}")),
         }
-        if self.rng.random_ratio(1, 6) {
+        if transaction.gives_up {
             drop(txn);
             self.recorder.note("after an abort").map_err(io("note"))?;
             return self.outcome(Ok(()), |_| ());
         }
-        let is_durable = durability == Durability::Sync;
+        let is_durable = transaction.durability == Durability::Sync;
         let index = self.history.push(txnid, state);
         self.recorder.commit_begins(&self.history, index, is_durable);
         let answer = txn.commit();

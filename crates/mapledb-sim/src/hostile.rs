@@ -13,11 +13,12 @@ use mapledb::{Durability, Env, Options};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use crate::harness::{self, Ask, Tally};
 use crate::image::{lock_path, write_sparse};
 use crate::model::State;
 use crate::scratch::Scratch;
 use crate::verify::{Broken, checks_clean, holds, said};
-use crate::workload::{Profile, change};
+use crate::workload::{Profile, Transaction};
 
 /// What became of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +47,11 @@ pub struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(f, "replay: cargo run --release -p mapledb-sim -- hostile --seed {} --files 1", self.seed)
+        write!(
+            f,
+            "replay: cargo run --release -p mapledb-sim -- run damage --seed {} --case '\"file\"'",
+            self.seed
+        )
     }
 }
 
@@ -77,6 +82,28 @@ pub fn run(seed: u64, files: u64, changes: u32, time: Duration, counts: &mut Cou
     Ok(())
 }
 
+/// The harness.
+///
+/// # Errors
+/// The first wrong answer.
+pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
+    let mut counts = Counts::default();
+    let mut seed = ask.seed;
+    let mut answer = Ok(());
+    while answer.is_ok() && !ask.is_over(counts.changes) && (ask.case.is_none() || counts.files == 0) {
+        let before = counts.changes;
+        let left = ask.end.saturating_duration_since(Instant::now());
+        answer = run(seed, 1, 1000, left, &mut counts);
+        tally.done(counts.changes - before);
+        seed = seed.wrapping_add(1);
+    }
+    tally.count("files", counts.files);
+    tally.count("detected", counts.detected);
+    tally.count("harmless", counts.harmless);
+    tally.count("discarded", counts.discarded);
+    answer.map_err(|failure| harness::Failure::new(failure.seed, "file".into(), failure.what))
+}
+
 fn options(profile: &Profile) -> Options {
     Env::options().page_size(profile.page_size).two_syncs(profile.two_syncs).reserve_bytes(4 << 20)
 }
@@ -104,11 +131,11 @@ fn subject(seed: u64, rng: &mut SmallRng) -> Result<Subject, Broken> {
     let path = dir.path().join("subject.maple");
     let env = open(&path, options(&profile)).map_err(said("create"))?;
     let mut states = vec![State::default()];
-    for _ in 0..2 + seed % 12 {
+    for ordinal in 0..2 + seed % 12 {
         let mut txn = env.write().map_err(said("write"))?;
         txn.durability(Durability::Sync);
-        let mut state = states[states.len() - 1].clone();
-        change(&mut txn, &mut state, &profile, rng, &mut || Ok(())).map_err(said("change"))?;
+        let (transaction, state) = Transaction::draw(seed, ordinal, &states[states.len() - 1], &profile);
+        transaction.perform(&mut txn, &mut || Ok(())).map_err(said("change"))?;
         let txnid = txn.txnid();
         if txn.commit().map_err(said("commit"))? == txnid {
             states.push(state);

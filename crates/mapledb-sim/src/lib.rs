@@ -12,17 +12,27 @@
 //! | [`recorder`] | the observer that keeps the disk up to date and notes crash points |
 //! | [`image`] | the files after a crash, as one choice of what the disk may hold |
 //! | [`verify`] | an opened environment against the law |
+//! | [`journal`] | what a child process did, and what the law makes of it |
+//! | [`actor`] | child processes and their roles |
+//! | [`harness`] | the table of harnesses, and what they have in common |
+//! | [`campaign`] | several harnesses, one after the other |
+//! | [`report`] | what a run prints and writes |
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`hostile`] | the harness of flipped bits and cut files (T9) |
 //!
 //! Everything random derives from one seed, so the seed alone replays a run.
 
+pub mod actor;
+pub mod campaign;
 pub mod crash;
 pub mod disk;
+pub mod harness;
 pub mod hostile;
 pub mod image;
+pub mod journal;
 pub mod model;
 pub mod recorder;
+pub mod report;
 pub mod scratch;
 pub mod verify;
 pub mod workload;

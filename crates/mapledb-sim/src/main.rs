@@ -1,15 +1,18 @@
 //! The harnesses, from the command line.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use mapledb_sim::crash::{self, Limits};
-use mapledb_sim::hostile;
+use clap::{Parser, Subcommand, ValueEnum};
+use mapledb_sim::campaign::{Campaign, tell_failure};
+use mapledb_sim::harness::{Failure, HARNESSES, Harness};
+use mapledb_sim::report::{Report, Reproducer, Row};
+use mapledb_sim::{actor, scratch::Scratch};
 
 /// Crash images, faults and kills for MapleDB. Every failure prints its seed and the command that replays it.
 #[derive(Parser)]
-#[command(name = "mapledb-sim", version)]
+#[command(name = "mapledb-sim", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -17,66 +20,225 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Crashes at every effect of random transactions, and verifies what is recovered.
-    Crash {
-        /// The first session's seed.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Ends after so many sessions.
+    /// List the harnesses.
+    List,
+    /// Run one harness.
+    Run {
+        /// Its name, as `list` has it.
+        harness: String,
+        /// Units of its work after which to end.
         #[arg(long, default_value_t = u64::MAX)]
-        sessions: u64,
-        /// Ends after so many images.
-        #[arg(long, default_value_t = u64::MAX)]
-        images: u64,
-        /// Ends after so many seconds.
+        budget: u64,
+        /// Seconds after which to end.
         #[arg(long, default_value_t = 86_400)]
         seconds: u64,
+        /// Do one case again: what a failure printed.
+        #[arg(long)]
+        case: Option<String>,
+        #[command(flatten)]
+        place: Place,
     },
-    /// Flips bits of small files and cuts them, and reads what is left.
-    Hostile {
-        /// The first file's seed.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Ends after so many files.
-        #[arg(long, default_value_t = u64::MAX)]
-        files: u64,
-        /// Changes to each file.
-        #[arg(long, default_value_t = 1000)]
-        changes: u32,
-        /// Ends after so many seconds.
+    /// Run several harnesses, one after the other, and print a table.
+    All {
+        /// How much of each.
+        #[arg(long, value_enum, default_value_t = Profile::Smoke)]
+        profile: Profile,
+        /// These alone.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Seconds after which each ends at the latest.
         #[arg(long, default_value_t = 86_400)]
-        seconds: u64,
+        seconds_each: u64,
+        #[command(flatten)]
+        place: Place,
     },
+    /// Do the case of a reproducer file again.
+    Replay {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the table of rows gathered from reports, and from lines `ROW {…}` of other harnesses' output.
+    Table {
+        /// Reports, and files with such lines.
+        files: Vec<PathBuf>,
+        /// Write them as one report.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Place {
+    /// What everything random derives from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The directory to work in; by default one that is made for it under the system's directory for temporary files.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Write a report as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Profile {
+    /// What every change must pass: a twentieth or more.
+    Smoke,
+    /// What a release must pass.
+    Crash,
+    /// For as long as `--seconds-each` says.
+    Long,
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().verb {
-        Verb::Crash { seed, sessions, images, seconds } => {
-            let limits = Limits { sessions, images, time: Duration::from_secs(seconds) };
-            let began = Instant::now();
-            let mut counts = crash::Counts::default();
-            let answer = crash::run(seed, limits, &mut counts);
-            let rate = counts.images as f64 / began.elapsed().as_secs_f64();
-            println!("{counts:#?}\nseeds from {seed}, {rate:.0} images a second");
-            report(answer)
-        }
-        Verb::Hostile { seed, files, changes, seconds } => {
-            let began = Instant::now();
-            let mut counts = hostile::Counts::default();
-            let answer = hostile::run(seed, files, changes, Duration::from_secs(seconds), &mut counts);
-            let rate = counts.changes as f64 / began.elapsed().as_secs_f64();
-            println!("{counts:#?}\nseeds from {seed}, {rate:.0} changes a second");
-            report(answer)
+    if let Some(code) = actor::run_if_asked() {
+        return code;
+    }
+    match act(Arguments::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("mapledb-sim: {why}");
+            ExitCode::from(2)
         }
     }
 }
 
-fn report(answer: Result<(), impl std::fmt::Display>) -> ExitCode {
-    match answer {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+fn act(verb: Verb) -> Result<bool, String> {
+    match verb {
+        Verb::List => {
+            for harness in HARNESSES {
+                println!("{:4} {:10} {} ({})", harness.id, harness.name, harness.what, harness.unit);
+            }
+            Ok(true)
+        }
+        Verb::Run { harness, budget, seconds, case: Some(case), place } => {
+            let _ = (budget, seconds);
+            let harness = named(&harness)?;
+            let case = serde_json::from_str(&case).map_err(|error| format!("--case: {error}"))?;
+            let failure = Failure { harness: harness.name.to_string(), ..Failure::new(place.seed, case, "") };
+            replay(&failure, &place)
+        }
+        Verb::Run { harness, budget, seconds, case: None, place } => {
+            let plan = [(named(&harness)?, budget)];
+            run(&plan, Duration::from_secs(seconds), &place)
+        }
+        Verb::All { profile, only, seconds_each, place } => {
+            for name in &only {
+                named(name)?;
+            }
+            let is_wanted = |harness: &&Harness| {
+                only.is_empty() || only.iter().any(|name| name == harness.name || name == harness.id)
+            };
+            let budget = |harness: &'static Harness| match profile {
+                Profile::Smoke => harness.smoke,
+                Profile::Crash => harness.crash,
+                Profile::Long => u64::MAX,
+            };
+            let plan = HARNESSES.iter().filter(is_wanted).map(|harness| (harness, budget(harness)));
+            run(&plan.collect::<Vec<_>>(), Duration::from_secs(seconds_each), &place)
+        }
+        Verb::Replay { file, place } => {
+            let found = Reproducer::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            replay(&found.failure, &place)
+        }
+        Verb::Table { files, json } => table(&files, json.as_deref()),
+    }
+}
+
+fn named(name: &str) -> Result<&'static Harness, String> {
+    Harness::named(name).ok_or_else(|| format!("there is no harness {name:?}; `mapledb-sim list` shows them"))
+}
+
+/// The campaign, and the directory that goes with it.
+fn campaign(place: &Place) -> Result<(Campaign, Option<Scratch>), String> {
+    let (dir, scratch) = match &place.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+            (dir.clone(), None)
+        }
+        None => {
+            let base = std::env::temp_dir();
+            let made = Scratch::under(&base).map_err(|error| format!("{}: {error}", base.display()))?;
+            (made.path().to_path_buf(), Some(made))
+        }
+    };
+    let dir = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
+    let exe = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+    Ok((Campaign { seed: place.seed, dir, exe, shows_progress: !place.quiet }, scratch))
+}
+
+fn run(plan: &[(&'static Harness, u64)], time: Duration, place: &Place) -> Result<bool, String> {
+    let (campaign, scratch) = campaign(place)?;
+    let mut report = Report::new(&campaign.dir, place.seed);
+    for (harness, budget) in plan {
+        let goes_on = campaign.run(harness, *budget, time, &mut report);
+        if let Some(row) = report.rows.last() {
+            println!("{} {}: {} {}; {}", row.id, row.name, row.done, row.unit, row.details());
+            row.skipped.iter().for_each(|why| println!("SKIP {why}"));
+        }
+        if !goes_on {
+            break;
         }
     }
+    finish(&report, place.json.as_deref())?;
+    if let Some(failure) = &report.failure {
+        // What a failure needs stays, wherever it was made.
+        std::mem::forget(scratch);
+        eprintln!("{}", tell_failure(failure, &campaign.dir).map_err(|error| error.to_string())?);
+    }
+    Ok(report.failure.is_none())
+}
+
+fn finish(report: &Report, json: Option<&Path>) -> Result<(), String> {
+    println!("\n{}", report.table());
+    println!("seed {}, {} skipped", report.seed, report.skips());
+    match json {
+        Some(path) => report.write(path).map_err(|error| format!("{}: {error}", path.display())),
+        None => Ok(()),
+    }
+}
+
+fn replay(failure: &Failure, place: &Place) -> Result<bool, String> {
+    let (campaign, _scratch) = campaign(place)?;
+    match campaign.replay(failure)? {
+        Ok(()) => {
+            println!("{}: seed {}: nothing is wrong with this case now", failure.harness, failure.seed);
+            Ok(true)
+        }
+        Err(again) => {
+            eprintln!("{again}");
+            Ok(false)
+        }
+    }
+}
+
+fn table(files: &[PathBuf], json: Option<&Path>) -> Result<bool, String> {
+    let mut report = Report::new(Path::new("."), 0);
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        if let Ok(found) = serde_json::from_str::<Report>(&text) {
+            report.seed = found.seed;
+            report.rows.extend(found.rows);
+            report.failure = report.failure.or(found.failure);
+            continue;
+        }
+        for line in text.lines().filter_map(|line| line.strip_prefix("ROW ")) {
+            let row: Row =
+                serde_json::from_str(line).map_err(|error| format!("{}: {error}", file.display()))?;
+            report.rows.push(row);
+        }
+    }
+    report.rows.sort_by_key(|row| row.id.trim_start_matches('T').parse::<u32>().unwrap_or(u32::MAX));
+    for row in &report.rows {
+        println!("{} {}: {}", row.id, row.name, row.details());
+        row.skipped.iter().for_each(|why| println!("SKIP {why}"));
+    }
+    finish(&report, json)?;
+    Ok(report.rows.iter().all(|row| row.violations == 0))
 }

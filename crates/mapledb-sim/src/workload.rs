@@ -1,18 +1,23 @@
-//! Random transactions, on the engine and on the model at once.
+//! Random transactions, the same for the engine and for the model.
+//!
+//! A transaction is drawn from the seed, its ordinal and the model's state, and from nothing else: what a process did
+//! with the engine can be told again by another one, with the model alone. Each operation carries the answer that the
+//! model gives.
 
 use std::io;
 use std::sync::Arc;
 
 use mapledb::{Durability, Error, Result, Table, WriteTable, WriteTxn};
-use rand::Rng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{State, TableState};
 
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
 /// What a run's transactions are like: drawn once for each seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The size of a page.
     pub page_size: usize,
@@ -52,117 +57,238 @@ impl Profile {
             transactions: rng.random_range(15..40),
         }
     }
+
+    /// The profile of a seed.
+    pub fn of(seed: u64) -> Profile {
+        Profile::random(&mut SmallRng::seed_from_u64(seed))
+    }
 }
 
-/// Draws how durable a commit is.
-pub fn durability(profile: &Profile, rng: &mut SmallRng) -> Durability {
-    if rng.random_ratio(profile.relaxed_percent, 100) { Durability::Relaxed } else { Durability::Sync }
+/// What comes next in the life of an environment.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A transaction; the state is the one after it, should it be committed.
+    Transact(Transaction, State),
+    /// A barrier: `Env::sync`.
+    Sync,
+    /// A clean close, and an opening.
+    Reopen,
 }
 
-/// Makes random changes. `between` is called now and then between two of them.
-///
-/// # Errors
-/// The engine's; the transaction is then to be dropped.
-pub fn change(
-    txn: &mut WriteTxn,
-    state: &mut State,
-    profile: &Profile,
-    rng: &mut SmallRng,
-    between: &mut dyn FnMut() -> io::Result<()>,
-) -> Result<()> {
-    let ops = rng.random_range(1..=profile.ops_max);
-    for _ in 0..ops {
-        if rng.random_ratio(1, 8.max(ops / 2)) {
-            between().map_err(|error| Error::Input { what: error.to_string() })?;
+impl Step {
+    /// Draws the step with this ordinal on top of `base`.
+    pub fn draw(seed: u64, ordinal: u64, base: &State, profile: &Profile) -> Step {
+        match rng(seed, ordinal, 1).random_range(0..20) {
+            0 | 1 => Step::Sync,
+            2 => Step::Reopen,
+            _ => {
+                let (transaction, after) = Transaction::draw(seed, ordinal, base, profile);
+                Step::Transact(transaction, after)
+            }
         }
-        operation(txn, state, profile, rng)?;
     }
-    Ok(())
 }
 
-fn operation(txn: &mut WriteTxn, state: &mut State, profile: &Profile, rng: &mut SmallRng) -> Result<()> {
-    if rng.random_ratio(1, 40) {
-        return on_tables(txn, state, rng);
-    }
-    let name = if rng.random_ratio(2, 3) { "" } else { NAMES[rng.random_range(0..2)] };
-    let model = state.tables.entry(name.to_string()).or_default();
-    let table = match name {
-        "" => txn.main(),
-        _ => txn.open_table(&Table::<[u8], [u8]>::new(name))?,
-    };
-    on_entries(table, model, profile, rng)
+/// One transaction: its operations in order.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// Which of the run's transactions it is.
+    pub ordinal: u64,
+    /// How durable its commit is.
+    pub durability: Durability,
+    /// Whether it is given up rather than committed.
+    pub gives_up: bool,
+    operations: Vec<Operation>,
 }
 
-fn on_tables(txn: &mut WriteTxn, state: &mut State, rng: &mut SmallRng) -> Result<()> {
-    let name = NAMES[rng.random_range(0..NAMES.len())];
-    if rng.random() {
-        let was_there = txn.drop_table(name)?;
-        let expected = state.tables.remove(name).is_some();
-        return agree(was_there == expected, "whether a dropped table was there");
+#[derive(Clone, Debug)]
+struct Operation {
+    /// Whether `between` is called before it.
+    after_a_pause: bool,
+    act: Act,
+}
+
+/// An operation and the answer it must have.
+#[derive(Clone, Debug)]
+enum Act {
+    DropTable { name: &'static str, was_there: bool },
+    RenameTable { from: &'static str, to: &'static str, outcome: Renaming },
+    OnEntries { table: &'static str, act: EntryAct },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renaming {
+    Done,
+    Missing,
+    Exists,
+}
+
+#[derive(Clone, Debug)]
+enum EntryAct {
+    Put { key: Vec<u8>, value: Arc<[u8]> },
+    Reserve { key: Vec<u8>, value: Arc<[u8]> },
+    Delete { key: Vec<u8>, was_there: bool },
+    DeleteRange { low: Vec<u8>, high: Vec<u8>, gone: u64 },
+    Clear,
+    Sequence { count: u64, first: u64 },
+    Get { key: Vec<u8>, value: Option<Arc<[u8]>> },
+}
+
+fn rng(seed: u64, ordinal: u64, salt: u64) -> SmallRng {
+    let mixed = seed ^ ordinal.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.rotate_left(48);
+    SmallRng::seed_from_u64(mixed)
+}
+
+impl Transaction {
+    /// Draws the transaction with this ordinal on top of `base`. Answers the state after it, too.
+    pub fn draw(seed: u64, ordinal: u64, base: &State, profile: &Profile) -> (Transaction, State) {
+        let mut rng = rng(seed, ordinal, 2);
+        let mut state = base.clone();
+        let is_relaxed = rng.random_ratio(profile.relaxed_percent, 100);
+        let durability = if is_relaxed { Durability::Relaxed } else { Durability::Sync };
+        let gives_up = rng.random_ratio(1, 6);
+        let count = rng.random_range(1..=profile.ops_max);
+        let operations = (0..count).map(|_| {
+            let after_a_pause = rng.random_ratio(1, 8.max(count / 2));
+            Operation { after_a_pause, act: Act::draw(&mut state, profile, &mut rng) }
+        });
+        let operations = operations.collect();
+        (Transaction { ordinal, durability, gives_up, operations }, state)
     }
-    let to = NAMES[rng.random_range(0..NAMES.len())];
-    match txn.rename_table(name, to) {
-        Ok(()) => {
-            agree(name != to && !state.tables.contains_key(to), "that a table may be renamed")?;
+
+    /// Performs the operations. `between` is called now and then between two of them.
+    ///
+    /// # Errors
+    /// The engine's, or [`Error::Input`] where the engine's answer is not the model's; the transaction is then to be
+    /// dropped.
+    pub fn perform(&self, txn: &mut WriteTxn, between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
+        for operation in &self.operations {
+            if operation.after_a_pause {
+                between().map_err(|error| Error::Input { what: error.to_string() })?;
+            }
+            operation.act.perform(txn)?;
+        }
+        Ok(())
+    }
+}
+
+impl Act {
+    fn draw(state: &mut State, profile: &Profile, rng: &mut SmallRng) -> Act {
+        if rng.random_ratio(1, 40) {
+            return Act::draw_on_tables(state, rng);
+        }
+        let table = if rng.random_ratio(2, 3) { "" } else { NAMES[rng.random_range(0..2)] };
+        let model = state.tables.entry(table.to_string()).or_default();
+        Act::OnEntries { table, act: EntryAct::draw(model, profile, rng) }
+    }
+
+    fn draw_on_tables(state: &mut State, rng: &mut SmallRng) -> Act {
+        let name = NAMES[rng.random_range(0..NAMES.len())];
+        if rng.random() {
+            return Act::DropTable { name, was_there: state.tables.remove(name).is_some() };
+        }
+        let to = NAMES[rng.random_range(0..NAMES.len())];
+        let outcome = match (state.tables.contains_key(name), state.tables.contains_key(to)) {
+            (false, _) => Renaming::Missing,
+            (true, true) => Renaming::Exists,
+            (true, false) => Renaming::Done,
+        };
+        if outcome == Renaming::Done {
             let table = state.tables.remove(name).unwrap_or_default();
             state.tables.insert(to.to_string(), table);
-            Ok(())
         }
-        Err(Error::TableMissing { .. }) => agree(!state.tables.contains_key(name), "that a table is missing"),
-        Err(Error::TableExists { .. }) => agree(state.tables.contains_key(to), "that a table exists"),
-        Err(other) => Err(other),
+        Act::RenameTable { from: name, to, outcome }
+    }
+
+    fn perform(&self, txn: &mut WriteTxn) -> Result<()> {
+        match self {
+            Act::DropTable { name, was_there } => {
+                agree(txn.drop_table(name)? == *was_there, "whether a dropped table was there")
+            }
+            Act::RenameTable { from, to, outcome } => {
+                let found = match txn.rename_table(from, to) {
+                    Ok(()) => Renaming::Done,
+                    Err(Error::TableMissing { .. }) => Renaming::Missing,
+                    Err(Error::TableExists { .. }) => Renaming::Exists,
+                    Err(other) => return Err(other),
+                };
+                agree(found == *outcome, "whether a table may be renamed")
+            }
+            Act::OnEntries { table, act } => {
+                let table = match *table {
+                    "" => txn.main(),
+                    name => txn.open_table(&Table::<[u8], [u8]>::new(name))?,
+                };
+                act.perform(table)
+            }
+        }
     }
 }
 
-fn on_entries(
-    mut table: WriteTable<'_, [u8], [u8]>,
-    model: &mut TableState,
-    profile: &Profile,
-    rng: &mut SmallRng,
-) -> Result<()> {
-    match rng.random_range(0..100) {
-        0..60 => {
-            let (key, value) = (key(profile, rng), value(profile, rng));
-            table.put(&key[..], &value)?;
-            model.entries.insert(key, value);
-        }
-        60..84 => {
-            let key = some_key(model, profile, rng);
-            let was_there = table.delete(&key[..])?;
-            agree(was_there == model.entries.remove(&key).is_some(), "whether a deleted key was there")?;
-        }
-        84..88 => {
-            let (mut low, mut high) = (key(profile, rng), key(profile, rng));
-            if high < low {
-                std::mem::swap(&mut low, &mut high);
+impl EntryAct {
+    fn draw(model: &mut TableState, profile: &Profile, rng: &mut SmallRng) -> EntryAct {
+        match rng.random_range(0..100) {
+            0..60 => {
+                let (key, value) = (key(profile, rng), value(profile, rng));
+                model.entries.insert(key.clone(), Arc::clone(&value));
+                EntryAct::Put { key, value }
             }
-            let gone = table.delete_range(&low[..]..&high[..])?;
-            let before = model.entries.len();
-            model.entries.retain(|key, _| !(low <= *key && *key < high));
-            agree(gone == (before - model.entries.len()) as u64, "how many entries a range had")?;
-        }
-        88..89 => {
-            table.clear()?;
-            model.entries.clear();
-        }
-        89..92 => {
-            let count = rng.random_range(1..5);
-            let first = table.next_sequence(count)?;
-            agree(first == model.sequence, "the next number of a sequence")?;
-            model.sequence += count;
-        }
-        92..95 => {
-            let (key, value) = (key(profile, rng), value(profile, rng));
-            table.reserve(&key[..], value.len() as u64, |room| room.copy_from_slice(&value))?;
-            model.entries.insert(key, value);
-        }
-        _ => {
-            let key = some_key(model, profile, rng);
-            let found = table.get(&key[..])?;
-            agree(found == model.entries.get(&key).map(|value| &value[..]), "a value")?;
+            60..84 => {
+                let key = some_key(model, profile, rng);
+                let was_there = model.entries.remove(&key).is_some();
+                EntryAct::Delete { key, was_there }
+            }
+            84..88 => {
+                let (mut low, mut high) = (key(profile, rng), key(profile, rng));
+                if high < low {
+                    std::mem::swap(&mut low, &mut high);
+                }
+                let before = model.entries.len();
+                model.entries.retain(|key, _| !(low <= *key && *key < high));
+                EntryAct::DeleteRange { low, high, gone: (before - model.entries.len()) as u64 }
+            }
+            88..89 => {
+                model.entries.clear();
+                EntryAct::Clear
+            }
+            89..92 => {
+                let count = rng.random_range(1..5);
+                let first = model.sequence;
+                model.sequence += count;
+                EntryAct::Sequence { count, first }
+            }
+            92..95 => {
+                let (key, value) = (key(profile, rng), value(profile, rng));
+                model.entries.insert(key.clone(), Arc::clone(&value));
+                EntryAct::Reserve { key, value }
+            }
+            _ => {
+                let key = some_key(model, profile, rng);
+                let value = model.entries.get(&key).cloned();
+                EntryAct::Get { key, value }
+            }
         }
     }
-    Ok(())
+
+    fn perform(&self, mut table: WriteTable<'_, [u8], [u8]>) -> Result<()> {
+        match self {
+            EntryAct::Put { key, value } => table.put(&key[..], value),
+            EntryAct::Reserve { key, value } => {
+                table.reserve(&key[..], value.len() as u64, |room| room.copy_from_slice(value))
+            }
+            EntryAct::Delete { key, was_there } => {
+                agree(table.delete(&key[..])? == *was_there, "whether a deleted key was there")
+            }
+            EntryAct::DeleteRange { low, high, gone } => {
+                agree(table.delete_range(&low[..]..&high[..])? == *gone, "how many entries a range had")
+            }
+            EntryAct::Clear => table.clear(),
+            EntryAct::Sequence { count, first } => {
+                agree(table.next_sequence(*count)? == *first, "the next number of a sequence")
+            }
+            EntryAct::Get { key, value } => agree(table.get(&key[..])? == value.as_deref(), "a value"),
+        }
+    }
 }
 
 /// A disagreement between engine and model is reported as an error of the transaction's.

@@ -1,13 +1,14 @@
-//! A minute of the harnesses; `mapledb-sim crash` runs them for as long as one likes.
+//! A minute of the harnesses; `mapledb-sim run images` runs them for as long as one likes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mapledb_sim::{crash, hostile};
 
 #[test]
 fn what_a_crash_leaves_is_what_the_law_allows() {
     let mut counts = crash::Counts::default();
-    let limits = crash::Limits { sessions: u64::MAX, images: 4_000, time: Duration::from_secs(45) };
+    let limits =
+        crash::Limits { sessions: u64::MAX, images: 4_000, end: Instant::now() + Duration::from_secs(45) };
     let answer = crash::run(1, limits, &mut counts);
     println!("{counts:#?}");
     if let Err(failure) = answer {

@@ -1,0 +1,127 @@
+//! Several harnesses, one after the other: with progress, a table, a report, and a reproducer where one fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Ask, Failure, Harness, Tally};
+use crate::report::{Report, Reproducer, Row};
+
+/// What a campaign is to do.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// The seed of every harness in it.
+    pub seed: u64,
+    /// The directory it keeps to. Each harness has one of its own in there, which goes when nothing failed.
+    pub dir: PathBuf,
+    /// The program that children are started from.
+    pub exe: PathBuf,
+    /// Whether to show progress on standard error.
+    pub shows_progress: bool,
+}
+
+/// Set by whoever wants a campaign to end at the next chance: on Ctrl-C, say.
+pub static STOP: AtomicBool = AtomicBool::new(false);
+
+impl Campaign {
+    /// Runs one harness for so many units or so long, and adds its row to the report. A harness that cannot run here
+    /// has a row that says why. Answers whether to go on.
+    pub fn run(&self, harness: &'static Harness, budget: u64, time: Duration, report: &mut Report) -> bool {
+        if STOP.load(Ordering::Relaxed) {
+            return false;
+        }
+        if let Err(why) = (harness.needs)() {
+            report.rows.push(Row::skipped(harness, format!("{}: {why}", harness.name)));
+            return true;
+        }
+        let began = Instant::now();
+        let answer = self.one(harness, budget, began + time, None);
+        let (tally, failure) = match answer {
+            Ok((tally, answer)) => (tally, answer.err()),
+            Err(error) => {
+                let what = format!("its directory cannot be made: {error}");
+                let failure = Failure::new(self.seed, serde_json::Value::Null, what);
+                (Tally::default(), Some(Failure { harness: harness.name.to_string(), ..failure }))
+            }
+        };
+        report.rows.push(Row::new(harness, budget, &tally, began.elapsed(), failure.is_some()));
+        report.failure = failure.or(report.failure.take());
+        report.failure.is_none() && !STOP.load(Ordering::Relaxed)
+    }
+
+    /// Does a failure's case again.
+    ///
+    /// # Errors
+    /// What it was about is not known here, or cannot run here.
+    pub fn replay(&self, failure: &Failure) -> Result<Result<(), Failure>, String> {
+        let harness = Harness::named(&failure.harness)
+            .ok_or_else(|| format!("there is no harness {:?}", failure.harness))?;
+        (harness.needs)()?;
+        let replayed = Campaign { seed: failure.seed, ..self.clone() };
+        let end = Instant::now() + Duration::from_secs(3600);
+        let case = (!failure.case.is_null()).then(|| failure.case.clone());
+        let (_, answer) = replayed.one(harness, 1, end, case).map_err(|error| error.to_string())?;
+        Ok(answer)
+    }
+
+    fn one(
+        &self,
+        harness: &'static Harness,
+        budget: u64,
+        end: Instant,
+        case: Option<serde_json::Value>,
+    ) -> std::io::Result<(Tally, Result<(), Failure>)> {
+        let dir = self.dir.join(harness.name);
+        std::fs::create_dir_all(&dir)?;
+        let ask = Ask { seed: self.seed, budget, end, dir: dir.clone(), exe: self.exe.clone(), case };
+        let mut tally = Tally::default();
+        let progress = tally.progress();
+        let (over, ends) = mpsc::channel::<()>();
+        let answer = std::thread::scope(|scope| {
+            if self.shows_progress {
+                scope.spawn(move || show(harness, budget, end, &progress, &ends));
+            }
+            let answer = harness.go(&ask, &mut tally);
+            drop(over);
+            answer
+        });
+        if answer.is_ok() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        Ok((tally, answer))
+    }
+}
+
+/// Shows how far a harness is until `ends` is closed.
+fn show(
+    harness: &Harness,
+    budget: u64,
+    end: Instant,
+    progress: &std::sync::atomic::AtomicU64,
+    ends: &mpsc::Receiver<()>,
+) {
+    let bar = indicatif::ProgressBar::no_length();
+    let style = indicatif::ProgressStyle::with_template("{prefix:10} {pos} {msg} {elapsed}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar.set_prefix(harness.name);
+    let of = if budget == u64::MAX { String::new() } else { format!("of {budget} ") };
+    while matches!(ends.recv_timeout(Duration::from_millis(200)), Err(mpsc::RecvTimeoutError::Timeout)) {
+        let left = end.saturating_duration_since(Instant::now()).as_secs();
+        bar.set_message(format!("{of}{}, at most {left} s more;", harness.unit));
+        bar.set_position(progress.load(Ordering::Relaxed));
+    }
+    bar.finish_and_clear();
+}
+
+/// Writes what replays the report's failure beside its directory, and says in words how to.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn tell_failure(failure: &Failure, dir: &Path) -> std::io::Result<String> {
+    let path = dir.join(format!("failure-{}-{}.json", failure.harness, failure.seed));
+    Reproducer::write(failure, &path)?;
+    Ok(format!("{failure}\nreproducer: {}", path.display()))
+}

@@ -1,0 +1,206 @@
+//! The table of harnesses, and what they have in common: what a run is asked for, what it tells, how it fails.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{crash, hostile};
+
+/// What a run is asked to do.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Everything random derives from it.
+    pub seed: u64,
+    /// Units of work after which to end.
+    pub budget: u64,
+    /// When to end at the latest, give or take a unit.
+    pub end: Instant,
+    /// A directory of the run's own. It writes nowhere else, but for [`Scratch`](crate::scratch::Scratch).
+    pub dir: PathBuf,
+    /// The program that children are started from; see [`actor`](crate::actor).
+    pub exe: PathBuf,
+    /// The case of an earlier [`Failure`]: that one alone is to be done again.
+    pub case: Option<serde_json::Value>,
+}
+
+impl Ask {
+    /// Whether to end: so many units are done, or the time is over.
+    pub fn is_over(&self, done: u64) -> bool {
+        done >= self.budget || Instant::now() >= self.end
+    }
+}
+
+/// A number with its unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: String,
+}
+
+/// What a run tells: how far it is, what it counted and measured, what could not be run here.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    done: Arc<AtomicU64>,
+    counts: BTreeMap<&'static str, u64>,
+    figures: BTreeMap<&'static str, Figure>,
+    skipped: Vec<String>,
+}
+
+impl Tally {
+    /// So many more units of the harness's work are done.
+    pub fn done(&mut self, units: u64) {
+        self.done.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// How many units are done.
+    pub fn units(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Where the number of units done can be watched from another thread.
+    pub fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.done)
+    }
+
+    /// Adds to a further count.
+    pub fn count(&mut self, name: &'static str, more: u64) {
+        *self.counts.entry(name).or_default() += more;
+    }
+
+    /// Sets a figure that was measured.
+    pub fn figure(&mut self, name: &'static str, value: f64, unit: &'static str) {
+        self.figures.insert(name, Figure { value, unit: unit.to_string() });
+    }
+
+    /// A part cannot run here, and why.
+    pub fn skip(&mut self, what: impl Into<String>) {
+        self.skipped.push(what.into());
+    }
+
+    /// The further counts.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> &BTreeMap<&'static str, Figure> {
+        &self.figures
+    }
+
+    /// What could not run.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+}
+
+/// A broken law, and how to meet it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The harness's name.
+    pub harness: String,
+    /// The seed.
+    pub seed: u64,
+    /// What besides the seed makes the case; null if the seed is enough.
+    pub case: serde_json::Value,
+    /// What was found.
+    pub what: String,
+}
+
+impl Failure {
+    /// A failure whose harness is filled in by [`Harness::go`].
+    pub fn new(seed: u64, case: serde_json::Value, what: impl Into<String>) -> Failure {
+        Failure { harness: String::new(), seed, case, what: what.into() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}: seed {}: {}", self.harness, self.seed, self.what)?;
+        write!(f, "replay: cargo run --release -p mapledb-sim -- run {} --seed {}", self.harness, self.seed)?;
+        match &self.case {
+            serde_json::Value::Null => Ok(()),
+            case => write!(f, " --case '{case}'"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How a harness runs.
+pub type Run = fn(&Ask, &mut Tally) -> Result<(), Failure>;
+
+/// A harness.
+#[derive(Clone, Copy, Debug)]
+pub struct Harness {
+    /// Its row in the documents: `T1` to `T13`.
+    pub id: &'static str,
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What its work is counted in.
+    pub unit: &'static str,
+    /// What it does, in a sentence.
+    pub what: &'static str,
+    /// Whether it can run here, or why not.
+    pub needs: fn() -> Result<(), String>,
+    /// Runs it.
+    pub run: Run,
+    /// Units of a smoke run.
+    pub smoke: u64,
+    /// Units of `make crash`.
+    pub crash: u64,
+}
+
+impl Harness {
+    /// Runs it. A panic is a failure.
+    ///
+    /// # Errors
+    /// The first broken law.
+    pub fn go(&self, ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
+        let run = std::panic::AssertUnwindSafe(|| (self.run)(ask, tally));
+        let answer = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause");
+            Err(Failure::new(ask.seed, serde_json::Value::Null, format!("panic: {text}")))
+        });
+        answer.map_err(|failure| Failure { harness: self.name.to_string(), ..failure })
+    }
+
+    /// The harness of a name.
+    pub fn named(name: &str) -> Option<&'static Harness> {
+        HARNESSES.iter().find(|harness| harness.name == name || harness.id == name)
+    }
+}
+
+fn nothing() -> Result<(), String> {
+    Ok(())
+}
+
+/// All of them, in the order of the documents.
+pub static HARNESSES: &[Harness] = &[
+    Harness {
+        id: "T1",
+        name: "images",
+        unit: "images",
+        what: "crash images of random transactions, from a model of what the disk may hold",
+        needs: nothing,
+        run: crash::harness,
+        smoke: 25_000,
+        crash: 500_000,
+    },
+    Harness {
+        id: "T9",
+        name: "damage",
+        unit: "changes",
+        what: "flipped bits and cut ends of small files",
+        needs: nothing,
+        run: hostile::harness,
+        smoke: 40_000,
+        crash: 800_000,
+    },
+];
