@@ -22,6 +22,9 @@ const ROLE: &str = "MAPLE_SIM_ROLE";
 pub enum Role {
     /// Runs the workload of a seed and keeps a journal.
     Workload(Orders),
+    /// Has the kernel write pages back all the time.
+    #[cfg(feature = "fuse")]
+    WriteBack(crate::fuse::writeback::WriteBack),
 }
 
 /// The command that starts a child.
@@ -45,6 +48,8 @@ pub fn run_if_asked() -> Option<ExitCode> {
     };
     let answer = match role {
         Role::Workload(orders) => work(&orders),
+        #[cfg(feature = "fuse")]
+        Role::WriteBack(presses) => presses.run(),
     };
     Some(match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -165,7 +165,7 @@ impl Disk {
             if block.is_dirty || block.may_hold.len() < 2 || rng.random_ratio(1, 4) {
                 continue;
             }
-            let content = style.choose(&block.may_hold, index, rng);
+            let content = style.choose(&block.may_hold, is_meta(index), rng);
             let block = Arc::make_mut(&mut self.blocks[index]);
             block.may_hold = vec![Arc::clone(&content)];
             block.shown = content;
@@ -180,28 +180,11 @@ impl Disk {
 
     /// One of the contents the disk may hold after a crash of the system.
     pub fn after_crash(&self, rng: &mut SmallRng) -> Vec<u8> {
-        let style = Style::random(rng);
-        let len = match rng.random_range(0..4) {
-            0 => self.lens[0],
-            1 => self.lens[rng.random_range(0..self.lens.len())],
-            _ => self.lens[self.lens.len() - 1],
-        };
-        let odd = self.blocks.iter().filter(|block| block.may_hold.len() > 1).count();
-        let picked = if odd > 0 { rng.random_range(0..odd) } else { 0 };
-        let mut nth = 0;
-        self.assemble(len, |index, block| {
-            if block.may_hold.len() == 1 {
-                return Arc::clone(&block.may_hold[0]);
-            }
-            nth += 1;
-            let newest = block.may_hold.len() - 1;
-            match style {
-                Style::AllButOne => Arc::clone(&block.may_hold[if nth - 1 == picked { 0 } else { newest }]),
-                Style::OnlyOne => Arc::clone(&block.may_hold[if nth - 1 == picked { newest } else { 0 }]),
-                Style::AllButOneTorn if nth - 1 == picked => torn(&block.may_hold, rng),
-                Style::AllButOneTorn => Arc::clone(&block.may_hold[newest]),
-                _ => style.choose(&block.may_hold, index, rng),
-            }
+        let mut chooser = Chooser::new(self.open_blocks(), true, rng);
+        let len = chooser.length(&self.lens, rng);
+        self.assemble(len, |index, block| match &block.may_hold[..] {
+            [only] => Arc::clone(only),
+            several => chooser.choose(several, is_meta(index), rng),
         })
     }
 
@@ -221,6 +204,56 @@ impl Disk {
             }
         }
         bytes
+    }
+}
+
+/// Whether a block of a data file is that of meta A or of meta B.
+fn is_meta(index: usize) -> bool {
+    index == 0 || index == (64 << 10) / BLOCK_BYTES
+}
+
+/// The choices of one image, block by block.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    style: Style,
+    /// Of the blocks that may hold several contents, the one that is singled out.
+    picked: usize,
+    met: usize,
+}
+
+impl Chooser {
+    /// An image over `open` blocks that may hold several contents, on a disk that writes blocks in parts or whole.
+    pub(crate) fn new(open: usize, tears: bool, rng: &mut SmallRng) -> Chooser {
+        let style = match Style::random(rng) {
+            Style::AllButOneTorn if !tears => Style::AllButOne,
+            Style::Torn | Style::MetasTorn if !tears => Style::Any,
+            style => style,
+        };
+        let picked = if open > 0 { rng.random_range(0..open) } else { 0 };
+        Chooser { style, picked, met: 0 }
+    }
+
+    /// One of the lengths a file may have, oldest first.
+    pub(crate) fn length(&self, lens: &[u64], rng: &mut SmallRng) -> u64 {
+        match rng.random_range(0..4) {
+            0 => lens[0],
+            1 => lens[rng.random_range(0..lens.len())],
+            _ => lens[lens.len() - 1],
+        }
+    }
+
+    /// One of several contents of the next block.
+    pub(crate) fn choose(&mut self, may_hold: &[Content], is_meta: bool, rng: &mut SmallRng) -> Content {
+        let is_picked = self.met == self.picked;
+        self.met += 1;
+        let newest = may_hold.len() - 1;
+        match self.style {
+            Style::AllButOne => Arc::clone(&may_hold[if is_picked { 0 } else { newest }]),
+            Style::OnlyOne => Arc::clone(&may_hold[if is_picked { newest } else { 0 }]),
+            Style::AllButOneTorn if is_picked => torn(may_hold, rng),
+            Style::AllButOneTorn => Arc::clone(&may_hold[newest]),
+            style => style.choose(may_hold, is_meta, rng),
+        }
     }
 }
 
@@ -272,9 +305,7 @@ impl Style {
     }
 
     /// One content of many.
-    fn choose(self, may_hold: &[Content], index: usize, rng: &mut SmallRng) -> Content {
-        // The block of meta A and that of meta B.
-        let is_meta = index == 0 || index == (64 << 10) / BLOCK_BYTES;
+    fn choose(self, may_hold: &[Content], is_meta: bool, rng: &mut SmallRng) -> Content {
         let newest = may_hold.len() - 1;
         let at = match self {
             Style::Oldest => 0,

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "fuse")]
+use crate::fuse::{mount, recorded};
 use crate::{crash, hostile};
 
 /// What a run is asked to do.
@@ -192,6 +194,17 @@ pub static HARNESSES: &[Harness] = &[
         run: crash::harness,
         smoke: 25_000,
         crash: 500_000,
+    },
+    #[cfg(feature = "fuse")]
+    Harness {
+        id: "T2",
+        name: "recorded",
+        unit: "images",
+        what: "the real binary on a recording file system; crash images from the log of its writes",
+        needs: mount::needs_fuse,
+        run: recorded::harness,
+        smoke: 2_500,
+        crash: 50_000,
     },
     Harness {
         id: "T9",

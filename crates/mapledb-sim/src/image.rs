@@ -87,7 +87,11 @@ impl Image {
         let lock = match ending {
             Ending::Death => Some(Arc::clone(&point.lock)),
             Ending::CrashWithoutLock => None,
-            Ending::CrashWithOldBoot => Some(other_boot(&some_lock(rng))),
+            Ending::CrashWithOldBoot => {
+                let mut lock = some_lock(rng).to_vec();
+                set_other_boot(&mut lock);
+                Some(Arc::new(lock))
+            }
             Ending::CrashWithThisBoot => Some(some_lock(rng)),
         };
         let mut bounds = point.bounds;
@@ -112,20 +116,27 @@ impl Image {
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.len() >= LOCK_BOOT_ID + 16) {
             let stat = std::fs::metadata(&path)?;
             let mut lock = lock.to_vec();
-            lock[LOCK_DEV..LOCK_DEV + 8].copy_from_slice(&stat.dev().to_le_bytes());
-            lock[LOCK_INO..LOCK_INO + 8].copy_from_slice(&stat.ino().to_le_bytes());
+            bind_lock(&mut lock, stat.dev(), stat.ino());
             write_sparse(&lock_path(&path), &lock)?;
         }
         Ok(path)
     }
 }
 
-fn other_boot(lock: &[u8]) -> Arc<Vec<u8>> {
-    let mut lock = lock.to_vec();
+/// Makes a lock file name this data file's device and inode.
+pub fn bind_lock(lock: &mut [u8], dev: u64, ino: u64) {
+    for (at, word) in [(LOCK_DEV, dev), (LOCK_INO, ino)] {
+        if let Some(bytes) = lock.get_mut(at..at + 8) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+/// Makes a lock file one of another boot.
+pub fn set_other_boot(lock: &mut [u8]) {
     if let Some(id) = lock.get_mut(LOCK_BOOT_ID..LOCK_BOOT_ID + 16) {
         id.fill(0x5a);
     }
-    Arc::new(lock)
 }
 
 /// Writes a file anew, leaving holes where it is zero.

@@ -205,6 +205,10 @@ impl Replay {
                 self.bounds.txnid_max
             ));
         }
+        let between = self.bounds.txnid_max + 1..=txnid - 1;
+        if !between.is_empty() {
+            self.history.also(between);
+        }
         self.bounds.txnid_max = txnid;
         let base = &self.history.at(self.history.last()).state;
         match Step::draw(self.seed, ordinal, base, &self.profile) {

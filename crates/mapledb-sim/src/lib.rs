@@ -26,6 +26,8 @@ pub mod actor;
 pub mod campaign;
 pub mod crash;
 pub mod disk;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 pub mod harness;
 pub mod hostile;
 pub mod image;
@@ -34,5 +36,7 @@ pub mod model;
 pub mod recorder;
 pub mod report;
 pub mod scratch;
+#[cfg(feature = "fuse")]
+pub mod sys;
 pub mod verify;
 pub mod workload;

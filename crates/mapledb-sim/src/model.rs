@@ -1,6 +1,7 @@
 //! What the database must hold: the simplest thing that can be right.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A table: its entries and the next number of its sequence.
@@ -30,6 +31,9 @@ impl Default for State {
 pub struct Commit {
     /// The transaction's number.
     pub txnid: u64,
+    /// Numbers under which the engine may have committed the same state again, by itself: after a transaction that met a
+    /// quota, the next one begins with commits of nothing.
+    pub also: Vec<RangeInclusive<u64>>,
     /// The state after it.
     pub state: State,
 }
@@ -41,12 +45,12 @@ pub struct History(Arc<Vec<Arc<Commit>>>);
 impl History {
     /// A history that begins with `state`.
     pub fn new(txnid: u64, state: State) -> History {
-        History(Arc::new(vec![Arc::new(Commit { txnid, state })]))
+        History(Arc::new(vec![Arc::new(Commit { txnid, also: Vec::new(), state })]))
     }
 
     /// Appends a commit and answers its index.
     pub fn push(&mut self, txnid: u64, state: State) -> usize {
-        Arc::make_mut(&mut self.0).push(Arc::new(Commit { txnid, state }));
+        Arc::make_mut(&mut self.0).push(Arc::new(Commit { txnid, also: Vec::new(), state }));
         self.0.len() - 1
     }
 
@@ -58,7 +62,7 @@ impl History {
     /// The commit at `index` goes by another number: recovery has committed it once more.
     pub fn renumber(&mut self, index: usize, txnid: u64) {
         let state = self.0[index].state.clone();
-        Arc::make_mut(&mut self.0)[index] = Arc::new(Commit { txnid, state });
+        Arc::make_mut(&mut self.0)[index] = Arc::new(Commit { txnid, also: Vec::new(), state });
     }
 
     /// The commit at `index`.
@@ -71,9 +75,21 @@ impl History {
         self.0.len() - 1
     }
 
+    /// The last commit may go by these numbers, too.
+    pub fn also(&mut self, txnids: RangeInclusive<u64>) {
+        let last = self.last();
+        let Commit { txnid, also, state } = &*self.0[last];
+        let also = also.iter().cloned().chain([txnids]).collect();
+        let commit = Commit { txnid: *txnid, also, state: state.clone() };
+        Arc::make_mut(&mut self.0)[last] = Arc::new(commit);
+    }
+
     /// The index of the commit with this number.
     pub fn find(&self, txnid: u64) -> Option<usize> {
-        self.0.iter().position(|commit| commit.txnid == txnid)
+        let is_it = |commit: &Arc<Commit>| {
+            commit.txnid == txnid || commit.also.iter().any(|numbers| numbers.contains(&txnid))
+        };
+        self.0.iter().position(is_it)
     }
 }
 
