@@ -22,6 +22,7 @@ pub mod process;
 mod reserve;
 mod seam;
 pub mod shared;
+pub mod sigbus;
 pub mod sync;
 mod write_map;
 

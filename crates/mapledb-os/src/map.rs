@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::Arc;
 
 use memmap2::Advice;
 
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::file::DataFile;
 use crate::reserve::{Access, Reserve};
 use crate::seam::Effect;
+use crate::sigbus::{Alarm, Guard};
 
 /// How a map will be read, as advice to the kernel about all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,15 @@ impl ReadMap {
             (_, answer) => answer.map_err(|e| reserve.failed("advise about the map of", e))?,
         }
         Ok(ReadMap { reserve })
+    }
+
+    /// Lets faults in this map raise `alarm` rather than end the process, once [`sigbus::catch`](crate::sigbus::catch)
+    /// has been called. The guard must go before the map.
+    ///
+    /// # Errors
+    /// Too many maps are guarded.
+    pub fn guard(&self, alarm: &Arc<Alarm>) -> Result<Guard> {
+        self.reserve.guard(false, alarm)
     }
 
     /// The address of byte 0 of the file. It stays as long as the map.

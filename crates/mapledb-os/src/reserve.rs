@@ -13,6 +13,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
@@ -20,6 +21,7 @@ use crate::error::{OsError, Result};
 use crate::file::DataFile;
 use crate::limits::{ROOM_BYTES, page_size};
 use crate::seam::{Effect, Seam};
+use crate::sigbus::{Alarm, Guard};
 
 /// Whether a mapping may be stored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ impl Reserve {
             Access::Read => options.map_raw_read_only(file.as_file()),
             Access::Write => options.map_raw(file.as_file()),
         })
+    }
+
+    /// Lets faults in here raise `alarm`.
+    pub(crate) fn guard(&self, is_writable: bool, alarm: &Arc<Alarm>) -> Result<Guard> {
+        Guard::register(self.base(), self.raw.len(), is_writable, alarm, &self.path)
     }
 
     #[inline(always)]

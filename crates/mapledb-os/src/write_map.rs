@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::Advice;
@@ -25,6 +26,7 @@ use crate::file::DataFile;
 use crate::limits::page_size;
 use crate::reserve::{Access, Reserve};
 use crate::seam::{Effect, Seam};
+use crate::sigbus::{Alarm, Guard};
 
 /// The whole file, and the reserve past its end, mapped for writing. Unmapped, not synced, when dropped.
 ///
@@ -51,6 +53,14 @@ impl WriteMap {
                 .map_err(|e| reserve.failed("advise about the writable map of", e))?;
         }
         Ok(WriteMap { reserve, populates: AtomicBool::new(true) })
+    }
+
+    /// As [`ReadMap::guard`](crate::ReadMap::guard). In a forked child it must be dropped before this is forgotten.
+    ///
+    /// # Errors
+    /// Too many maps are guarded.
+    pub fn guard(&self, alarm: &Arc<Alarm>) -> Result<Guard> {
+        self.reserve.guard(true, alarm)
     }
 
     /// The length of the map with its reserve, in bytes.
