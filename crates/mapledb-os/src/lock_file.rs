@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use crate::calls;
+use crate::filesystem::FileSystem;
 use crate::seam::{Effect, Seam};
 use crate::{OsError, Result};
 
@@ -84,6 +85,11 @@ fn create(path: &Path, data: &File) -> Result<File> {
     let about = data.metadata().map_err(|e| OsError::new("look at the data file of", path, e))?;
     let file = options().create_new(true).open(path).map_err(|e| OsError::new("create", path, e))?;
     take_after(&file, &about).map_err(|e| OsError::new("set the mode of", path, e))?;
+    if calls::filesystem_magic(&file).is_ok_and(|magic| FileSystem::from_magic(magic).is_btrfs()) {
+        // Every reader stores to it, and a store that needs another block may find the disk full, which is a SIGBUS. On
+        // a file system mounted against it there is no way to have it, so a refusal is not an error.
+        let _ = calls::set_nocow(&file);
+    }
     Ok(file)
 }
 
