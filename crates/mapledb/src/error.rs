@@ -153,6 +153,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A page of the map could not be read or stored to, and [`Options::catch_sigbus`](crate::Options::catch_sigbus) was
+    /// asked for. Values handed out by this process since the fault may read as zeros.
+    #[error("{} is poisoned: the system could not deliver or store its bytes at offset {offset} (SIGBUS), for the medium failed, another program cut the file off, or the disk is full under a copy by reflink; values read since may be zeros; look into the system's log, close it in every process and open it again", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// The offset in the file of the first page that failed, in bytes.
+        offset: u64,
+    },
     /// A sync failed before the commit's meta was stored: the commit did not happen.
     #[error("the commit did not happen, and the environment is poisoned: {cause}; close it in every process and open it again")]
     SyncFailed {

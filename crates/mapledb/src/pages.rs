@@ -51,6 +51,15 @@ pub trait Pages {
         header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
     }
 
+    /// Refuses to go on where what was read since the pages were opened may have been zeros in the place of pages that
+    /// the system could not deliver.
+    ///
+    /// Cost: a load.
+    #[inline(always)]
+    fn still_sound(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Hints that the first cache lines of a page will be read next.
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {

@@ -35,7 +35,7 @@ pub(crate) const TXNIDS_AHEAD_MAX: u64 = TXNID_JUMP / 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Whether the last use ended cleanly, or another process has the environment open.
+    /// Whether the last use ended cleanly, or another process has the environment open and no sync has failed.
     pub was_clean: bool,
     /// A newer commit that was passed over, and why: it had not become durable whole, and was not acknowledged as
     /// durable, or the file was damaged since.
@@ -47,7 +47,8 @@ pub struct Recovery {
     pub adopted_txnid: Option<u64>,
     /// Why relaxed commits that the lock file knows of were not adopted.
     pub refused_relaxed: Option<String>,
-    /// Whether the last use had ended in a failed sync.
+    /// Whether the last use had ended in a failed sync; or, if other processes have the environment open, whether it is
+    /// poisoned now. Then it can be read and not written, and is healed by the first to open it after all have closed it.
     pub was_poisoned: bool,
 }
 
@@ -122,6 +123,8 @@ pub(crate) struct Opener {
 pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) -> Result<Recovered> {
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
     let (standing, passed_over) = stand(store, &metas)?;
+    // What could not be read is never a reason to fall back.
+    store.check_faults()?;
     let Ok(chosen) = &metas[standing as usize] else {
         return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
     };
@@ -238,6 +241,7 @@ fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut 
         return Err(AttachError::from(MvccError::TxnidOutOfRange { path, txnid }).into());
     }
     store_again(store, chosen)?;
+    store.check_faults()?;
     let mut head = chosen.head.clone();
     match relaxed {
         Relaxed::None => {}
@@ -320,7 +324,7 @@ fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksu
     });
     match verified {
         // What cannot be read or mapped now may stand for all that is known.
-        Err(error @ Error::Os(_)) => Err(error),
+        Err(error @ (Error::Os(_) | Error::Fault { .. })) => Err(error),
         Err(error) => refused(&error.to_string()),
         stand => stand,
     }

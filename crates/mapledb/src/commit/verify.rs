@@ -27,7 +27,7 @@ pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result:
         Err(fault) => return Ok(Err(ManifestFault::Coding(fault))),
     };
     let head = &meta.head;
-    let generation = match store.covering(head.pages_used.get()) {
+    let view = match store.view(head.txnid, head.pages_used, Txnid(0)) {
         Err(Error::Truncated { .. }) => {
             let error = FormatError::TooShort { what: "file" };
             return Ok(Err(ManifestFault::Page { pgno: head.pages_used, error }));
@@ -35,9 +35,8 @@ pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result:
         other => other?,
     };
     for extent in &extents {
-        store.make_present(generation, *extent)?;
+        store.make_present(view.generation, *extent)?;
     }
-    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
     Ok(digest_agrees(store, &view, meta, &extents))
 }
 
@@ -100,8 +99,7 @@ fn verify_listed(
 ///
 /// Cost: the pages written since, and the headers of their children.
 pub(super) fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
-    let generation = store.covering(head.pages_used.get())?;
-    let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
+    let view = store.view(head.txnid, head.pages_used, Txnid(0))?;
     let snapshot = Snapshot { store, view };
     let mut pages = Extents::default();
     let mut note = |visit: Visit| {

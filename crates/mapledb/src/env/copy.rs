@@ -83,6 +83,7 @@ impl Env {
             }
             let mut visit = |visit: Visit| {
                 let bytes = txn.raw_pages(visit.pgno, visit.pages)?;
+                txn.still_sound()?;
                 let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
                 file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
                 pages += visit.pages;
@@ -190,6 +191,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
         to.change(table, |tree| copy_tree(tree, &record.tree))?;
     }
     go_on(progress(done, total))?;
+    from.still_sound()?;
     to.commit()?;
     let pages = copy.info()?.used_pages;
     Ok(CopyReport { txnid: from.txnid(), entries: done, pages })

@@ -11,7 +11,7 @@ use mapledb_os::{DataFile, MapAdvice, Seam};
 
 use super::sharing::may_share;
 use super::{Env, registry};
-use crate::commit::{Durability, Found, Opener, body_words, create, examine, recover};
+use crate::commit::{Durability, Found, Opener, Recovery, body_words, create, examine, recover};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attach, Attached, Mode, NewHead, Start, Target, attach};
 use crate::store::{Store, Verify};
@@ -55,6 +55,7 @@ pub struct Options {
     verify: Verify,
     relaxed_bytes: u64,
     relaxed_time: Duration,
+    catch_sigbus: bool,
     seam: Seam,
     /// Whether this opening has made the file.
     is_new: bool,
@@ -76,6 +77,7 @@ impl Default for Options {
             verify: Verify::FirstTouch,
             relaxed_bytes: 64 << 20,
             relaxed_time: Duration::from_secs(1),
+            catch_sigbus: false,
             seam: Seam::unwatched(),
             is_new: false,
             is_draft: false,
@@ -149,6 +151,25 @@ impl Options {
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
         self.relaxed_bytes = bytes;
         self.relaxed_time = time;
+        self
+    }
+
+    /// Whether a page of the map that the system cannot deliver or store becomes an error, [`Error::Fault`], rather than
+    /// a `SIGBUS` that ends the process. Off by default.
+    ///
+    /// The medium failing under the map, another program cutting the file off, and a full disk under a copy by reflink
+    /// raise that signal. With this option the process gets a handler for it, which stays until it ends, passes
+    /// everything that does not concern a map of such an environment on to the handler there was before, and puts a page
+    /// of zeros where the failing one was. **So bytes that were handed out already may read as zeros.** The next call of
+    /// the transaction says that this has happened; where it matters whether a value was right, make another call after
+    /// its use, such as [`ReadTxn::check_faults`](crate::ReadTxn::check_faults).
+    ///
+    /// After a fault this process does not write to the environment any more, and after one in a write transaction no
+    /// process does: close it in all of them and open it again. Reads that begin later go on with what can be verified.
+    /// A handler installed later by somebody else must pass on what is not its own. The lock file's map is left out. If
+    /// the file is open in this process already, it stays as it was opened.
+    pub fn catch_sigbus(mut self, catch: bool) -> Options {
+        self.catch_sigbus = catch;
         self
     }
 
@@ -288,10 +309,11 @@ impl Options {
             seam: &self.seam,
         };
         let attached = attach(&target, self.mode(), Attached::PATIENCE)?;
-        let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify)?);
+        let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify, self.catch_sigbus)?);
         let (attached, recovery) = match attached {
             Attach::Joined(attached) => {
-                (attached, crate::commit::Recovery { was_clean: true, ..Default::default() })
+                let was_poisoned = attached.is_poisoned()?;
+                (attached, Recovery { was_clean: !was_poisoned, was_poisoned, ..Default::default() })
             }
             Attach::First(first) => {
                 let opener = Opener {
@@ -319,6 +341,7 @@ impl Options {
                 (attached, recovered.recovery)
             }
         };
+        store.heed(attached.poison_note());
         let options = CoreOptions {
             durability: self.durability,
             two_syncs: self.two_syncs,

@@ -10,6 +10,7 @@ use super::attach::Mode;
 use super::heads::{self, Head, HeadRecord, NewHead};
 use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED, TXNID_JUMP};
 use super::member::Member;
+use super::memory::LockMemory;
 use super::shared::{Counters, Header};
 use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
 
@@ -30,6 +31,17 @@ pub struct Durable {
 pub struct Attached {
     pub(super) member: Arc<Member>,
     pub(super) mode: Mode,
+}
+
+/// Where it stands whether a sync has failed.
+#[derive(Debug)]
+pub(crate) struct PoisonNote(Arc<LockMemory>);
+
+impl PoisonNote {
+    /// Whether a sync has failed, in any process. Cost: a load.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.header().poisoned.load(Ordering::Acquire) != 0
+    }
 }
 
 impl Attached {
@@ -221,6 +233,11 @@ impl Attached {
         self.header().wake.fetch_add(1, Ordering::AcqRel);
         futex::wake_all(&self.header().wake);
         Ok(())
+    }
+
+    /// The note of failed syncs, to ask without a membership.
+    pub(crate) fn poison_note(&self) -> PoisonNote {
+        PoisonNote(Arc::clone(&self.member.memory))
     }
 
     /// Whether a sync has failed since the environment was last recovered.

@@ -22,11 +22,13 @@ pub struct Head {
     pub seq: u64,
     /// Words from the txnid through the catalog's tree record.
     pub words: [u64; HEAD_WORDS],
+    /// The last durable snapshot when it was published, which is itself if it was durable then.
+    pub durable_txnid: u64,
 }
 
 impl Head {
     /// No head: no sequence begins with 0.
-    pub(crate) const NONE: Head = Head { seq: 0, words: [0; HEAD_WORDS] };
+    pub(crate) const NONE: Head = Head { seq: 0, words: [0; HEAD_WORDS], durable_txnid: 0 };
 
     /// The txnid that made it.
     pub fn txnid(&self) -> u64 {
@@ -71,6 +73,10 @@ pub(super) fn copy_published(memory: &LockMemory, head: &mut Head) {
         head.seq = seq;
         for (word, from) in head.words.iter_mut().zip(&record.sealed) {
             *word = from.load(Ordering::Relaxed);
+        }
+        // The models have no page whose age it would tell.
+        if cfg!(not(loom)) {
+            head.durable_txnid = record.sealed[BODY_WORDS].load(Ordering::Relaxed);
         }
     }
 }
@@ -236,6 +242,7 @@ mod tests {
         publish_up_to(&memory, seq).expect("publish");
         let copy = copied(&memory);
         assert_eq!(copy.words, [5; HEAD_WORDS]);
+        assert_eq!(copy.durable_txnid, 1);
         assert!(still_published(&memory, &copy).expect("sound"));
         publish_up_to(&memory, seq - 1).expect("publish");
         assert_eq!(published(&memory).expect("published").seq, seq, "publication never goes back");

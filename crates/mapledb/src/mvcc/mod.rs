@@ -37,6 +37,8 @@ mod writer_lock;
 #[cfg(not(loom))]
 pub use attach::{Attach, First, Mode, Start, Target, attach, lock_path};
 #[cfg(not(loom))]
+pub(crate) use attached::PoisonNote;
+#[cfg(not(loom))]
 pub use attached::{Attached, Durable};
 #[cfg(not(loom))]
 pub use detach::Detaching;

@@ -259,6 +259,11 @@ impl Pages for Draft {
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(&self.store, pgno);
     }
+
+    #[inline]
+    fn still_sound(&self) -> Result<()> {
+        self.view.still_sound(&self.store)
+    }
 }
 
 impl PagesMut for Draft {

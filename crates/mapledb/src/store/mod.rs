@@ -13,16 +13,27 @@
 //! where they are. The file is never truncated below a page that a pinned snapshot reaches, so no touch is past the
 //! end. What remains is whoever writes to the file without asking MapleDB; that nobody does is the contract of
 //! opening an environment.
+//!
+//! # When a verified page is not believed any more
+//!
+//! The memo says that a page was right when it was looked at, and a page stays what it is as long as the page cache or
+//! the disk has it. Two things end that. After a *failed sync* the kernel counts pages as clean that never reached the
+//! disk, may evict them, and then shows what the disk has, torn or older: so once the environment is poisoned, pages
+//! written after the snapshot's durable one are verified at every touch. After a *fault in the map* that was caught
+//! (`mapledb_os::sigbus`) zeros lie where a page was: so snapshots that were open are refused, and later ones verify
+//! everything at every touch.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mapledb_format::overflow::{OverflowRef, Run, RunGeometry};
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
+use mapledb_os::sigbus::{self, Alarm, Guard};
 use mapledb_os::{AnonMap, DataFile, MapAdvice, ReadMap, WriteMap, reserve_wish_bytes};
 
 use crate::error::{Error, Result};
+use crate::mvcc::PoisonNote;
 use crate::pages::{PageRef, Pages};
 
 /// When a page's checksum is made anew and compared.
@@ -39,6 +50,8 @@ pub enum Verify {
 
 /// The file's maps: one that reads, one that writes, and a memo of what has been verified.
 struct Maps {
+    /// What catches faults in the maps, so the first to go; empty unless that was asked for.
+    guards: Vec<Guard>,
     read: ReadMap,
     write: Option<WriteMap>,
     /// For each page the txnid whose version of it has been verified, 0 for none (I7).
@@ -58,6 +71,11 @@ pub(crate) struct Store {
     verify: Verify,
     advice: MapAdvice,
     maps: Maps,
+    /// Raised by faults in the maps, if they are caught.
+    alarm: Arc<Alarm>,
+    catches: bool,
+    /// Whether a sync has failed; nothing is believed before the shared memory is there to ask.
+    poison: OnceLock<PoisonNote>,
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
     /// How long the file is on disk, as far as this process knows; never more than the truth.
@@ -72,11 +90,68 @@ impl Store {
         reserve_bytes: u64,
         advice: MapAdvice,
         verify: Verify,
+        catches: bool,
     ) -> Result<Store> {
         let len_bytes = file.stat()?.len_bytes;
         let wish = if reserve_bytes == 0 { reserve_wish_bytes(len_bytes) } else { reserve_bytes };
-        let maps = Maps::map(&file, size, wish.max(len_bytes), advice)?;
-        Ok(Store { file, size, verify, advice, maps, len_bytes: AtomicU64::new(len_bytes), durable_len_bytes: AtomicU64::new(0) })
+        if catches {
+            sigbus::catch()?;
+        }
+        let alarm = Arc::<Alarm>::default();
+        let maps = Maps::map(&file, size, wish.max(len_bytes), advice, catches.then_some(&alarm))?;
+        Ok(Store {
+            file,
+            size,
+            verify,
+            advice,
+            maps,
+            alarm,
+            catches,
+            poison: OnceLock::new(),
+            len_bytes: AtomicU64::new(len_bytes),
+            durable_len_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Where to ask whether a sync has failed.
+    pub(crate) fn heed(&self, note: PoisonNote) {
+        // A store is attached once.
+        let _ = self.poison.set(note);
+    }
+
+    /// The window of a snapshot that needs `pages_used`, whose last durable predecessor is `durable`.
+    #[inline]
+    pub(crate) fn view(&self, txnid: Txnid, pages_used: Pgno, durable: Txnid) -> Result<View> {
+        let generation = self.covering(pages_used.get())?;
+        let faults = self.alarm.count();
+        let settled = if faults == 0 { durable } else { Txnid(0) };
+        Ok(View { txnid, pages_used, generation, settled, faults })
+    }
+
+    /// Whether pages that were verified before may have changed since.
+    #[cold]
+    fn is_in_doubt(&self) -> bool {
+        if cfg!(maple_canary = "memo_despite_poison") {
+            return false;
+        }
+        self.alarm.count() > 0 || self.poison.get().is_none_or(PoisonNote::is_set)
+    }
+
+    /// Refuses to go on once a load or a store has met a page that the system could not deliver.
+    #[inline]
+    pub(crate) fn check_faults(&self) -> Result<()> {
+        if self.alarm.count_after_reads() == 0 { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Whether stores to the file went nowhere.
+    pub(crate) fn has_lost_store(&self) -> bool {
+        self.alarm.fault().is_some_and(|fault| fault.has_lost_store)
+    }
+
+    #[cold]
+    fn fault(&self) -> Error {
+        let offset = self.alarm.fault().map_or(0, |fault| fault.offset);
+        Error::Fault { path: self.file.path().to_path_buf(), offset }
     }
 
     pub(crate) fn file(&self) -> &DataFile {
@@ -126,7 +201,8 @@ impl Store {
         while bytes > maps.covered_bytes {
             if maps.larger.get().is_none() {
                 let wish = reserve_wish_bytes(bytes).max(bytes.saturating_mul(2));
-                let made = Box::new(Maps::map(&self.file, self.size, wish, self.advice)?);
+                let alarm = self.catches.then_some(&self.alarm);
+                let made = Box::new(Maps::map(&self.file, self.size, wish, self.advice, alarm)?);
                 // Two threads may both have made one; either serves.
                 let _ = maps.larger.set(made);
             }
@@ -207,19 +283,25 @@ impl Store {
     }
 
     /// One `msync` over everything the file holds.
+    ///
+    /// # Errors
+    /// Also where stores before it met a page that the system could not deliver: they are not in the file.
     pub(crate) fn sync_all(&self, generation: Generation, pages: u64) -> Result<()> {
-        Ok(self.writable(generation)?.sync(0, (pages << self.size.shift()) as usize)?)
+        self.writable(generation)?.sync(0, (pages << self.size.shift()) as usize)?;
+        self.check_faults()
     }
 
     /// One `msync` over a meta.
     pub(crate) fn sync_meta(&self, slot: Slot) -> Result<()> {
-        Ok(self.writable(Generation(0))?.sync(slot.offset(), ids::META_BYTES)?)
+        self.writable(Generation(0))?.sync(slot.offset(), ids::META_BYTES)?;
+        self.check_faults()
     }
 
     /// Makes the file's length and blocks durable.
     pub(crate) fn sync_growth(&self) -> Result<()> {
         let len_bytes = self.file.len_bytes()?;
         self.file.sync_all()?;
+        self.check_faults()?;
         self.durable_len_bytes.fetch_max(len_bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -271,6 +353,7 @@ impl Store {
 
     /// Stores a meta. The caller holds the writer lock and no sync is in flight (I8).
     pub(crate) fn store_meta(&self, slot: Slot, bytes: &[u8; ids::META_BYTES]) -> Result<()> {
+        self.check_faults()?;
         let map = self.writable(Generation(0))?;
         // SAFETY: within the file, as above; nobody keeps a slice of a meta.
         Ok(unsafe { map.store_meta(slot as u8, slot.offset(), bytes) }?)
@@ -337,6 +420,7 @@ impl Store {
 
 impl Drop for Maps {
     fn drop(&mut self) {
+        self.guards.clear();
         // A forked child did not inherit the writable map: something else may lie at its address.
         if mapledb_os::fork::generation() != self.made_in {
             std::mem::forget(self.write.take());
@@ -347,11 +431,17 @@ impl Drop for Maps {
 impl Maps {
     /// Maps `file` with `reserve_bytes` ahead, or half of it and so on until both maps and the memo fit the address
     /// space together.
-    fn map(file: &DataFile, size: PageSize, reserve_bytes: u64, advice: MapAdvice) -> Result<Maps> {
+    fn map(
+        file: &DataFile,
+        size: PageSize,
+        reserve_bytes: u64,
+        advice: MapAdvice,
+        alarm: Option<&Arc<Alarm>>,
+    ) -> Result<Maps> {
         let least = file.len_bytes()?;
         let mut reserve_bytes = reserve_bytes.max(least);
         loop {
-            match Maps::map_exactly(file, size, reserve_bytes, advice) {
+            match Maps::map_exactly(file, size, reserve_bytes, advice, alarm) {
                 Err(Error::Os(error)) if error.is_out_of_memory() && reserve_bytes > least => {
                     reserve_bytes = (reserve_bytes / 2).max(least);
                 }
@@ -360,7 +450,13 @@ impl Maps {
         }
     }
 
-    fn map_exactly(file: &DataFile, size: PageSize, reserve_bytes: u64, advice: MapAdvice) -> Result<Maps> {
+    fn map_exactly(
+        file: &DataFile,
+        size: PageSize,
+        reserve_bytes: u64,
+        advice: MapAdvice,
+        alarm: Option<&Arc<Alarm>>,
+    ) -> Result<Maps> {
         let read = ReadMap::map(file, reserve_bytes, advice)?;
         let write = match file.is_writable() {
             true => Some(WriteMap::map(file, read.len_bytes())?),
@@ -370,7 +466,14 @@ impl Maps {
         let words = (covered_bytes >> size.shift()) as usize;
         let memo = AnonMap::map(words, (file.stat()?.len_bytes >> size.shift()) as usize + 1)?;
         let made_in = mapledb_os::fork::generation();
-        Ok(Maps { read, write, memo, covered_bytes, made_in, larger: OnceLock::new() })
+        let mut guards = Vec::new();
+        if let Some(alarm) = alarm {
+            guards.push(read.guard(alarm)?);
+            if let Some(write) = &write {
+                guards.push(write.guard(alarm)?);
+            }
+        }
+        Ok(Maps { guards, read, write, memo, covered_bytes, made_in, larger: OnceLock::new() })
     }
 }
 
@@ -385,9 +488,21 @@ pub(crate) struct View {
     /// The first page that lies outside the snapshot's file.
     pub(crate) pages_used: Pgno,
     pub(crate) generation: Generation,
+    /// Pages written up to this transaction are on the disk, and no fault was known of when the snapshot was begun: what
+    /// the memo says of them stands.
+    settled: Txnid,
+    /// The faults that were known of then.
+    faults: u32,
 }
 
 impl View {
+    /// Refuses to go on if a page of the map has failed since the snapshot was begun: values handed out since may read
+    /// as zeros, and so may what was just read.
+    #[inline(always)]
+    pub(crate) fn still_sound(&self, store: &Store) -> Result<()> {
+        if store.alarm.count_after_reads() == self.faults { Ok(()) } else { Err(store.fault()) }
+    }
+
     /// The page `at`, verified.
     ///
     /// Cost: one page touch; the first time in this process for this page and writer, its checksum.
@@ -396,15 +511,18 @@ impl View {
         if at.pgno >= self.pages_used || at.pgno < store.size.first_data_pgno() {
             return Err(outside(at.pgno));
         }
+        if store.alarm.count() != self.faults {
+            return Err(store.fault());
+        }
         let page = store.slice(self.generation, at.pgno, 1);
         if let Err(cause) = header::check_identity(page, at.pgno, at.tag, self.txnid) {
-            return Err(Error::Corrupt { pgno: at.pgno, cause });
+            return Err(store.not_right(at.pgno, cause));
         }
         match store.verify {
             _ if cfg!(maple_canary = "unverified_pages") => {}
             Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
             Verify::Never => {}
-            Verify::Always => check_sum(at.pgno, page)?,
+            Verify::Always => store.check_sum(at.pgno, page)?,
         }
         Ok(page)
     }
@@ -424,10 +542,11 @@ impl View {
     fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
         let written = header::stored_txnid(page).map_or(0, Txnid::get);
         let memo = store.maps(self.generation).memo.words().get(pgno.get() as usize);
-        if memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written) {
+        let is_known = memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written);
+        if is_known && (written <= self.settled.get() || !store.is_in_doubt()) {
             return Ok(());
         }
-        verify_anew(pgno, page, written, memo)
+        verify_anew(store, pgno, page, written, memo)
     }
 
     /// `pages` pages from `first` on, nothing verified but that they lie in the file.
@@ -441,7 +560,7 @@ impl View {
 
     /// The run that holds a multi-page value, verified likewise.
     pub(crate) fn run<'s>(&self, store: &'s Store, at: &OverflowRef) -> Result<&'s [u8]> {
-        let fault = |cause| Error::Corrupt { pgno: at.pgno, cause };
+        let fault = |cause| store.not_right(at.pgno, cause);
         let too_long = FormatError::BadReference("its value is longer than any file");
         let geometry = RunGeometry::of(at.len, store.size).ok_or(too_long).map_err(fault)?;
         let inside = at.pgno >= store.size.first_data_pgno()
@@ -449,11 +568,15 @@ impl View {
         if !inside {
             return Err(outside(at.pgno));
         }
+        if store.alarm.count() != self.faults {
+            return Err(store.fault());
+        }
         let bytes = store.slice(self.generation, at.pgno, geometry.pages);
         header::check_identity(bytes, at.pgno, at.tag, self.txnid).map_err(fault)?;
         let written = header::stored_txnid(bytes).map_or(0, Txnid::get);
         let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
-        let known = memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written);
+        let known = memo.is_some_and(|memo| memo.load(Ordering::Relaxed) == written)
+            && (written <= self.settled.get() || !store.is_in_doubt());
         let run = Run::open(bytes, store.size).map_err(fault)?;
         if run.head().len != at.len {
             return Err(fault(FormatError::BadReference("its length is not the run's")));
@@ -481,16 +604,27 @@ impl View {
 }
 
 #[cold]
-fn verify_anew(pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
-    check_sum(pgno, page)?;
+fn verify_anew(store: &Store, pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
+    store.check_sum(pgno, page)?;
     if let Some(memo) = memo {
         memo.store(written, Ordering::Relaxed);
     }
     Ok(())
 }
 
-fn check_sum(pgno: Pgno, page: &[u8]) -> Result<()> {
-    header::check_sum(page).map_err(|cause| Error::Corrupt { pgno, cause })
+impl Store {
+    fn check_sum(&self, pgno: Pgno, page: &[u8]) -> Result<()> {
+        header::check_sum(page).map_err(|cause| self.not_right(pgno, cause))
+    }
+
+    /// Why a page is not what it must be: it is damaged, unless a fault has put zeros somewhere.
+    #[cold]
+    fn not_right(&self, pgno: Pgno, cause: FormatError) -> Error {
+        match self.alarm.count_after_reads() {
+            0 => Error::Corrupt { pgno, cause },
+            _ => self.fault(),
+        }
+    }
 }
 
 #[cold]
@@ -526,5 +660,10 @@ impl Pages for Snapshot<'_> {
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(self.store, pgno);
+    }
+
+    #[inline(always)]
+    fn still_sound(&self) -> Result<()> {
+        self.view.still_sound(self.store)
     }
 }

@@ -107,7 +107,11 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             Way::Forward => step.index + 1 < step.branch.len(),
             Way::Back => step.index > 0,
         });
-        let Some(turn) = turn else { return Ok(false) };
+        let Some(turn) = turn else {
+            // The end, unless the leaf only seems to end.
+            self.tree.pages.still_sound()?;
+            return Ok(false);
+        };
         let height = self.steps.len() - turn;
         self.steps.truncate(turn + 1);
         let step = &mut self.steps[turn];

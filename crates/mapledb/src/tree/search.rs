@@ -13,15 +13,19 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     /// Cost: one page touch a level, and the run of a multi-page value.
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'p [u8]>> {
-        match self.find(key)? {
-            Some((leaf, from, at)) if at.exact => self.value(&leaf, from, at.index).map(Some),
-            _ => Ok(None),
-        }
+        let found = match self.find(key)? {
+            Some((leaf, from, at)) if at.exact => Some(self.value(&leaf, from, at.index)?),
+            _ => None,
+        };
+        self.pages.still_sound()?;
+        Ok(found)
     }
 
     /// Whether the tree holds `key`.
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.find(key)?.is_some_and(|(_, _, at)| at.exact))
+        let found = self.find(key)?.is_some_and(|(_, _, at)| at.exact);
+        self.pages.still_sound()?;
+        Ok(found)
     }
 
     /// The leaf where `key` is or would go, and the place in it; `None` in an empty tree.

@@ -14,7 +14,7 @@ use crate::commit::{Committer, cut_tail, Durability, Recovery, TXNIDS_AHEAD_MAX,
 use crate::error::{Error, Result};
 use crate::mvcc::{Attached, Wait, WriterGuard};
 use crate::space::{Draft, Space};
-use crate::store::{Store, View};
+use crate::store::Store;
 
 /// What holds for every transaction of an environment.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +70,10 @@ impl Core {
         if was_full {
             self.committer(&guard).sync_head()?;
         }
-        let head = decode_head(&self.attached.head()?.head)?;
+        let record = self.attached.head()?.head;
+        let head = decode_head(&record)?;
         self.watch(head.txnid.get());
-        let generation = self.store.covering(head.pages_used.get())?;
-        let view = View { txnid: head.txnid, pages_used: head.pages_used, generation };
+        let view = self.store.view(head.txnid, head.pages_used, Txnid(record.durable_txnid))?;
         let txnid = Txnid(self.attached.next_txnid(&guard)?);
         let is_far_ahead = txnid.get().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX;
         let bounds =
@@ -116,6 +116,7 @@ impl Core {
             return Err(Error::ReadOnly);
         }
         let Some(mut guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
+        self.check_faults()?;
         if self.attached.is_poisoned()? {
             return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
         }
@@ -125,6 +126,17 @@ impl Core {
             guard.has_settled();
         }
         Ok(Some(guard))
+    }
+
+    /// Refuses to go on after a caught fault in the maps. Where stores went nowhere nobody may go on, in any process.
+    #[inline]
+    pub(super) fn check_faults(&self) -> Result<()> {
+        self.store.check_faults().inspect_err(|_| {
+            if self.store.has_lost_store() {
+                // A refusal means that nothing is shared any more.
+                let _ = self.attached.poison();
+            }
+        })
     }
 
     pub(crate) fn committer<'a>(&'a self, guard: &'a WriterGuard) -> Committer<'a> {
@@ -227,6 +239,7 @@ impl Core {
             // Nobody else is there to write.
             synced = self.sync_within(Wait::For(Attached::PATIENCE));
         }
+        synced = synced.and_then(|()| self.check_faults());
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
             let durable = self.attached.durable()?.txnid;
             if durable == self.attached.published_txnid()? && self.store.settle_length().is_ok() {

@@ -51,10 +51,19 @@ impl ReadTxn {
         self.view.txnid.get()
     }
 
+    /// Whether everything that this transaction has handed out so far was what the file holds. Only of use with
+    /// [`Options::catch_sigbus`](crate::Options::catch_sigbus): every other call asks this too.
+    ///
+    /// # Errors
+    /// [`Error::Fault`] if a page of the map has failed since the transaction began; [`Error::AfterFork`].
+    pub fn check_faults(&self) -> Result<()> {
+        self.check_process()
+    }
+
     /// Refused in a forked child: the pin belongs to the parent.
     #[inline]
     pub(crate) fn check_process(&self) -> Result<()> {
-        if self.core.attached.is_forked() { Err(Error::AfterFork) } else { Ok(()) }
+        if self.core.attached.is_forked() { Err(Error::AfterFork) } else { self.view.still_sound(&self.core.store) }
     }
 
     fn head(&self) -> &Head {
@@ -100,8 +109,7 @@ fn view_of(core: &Core, head: &Head) -> Result<View> {
     let pages_used = Pgno::new(head.words[PAGES_USED_WORD]).ok_or(Error::BadHead {
         cause: FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are")),
     })?;
-    let generation = core.store.covering(pages_used.get())?;
-    Ok(View { txnid: Txnid(head.txnid()), pages_used, generation })
+    core.store.view(Txnid(head.txnid()), pages_used, Txnid(head.durable_txnid))
 }
 
 impl Clone for ReadTxn {
@@ -145,5 +153,10 @@ impl Pages for ReadTxn {
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(&self.core.store, pgno);
+    }
+
+    #[inline(always)]
+    fn still_sound(&self) -> Result<()> {
+        self.view.still_sound(&self.core.store)
     }
 }

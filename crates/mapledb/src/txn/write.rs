@@ -94,6 +94,7 @@ impl WriteTxn {
         if self.guard.is_forked() {
             return Err(Error::AfterFork);
         }
+        self.core.check_faults()?;
         if self.is_broken { Err(Error::TxnUnusable) } else { Ok(()) }
     }
 
@@ -125,7 +126,9 @@ impl WriteTxn {
         self.check()?;
         self.is_changed = true;
         self.is_broken = true;
-        let answer = act(self).inspect_err(|error| self.core.note_failure(error));
+        let answer = act(self);
+        // Zeros in the place of a page that failed may look like anything else, success included.
+        let answer = self.core.check_faults().and(answer).inspect_err(|error| self.core.note_failure(error));
         self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
         answer
     }
@@ -269,7 +272,8 @@ impl WriteTxn {
         if !self.is_changed {
             return Ok(self.head.txnid.get());
         }
-        let inline = self.settle().inspect_err(|error| self.core.note_failure(error))?;
+        let inline = self.settle();
+        let inline = self.core.check_faults().and(inline).inspect_err(|error| self.core.note_failure(error))?;
         self.head.txnid = self.draft.txnid();
         self.head.free = *self.draft.space.tree();
         self.head.pages_used = self.draft.space.pages_used();
