@@ -19,6 +19,17 @@ pub struct OsError {
     pub source: io::Error,
 }
 
+/// What there is no more of when a file cannot grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantOfRoom {
+    /// Blocks of the file system.
+    Disk,
+    /// Blocks that the user may have.
+    Quota,
+    /// Length that the process, or the file system, lets a file have.
+    FileSize,
+}
+
 impl OsError {
     /// An error of `what` on `path` for `source`.
     pub fn new(what: &'static str, path: &Path, source: io::Error) -> OsError {
@@ -44,9 +55,34 @@ impl OsError {
         self.source.raw_os_error() == Some(libc::ENOMEM)
     }
 
-    /// Whether the reason is a full disk or an exhausted quota.
+    /// Why there was no room; `None` if the reason is another.
+    pub fn want_of_room(&self) -> Option<WantOfRoom> {
+        match self.source.raw_os_error() {
+            Some(libc::ENOSPC) => Some(WantOfRoom::Disk),
+            Some(libc::EDQUOT) => Some(WantOfRoom::Quota),
+            Some(libc::EFBIG) => Some(WantOfRoom::FileSize),
+            _ => None,
+        }
+    }
+
+    /// Whether the reason is a want of room.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+        self.want_of_room().is_some()
+    }
+
+    /// Whether a system call answered "bad address" for memory that is ours: a touch would have raised a signal.
+    pub fn is_fault(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EFAULT)
+    }
+
+    /// The same failure for want of blocks.
+    pub fn for_want_of_blocks(self) -> OsError {
+        OsError { source: io::Error::from_raw_os_error(libc::ENOSPC), ..self }
+    }
+
+    /// The same failure of the medium.
+    pub fn of_the_medium(self) -> OsError {
+        OsError { source: io::Error::from_raw_os_error(libc::EIO), ..self }
     }
 
     /// Whether the reason is that something is at the path already.

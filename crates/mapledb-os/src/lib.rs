@@ -28,7 +28,7 @@ mod write_map;
 
 pub use anon::AnonMap;
 pub use create::NamedDraft;
-pub use error::{OsError, Result, advice};
+pub use error::{OsError, Result, WantOfRoom, advice};
 pub use file::{DataFile, FileId, FileStat};
 pub use filesystem::FileSystem;
 pub use limits::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mapledb_format::{FormatError, Pgno};
-use mapledb_os::OsError;
+use mapledb_os::{OsError, WantOfRoom};
 
 use crate::mvcc::{AttachError, MvccError};
 
@@ -129,9 +129,15 @@ pub enum Error {
     /// The system refused an effect.
     #[error("{}; {}", .0, .0.advice())]
     Os(#[from] OsError),
-    /// The disk is full, or the user's quota is reached. The last commit stands as it was.
+    /// The disk is full. The last commit stands as it was.
     #[error("{0}: the disk is full; free some space and try again, nothing is lost")]
     DiskFull(#[source] OsError),
+    /// The user may have no more blocks of the file system. The last commit stands as it was.
+    #[error("{0}: the user's quota of the file system is used up; delete files or have it raised and try again, nothing is lost")]
+    DiskQuotaReached(#[source] OsError),
+    /// The process, or the file system, lets no file be so long. The last commit stands as it was.
+    #[error("{0}: no file may be so long; raise the limit of file sizes (ulimit -f) or use a file system without one and try again, nothing is lost")]
+    FileSizeLimit(#[source] OsError),
     /// The environment's own size quota is reached. The last commit stands as it was.
     #[error("the size quota of {bytes} bytes is reached: delete something, or open the environment with a larger quota")]
     QuotaReached {
@@ -269,6 +275,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of an effect that may need room.
+    pub(crate) fn of_growth(error: OsError) -> Error {
+        match error.want_of_room() {
+            Some(WantOfRoom::Disk) => Error::DiskFull(error),
+            Some(WantOfRoom::Quota) => Error::DiskQuotaReached(error),
+            Some(WantOfRoom::FileSize) => Error::FileSizeLimit(error),
+            None => Error::Os(error),
+        }
+    }
+
+    /// Whether there was no room, of whatever kind: deleting, and two commits, may make some.
+    pub(crate) fn is_want_of_room(&self) -> bool {
+        let limits = matches!(self, Error::QuotaReached { .. } | Error::DiskQuotaReached(_) | Error::FileSizeLimit(_));
+        limits || matches!(self, Error::DiskFull(_))
+    }
+
     /// Whether the error is about what was asked for, so that nothing was changed by it.
     pub(crate) fn is_about_arguments(&self) -> bool {
         matches!(self, Error::KeyTooLong { .. } | Error::NotSorted | Error::Decode { .. })

@@ -374,7 +374,11 @@ fn a_value_no_file_could_hold_is_refused() {
         let refused = txn.main().reserve(b"k", len, |_| panic!("there is no room")).expect_err("refused");
         let is_it = matches!(
             refused,
-            Error::ValueTooLong { .. } | Error::FileTooLarge { .. } | Error::DiskFull(_) | Error::Os(_)
+            Error::ValueTooLong { .. }
+                | Error::FileTooLarge { .. }
+                | Error::DiskFull(_)
+                | Error::FileSizeLimit(_)
+                | Error::Os(_)
         );
         assert!(is_it, "{len}: {refused:?}");
         drop(txn);
@@ -648,7 +652,7 @@ fn fill(path: &Path) -> String {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, Error::DiskFull(_)), "{refused:?}");
+    assert!(matches!(refused, Error::DiskFull(_) | Error::FileSizeLimit(_)), "{refused:?}");
     assert_eq!(env.read().expect("read").main().expect("main").len(), committed * 10);
     check(&env);
     // What is there can be deleted, which makes room for other things.
@@ -682,7 +686,8 @@ fn growth_past_the_file_size_limit_is_an_error_and_no_signal() {
         };
     });
     let answer = answer_of(child.expect("start"));
-    assert!(answer.contains("nothing is lost") && !answer.contains("but deleting failed"), "{answer}");
+    assert!(answer.contains("no file may be so long") && answer.contains("nothing is lost"), "{answer}");
+    assert!(!answer.contains("but deleting failed"), "{answer}");
 }
 
 /// A small file system of its own, unmounted when it goes out of scope.

@@ -222,7 +222,7 @@ fn a_head_record_that_makes_no_sense_is_refused() {
 mod syncs {
     use std::io;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
     use mapledb_os::{Effect, Observer, Seam};
 
@@ -242,6 +242,77 @@ mod syncs {
         }
 
         fn after(&self, _: &Effect, _: bool) {}
+    }
+
+    /// Fails one kind of effect with one error as long as there is one.
+    #[derive(Default)]
+    struct Refusing {
+        grows: AtomicI32,
+        populates: AtomicI32,
+    }
+
+    impl Observer for Refusing {
+        fn before(&self, effect: &Effect) -> io::Result<()> {
+            let code = match effect {
+                Effect::Grow { .. } => self.grows.load(Ordering::Relaxed),
+                Effect::Populate { .. } => self.populates.load(Ordering::Relaxed),
+                _ => 0,
+            };
+            if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+        }
+
+        fn after(&self, _: &Effect, _: bool) {}
+    }
+
+    fn write_a_lot(env: &Env) -> mapledb::Result<u64> {
+        let mut txn = env.write()?;
+        for n in 0..3000u64 {
+            txn.main().put(&n.to_be_bytes(), &[7; 900])?;
+        }
+        txn.commit()
+    }
+
+    #[test]
+    fn each_want_of_room_has_its_own_error_and_loses_nothing() {
+        type Is = fn(&Error) -> bool;
+        let table: [(i32, Is, &str); 3] = [
+            (libc::ENOSPC, |e| matches!(e, Error::DiskFull(_)), "free some space"),
+            (libc::EDQUOT, |e| matches!(e, Error::DiskQuotaReached(_)), "have it raised"),
+            (libc::EFBIG, |e| matches!(e, Error::FileSizeLimit(_)), "ulimit -f"),
+        ];
+        for (code, is_it, advice) in table {
+            let file = TestFile::with_entries(10);
+            let refusing = Arc::new(Refusing::default());
+            let env = file.open(options().seam(Seam::watched(refusing.clone())));
+            let len = std::fs::metadata(file.path()).expect("metadata").len();
+            refusing.grows.store(code, Ordering::Relaxed);
+            for _ in 0..2 {
+                let refused = write_a_lot(&env).expect_err("refused");
+                assert!(is_it(&refused), "{refused:?}");
+                says(&refused, advice);
+                says(&refused, "nothing is lost");
+                assert_eq!(std::fs::metadata(file.path()).expect("metadata").len(), len);
+                assert_eq!(env.read().expect("read").main().expect("main").len(), 10);
+                check(&env);
+            }
+            refusing.grows.store(0, Ordering::Relaxed);
+            write_a_lot(&env).expect("there is room again");
+        }
+    }
+
+    #[test]
+    fn pages_that_cannot_be_made_present_say_why() {
+        let file = TestFile::with_entries(10);
+        let refusing = Arc::new(Refusing::default());
+        let env = file.open(options().seam(Seam::watched(refusing.clone())));
+        refusing.populates.store(libc::EFAULT, Ordering::Relaxed);
+        let refused = write_a_lot(&env).expect_err("refused");
+        // Which of the two depends on how full this disk is.
+        assert!(matches!(refused, Error::Os(_) | Error::DiskFull(_)), "{refused:?}");
+        assert!(!refused.to_string().contains("Bad address"), "{refused}");
+        assert_eq!(env.read().expect("read").main().expect("main").len(), 10);
+        refusing.populates.store(0, Ordering::Relaxed);
+        write_a_lot(&env).expect("as before");
     }
 
     /// A commit whose first sync fails, and what the environment says then.

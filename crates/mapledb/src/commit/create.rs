@@ -40,5 +40,8 @@ pub(crate) fn create(path: &Path, size: PageSize, mode: u32, seam: Seam) -> Resu
         }
         Ok(())
     })
-    .map_err(|error| if error.is_exists() { Error::Exists { path: path.to_path_buf() } } else { Error::Os(error) })
+    .map_err(|error| match error.is_exists() {
+        true => Error::Exists { path: path.to_path_buf() },
+        false => Error::of_growth(error),
+    })
 }

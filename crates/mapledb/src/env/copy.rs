@@ -99,9 +99,8 @@ impl Env {
         match (made, fault) {
             (Ok(_), _) => Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages }),
             (Err(_), Some(fault)) => Err(fault),
-            (Err(error), None) if error.is_full() => Err(Error::DiskFull(error)),
             (Err(error), None) if error.is_exists() => Err(Error::Exists { path: path.to_path_buf() }),
-            (Err(error), None) => Err(Error::Os(error)),
+            (Err(error), None) => Err(Error::of_growth(error)),
         }
     }
 
@@ -150,6 +149,8 @@ fn called(path: &Path, draft: &Path, error: Error) -> Error {
     match error {
         Error::Os(error) => Error::Os(rename(error)),
         Error::DiskFull(error) => Error::DiskFull(rename(error)),
+        Error::DiskQuotaReached(error) => Error::DiskQuotaReached(rename(error)),
+        Error::FileSizeLimit(error) => Error::FileSizeLimit(rename(error)),
         other => other,
     }
 }

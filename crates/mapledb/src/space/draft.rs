@@ -219,14 +219,9 @@ impl Draft {
         let shift = self.store.page_size().shift();
         let step = (self.space.pages_allocated / 8).clamp((1 << 20) >> shift, (256 << 20) >> shift);
         let generous = least.max(self.space.pages_allocated + step).min(self.quota_pages).max(least);
-        let full = match self.store.grow(generous) {
-            Err(Error::Os(error)) if error.is_full() => self.store.grow(least).err(),
-            other => other.err(),
-        };
-        match full {
-            None => {}
-            Some(Error::Os(error)) if error.is_full() => return Err(Error::DiskFull(error)),
-            Some(other) => return Err(other),
+        match self.store.grow(generous) {
+            Err(error) if error.is_want_of_room() => self.store.grow(least)?,
+            other => other?,
         }
         self.space.pages_allocated = self.store.len_pages()?;
         self.space.has_grown = true;

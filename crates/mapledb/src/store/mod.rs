@@ -30,11 +30,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mapledb_format::overflow::{OverflowRef, Run, RunGeometry};
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
 use mapledb_os::sigbus::{self, Alarm, Guard};
-use mapledb_os::{AnonMap, DataFile, MapAdvice, ReadMap, WriteMap, reserve_wish_bytes};
+use mapledb_os::{AnonMap, DataFile, MapAdvice, OsError, ReadMap, WriteMap, reserve_wish_bytes};
 
 use crate::error::{Error, Result};
 use crate::mvcc::PoisonNote;
 use crate::pages::{PageRef, Pages};
+
+/// Free bytes of a file system that may be spoken for, so that it is full all the same.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// When a page's checksum is made anew and compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,7 +238,7 @@ impl Store {
     pub(crate) fn grow(&self, pages: u64) -> Result<()> {
         let (from, to) = (self.file.len_bytes()?, pages << self.size.shift());
         if to > from {
-            self.file.grow(from, to)?;
+            self.file.grow(from, to).map_err(Error::of_growth)?;
             self.len_bytes.store(to, Ordering::Relaxed);
             event!(debug, from, to, "grew the file");
         }
@@ -252,10 +255,7 @@ impl Store {
     /// Gives blocks to pages that were punched out, before anything is stored there.
     pub(crate) fn allocate_again(&self, pages: Extent) -> Result<()> {
         let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());
-        match self.file.allocate(offset, len) {
-            Err(error) if error.is_full() => Err(Error::DiskFull(error)),
-            other => Ok(other?),
-        }
+        self.file.allocate(offset, len).map_err(Error::of_growth)
     }
 
     /// The file's length in whole pages, by `fstat`.
@@ -273,13 +273,30 @@ impl Store {
 
     /// Fills new pages with zeros, so that populating them costs less.
     pub(crate) fn fill(&self, first: Pgno, pages: u64) -> Result<()> {
-        Ok(self.file.fill(first.offset(self.size), pages << self.size.shift())?)
+        self.file.fill(first.offset(self.size), pages << self.size.shift()).map_err(Error::of_growth)
     }
 
     /// Makes own pages present and writable in one call rather than a fault each.
     pub(crate) fn populate(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         let len = (pages << self.size.shift()) as usize;
-        Ok(self.writable(generation)?.populate(first.offset(self.size), len)?)
+        match self.writable(generation)?.populate(first.offset(self.size), len) {
+            Err(error) if error.is_fault() => Err(self.why_no_store(first.offset(self.size) + len as u64, error)),
+            other => other.map_err(Error::of_growth),
+        }
+    }
+
+    /// Why a store to bytes below `end` would raise a signal, which the system does not tell: the file was cut off, or a
+    /// block that must be written elsewhere finds none, or the medium fails.
+    #[cold]
+    fn why_no_store(&self, end: u64, error: OsError) -> Error {
+        let len_bytes = self.file.len_bytes().unwrap_or(end);
+        if len_bytes < end {
+            return Error::Truncated { path: self.file.path().to_path_buf(), expected: end, found: len_bytes };
+        }
+        match self.file.free_space_bytes() {
+            Ok(free) if free > SPARE_BYTES => Error::Os(error.of_the_medium()),
+            _ => Error::DiskFull(error.for_want_of_blocks()),
+        }
     }
 
     /// One `msync` over everything the file holds.

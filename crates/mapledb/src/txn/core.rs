@@ -100,7 +100,7 @@ impl Core {
 
     /// Takes note of an error of a transaction: after one for want of room the next begins with a sync, which may make some.
     pub(super) fn note_failure(&self, error: &Error) {
-        if matches!(error, Error::DiskFull(_) | Error::QuotaReached { .. }) {
+        if error.is_want_of_room() {
             self.was_full.store(true, Ordering::Relaxed);
         }
     }
