@@ -2,7 +2,8 @@
 //! the parent's death would go unnoticed.
 //!
 //! A handler that runs in every forked child closes the descriptors registered here and moves a process-wide
-//! generation on. Whoever holds an environment remembers the generation it was made in: if [`generation`]
+//! generation on. Maps stay, since slices of them may be in use; so no description that is mapped may hold a lock
+//! ([`open_again`](crate::lock_file::open_again)). Whoever holds an environment remembers the generation it was made in: if [`generation`]
 //! answers another one, this is a child, and shared memory must not be touched (I15).
 //!
 //! The handler does only what is allowed between `fork` and `exec`: it loads and stores atomics and calls `close`.
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use crate::{OsError, Result};
 
-/// Descriptors that can be registered at once: three for each of 341 environments.
+/// Descriptors that can be registered at once: four for each of 256 environments.
 const REGISTERED_MAX: usize = 1024;
 
 const NONE: RawFd = -1;

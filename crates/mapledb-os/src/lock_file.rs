@@ -42,10 +42,20 @@ pub fn is_regular(file: &File, path: &Path) -> Result<bool> {
     Ok(file.metadata().map_err(|e| OsError::new("look at", path, e))?.is_file())
 }
 
-/// Another descriptor of the same description: it shares its locks.
-pub fn duplicate(fd: BorrowedFd<'_>, path: &Path) -> Result<File> {
-    let fd = fd.try_clone_to_owned().map_err(|e| OsError::new("duplicate the descriptor of", path, e))?;
-    Ok(File::from(fd))
+/// Another description of the file open as `fd`, which lies at `path`; `None` if another lies there by now.
+///
+/// A map keeps its description alive, in a forked child too that has closed every descriptor, and a description keeps its
+/// locks. So what is locked and what is mapped are two.
+pub fn open_again(fd: BorrowedFd<'_>, path: &Path, writable: bool) -> Result<Option<File>> {
+    let failed = |e| OsError::new("open", path, e);
+    let known = File::from(fd.try_clone_to_owned().map_err(failed)?);
+    let again = OpenOptions::new().read(true).write(writable).custom_flags(FLAGS).open(path);
+    match again {
+        Ok(again) if FileId::of(&again, path)? == FileId::of(&known, path)? => Ok(Some(again)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(e)),
+    }
 }
 
 /// Opens the lock file at `path` for reading and writing; `None` if there is none.
@@ -103,9 +113,11 @@ fn take_after(file: &File, about: &Metadata) -> io::Result<()> {
 }
 
 /// Symbolic links are not followed: the data file's path has been resolved, and its lock file lies beside it.
+const FLAGS: libc::c_int = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.read(true).write(true).mode(0o600).custom_flags(FLAGS);
     options
 }
 

@@ -2,6 +2,7 @@
 
 mod files;
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use files::{TestFile, check, options};
@@ -146,6 +147,55 @@ fn a_child_may_open_the_file_for_itself() {
         env.read().expect("read").main().expect("main").get(b"child").expect("get"),
         Some(&b"was here"[..])
     );
+    check(&env);
+}
+
+/// Forks; the child does `child`, which does not return.
+fn fork(child: impl FnOnce()) -> i32 {
+    // SAFETY: as in `in_a_child`.
+    #[allow(unsafe_code)]
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        // SAFETY: ends the child without running the parent's exit handlers.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::_exit(101)
+        };
+    }
+    pid
+}
+
+fn kill(pid: i32) {
+    // SAFETY: ends a process that this test has made.
+    #[allow(unsafe_code)]
+    let killed = unsafe { libc::kill(pid, libc::SIGKILL) };
+    assert_eq!(killed, 0, "process {pid}");
+}
+
+#[test]
+fn a_forked_child_does_not_keep_its_killed_parent_alive() {
+    let file = TestFile::with_entries(10);
+    let (mut said, says) = std::io::pipe().expect("pipe");
+    let holder = fork(|| {
+        let env = file.open(options());
+        let _reader = env.read().expect("read");
+        let _writer = env.write().expect("write");
+        let heir = fork(|| std::thread::sleep(Duration::from_secs(60)));
+        (&says).write_all(&heir.to_le_bytes()).expect("say");
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    let mut heir = [0; 4];
+    said.read_exact(&mut heir).expect("read");
+    let env = file.open(options());
+    kill(holder);
+    let next = env.write_timeout(Duration::from_secs(5)).expect("write");
+    let is_free = next.is_some();
+    drop(next);
+    let readers = env.info().expect("info").readers;
+    kill(i32::from_le_bytes(heir));
+    assert!(is_free, "the writer lock of a dead process is held by its child");
+    assert_eq!(readers, 0, "so is its reader slot");
     check(&env);
 }
 

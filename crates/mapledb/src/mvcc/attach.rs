@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mapledb_os::fork::ParentFile;
 use mapledb_os::ofd::Kind;
 use mapledb_os::sync::Ordering;
 use mapledb_os::{Seam, process};
@@ -60,8 +61,7 @@ pub enum Mode {
 /// The data file to attach to.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// A descriptor of it. Its description's bytes at 2^61 are used for locks; register the descriptor with
-    /// [`mapledb_os::fork`], or a forked child will seem to go on using the file.
+    /// A descriptor of it. Locks on its bytes at 2^61 are taken through another description.
     pub data: BorrowedFd<'a>,
     /// Its path, symbolic links resolved.
     pub path: &'a Path,
@@ -104,8 +104,8 @@ fn attach_by_lock_file(data: DataFile, binding: Binding, mode: Mode, wait: Durat
     if mode == Mode::Exclusive && !data.is_writable {
         return Err(AttachError::NotWritable(data.path.clone()));
     }
-    let lock = hold_lock_file(&data, wait)?;
-    let memory = LockMemory::of_file(Arc::clone(&lock.file), &lock.path)?;
+    let (lock, to_map) = hold_lock_file(&data, wait)?;
+    let memory = LockMemory::of_file(to_map, &lock.path)?;
     // From here on, dropping the lock file's descriptor gives the attach byte up.
     let patience = Instant::now() + GRACE;
     let is_first = loop {
@@ -130,8 +130,8 @@ fn attach_by_lock_file(data: DataFile, binding: Binding, mode: Mode, wait: Durat
     Ok(Attach::Joined(Attached::new(member, mode)))
 }
 
-/// Opens the lock file and holds its attach byte; again if the file was replaced in between.
-fn hold_lock_file(data: &DataFile, wait: Duration) -> Result<LockFile> {
+/// Opens the lock file, twice, and holds its attach byte; again if the file was replaced in between.
+fn hold_lock_file(data: &DataFile, wait: Duration) -> Result<(LockFile, Arc<ParentFile>)> {
     let path = lock_path(&data.path);
     let deadline = Instant::now() + wait;
     loop {
@@ -139,8 +139,8 @@ fn hold_lock_file(data: &DataFile, wait: Duration) -> Result<LockFile> {
         if !lock.hold_attach(deadline.saturating_duration_since(Instant::now()))? {
             return Err(AttachError::Busy { path, waited: wait });
         }
-        if lock.is_in_place()? {
-            return Ok(lock);
+        if let Some(to_map) = lock.to_map()? {
+            return Ok((lock, to_map));
         }
     }
 }

@@ -29,10 +29,11 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// Another descriptor of the caller's description, so that it outlives the caller's.
+    /// A description of its own: the caller's is mapped.
     pub(super) fn of(target: &Target<'_>) -> Result<DataFile> {
         let Target { data, path, is_writable, .. } = *target;
-        let file = ParentFile::new(lock_file::duplicate(data, path)?, path)?;
+        let file = lock_file::open_again(data, path, is_writable)?;
+        let file = ParentFile::new(file.ok_or_else(|| MvccError::DataFileGone(path.to_path_buf()))?, path)?;
         let id = FileId::of(file.file(), path)?;
         let generation = fork::generation();
         Ok(DataFile {
@@ -74,7 +75,7 @@ impl DataFile {
 
 impl Drop for DataFile {
     fn drop(&mut self) {
-        // The caller's descriptor shares the description and may live on, so closing ours is not enough.
+        // A child that is being forked shares the description for a moment longer.
         if self.generation == fork::generation() {
             let _ = self.unlock(UNIVERSE_BYTE);
             let _ = self.unlock(FROZEN_BYTE);
@@ -85,7 +86,7 @@ impl Drop for DataFile {
 /// The lock file, for its bytes and its name.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    pub(super) file: Arc<ParentFile>,
+    file: ParentFile,
     pub(super) path: PathBuf,
     id: FileId,
 }
@@ -102,7 +103,13 @@ impl LockFile {
             return Err(AttachError::NotALockFile(path.to_path_buf()));
         }
         let id = FileId::of(&file, path)?;
-        Ok(LockFile { file: Arc::new(ParentFile::new(file, path)?), path: path.to_path_buf(), id })
+        Ok(LockFile { file: ParentFile::new(file, path)?, path: path.to_path_buf(), id })
+    }
+
+    /// A description to be mapped, so that no map keeps the locks alive; `None` if the file is no longer in its place.
+    pub(super) fn to_map(&self) -> Result<Option<Arc<ParentFile>>> {
+        let Some(file) = lock_file::open_again(self.file.as_fd(), &self.path, true)? else { return Ok(None) };
+        Ok(Some(Arc::new(ParentFile::new(file, &self.path)?)))
     }
 
     /// Whether its path still leads to it.
