@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::Event;
 use crate::model::State;
+use crate::processes::part::{self, Part};
 use crate::workload::{Profile, Step};
 
 const ROLE: &str = "MAPLE_SIM_ROLE";
@@ -25,6 +26,8 @@ pub enum Role {
     /// Has the kernel write pages back all the time.
     #[cfg(feature = "fuse")]
     WriteBack(crate::fuse::writeback::WriteBack),
+    /// Works at a bank until it is killed.
+    Bank(Part),
 }
 
 /// The command that starts a child.
@@ -50,6 +53,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
         Role::Workload(orders) => work(&orders),
         #[cfg(feature = "fuse")]
         Role::WriteBack(presses) => presses.run(),
+        Role::Bank(part) => part::play(&part),
     };
     Some(match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{mount, recorded};
-use crate::{crash, hostile};
+use crate::{crash, hostile, kill};
 
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
@@ -205,6 +205,16 @@ pub static HARNESSES: &[Harness] = &[
         run: recorded::harness,
         smoke: 2_500,
         crash: 50_000,
+    },
+    Harness {
+        id: "T5",
+        name: "kill",
+        unit: "kills",
+        what: "processes killed, stopped and forked at work on one file",
+        needs: nothing,
+        run: kill::run,
+        smoke: 150,
+        crash: 2_000,
     },
     Harness {
         id: "T9",

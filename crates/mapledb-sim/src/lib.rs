@@ -17,7 +17,9 @@
 //! | [`harness`] | the table of harnesses, and what they have in common |
 //! | [`campaign`] | several harnesses, one after the other |
 //! | [`report`] | what a run prints and writes |
+//! | [`processes`] | several processes at work on one file |
 //! | [`crash`] | the harness of crash images (T1) |
+//! | [`kill`] | the harness of killed processes (T5) |
 //! | [`hostile`] | the harness of flipped bits and cut files (T9) |
 //!
 //! Everything random derives from one seed, so the seed alone replays a run.
@@ -32,11 +34,12 @@ pub mod harness;
 pub mod hostile;
 pub mod image;
 pub mod journal;
+pub mod kill;
 pub mod model;
+pub mod processes;
 pub mod recorder;
 pub mod report;
 pub mod scratch;
-#[cfg(feature = "fuse")]
 pub mod sys;
 pub mod verify;
 pub mod workload;
