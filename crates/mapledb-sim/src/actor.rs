@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use mapledb::{Durability, Env, Error, Options};
 use serde::{Deserialize, Serialize};
 
+use crate::hostile;
 use crate::journal::Event;
 use crate::model::State;
 use crate::processes::part::{self, Part};
@@ -28,6 +29,8 @@ pub enum Role {
     WriteBack(crate::fuse::writeback::WriteBack),
     /// Works at a bank until it is killed.
     Bank(Part),
+    /// Changes small files and looks at what the engine says.
+    Hostile(hostile::Shard),
 }
 
 /// The command that starts a child.
@@ -54,6 +57,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
         #[cfg(feature = "fuse")]
         Role::WriteBack(presses) => presses.run(),
         Role::Bank(part) => part::play(&part),
+        Role::Hostile(shard) => hostile::work(&shard),
     };
     Some(match answer {
         Ok(()) => ExitCode::SUCCESS,

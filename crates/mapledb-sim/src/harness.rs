@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{mount, recorded};
-use crate::{crash, hostile, kill};
+use crate::{crash, damage, hostile, kill};
 
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
@@ -218,12 +218,22 @@ pub static HARNESSES: &[Harness] = &[
     },
     Harness {
         id: "T9",
-        name: "damage",
+        name: "hostile",
         unit: "changes",
-        what: "flipped bits and cut ends of small files",
+        what: "every flipped bit, cut length and lost sector of small data and lock files",
         needs: nothing,
         run: hostile::harness,
-        smoke: 40_000,
-        crash: 800_000,
+        smoke: 190_000,
+        crash: 3_800_000,
+    },
+    Harness {
+        id: "T9",
+        name: "damage",
+        unit: "changes",
+        what: "flipped bits, cut ends and lost sectors of larger files, at random",
+        needs: nothing,
+        run: damage::harness,
+        smoke: 5_000,
+        crash: 50_000,
     },
 ];

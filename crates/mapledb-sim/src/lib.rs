@@ -20,13 +20,15 @@
 //! | [`processes`] | several processes at work on one file |
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`kill`] | the harness of killed processes (T5) |
-//! | [`hostile`] | the harness of flipped bits and cut files (T9) |
+//! | [`hostile`] | the harness of every flipped bit, cut length and lost sector of small files (T9) |
+//! | [`damage`] | the same at random, of larger files of all kinds (T9) |
 //!
 //! Everything random derives from one seed, so the seed alone replays a run.
 
 pub mod actor;
 pub mod campaign;
 pub mod crash;
+pub mod damage;
 pub mod disk;
 #[cfg(feature = "fuse")]
 pub mod fuse;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mapledb_sim::{crash, hostile};
+use mapledb_sim::{crash, damage, hostile};
 
 #[test]
 fn what_a_crash_leaves_is_what_the_law_allows() {
@@ -20,11 +20,19 @@ fn what_a_crash_leaves_is_what_the_law_allows() {
 
 #[test]
 fn a_damaged_file_never_gives_a_wrong_answer() {
-    let mut counts = hostile::Counts::default();
-    let answer = hostile::run(1, 12, 200, Duration::from_secs(20), &mut counts);
+    let mut counts = damage::Counts::default();
+    let answer = damage::run(1, 12, 200, Duration::from_secs(20), &mut counts);
     println!("{counts:#?}");
     if let Err(failure) = answer {
         panic!("{failure}");
     }
     assert!(counts.detected > 0 && counts.harmless > 0 && counts.discarded > 0, "{counts:?}");
+}
+
+#[test]
+fn a_changed_bit_is_noticed_or_harmless_in_either_file() {
+    let counts = hostile::sample(1, 4_000).unwrap_or_else(|broken| panic!("{broken}"));
+    println!("{counts:#?}");
+    assert!(counts.detected > 0 && counts.harmless > 0 && counts.discarded > 0, "{counts:?}");
+    assert!(counts.written > 100, "commits after a change: {counts:?}");
 }

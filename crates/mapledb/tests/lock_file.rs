@@ -205,7 +205,9 @@ fn a_lock_file_of_noise_is_written_anew() {
         SmallRng::seed_from_u64(len as u64).fill_bytes(&mut noise);
         std::fs::write(data.lock(), &noise).expect("write");
         let (attached, left) = try_attach(&data.path, Mode::Shared).expect("attach");
-        assert_eq!(left.expect("first"), LeftBehind::default());
+        let left = left.expect("first");
+        assert_eq!(left.doubt.is_some(), len > 0, "commits that a lost lock file knew of: {left:?}");
+        assert_eq!(LeftBehind { doubt: None, ..left }, LeftBehind::default());
         assert_eq!(attached.pin().expect("pin").0.txnid(), 1);
         assert_eq!(commit(&attached), 2);
     }

@@ -45,7 +45,8 @@ pub struct Recovery {
     pub recovered_txnid: Option<u64>,
     /// The last relaxed commit of the last use, if it and those before it were adopted from the lock file.
     pub adopted_txnid: Option<u64>,
-    /// Why relaxed commits that the lock file knows of were not adopted.
+    /// Why relaxed commits that the lock file knows of were not adopted; or why it can no longer be told whether it knew
+    /// of some.
     pub refused_relaxed: Option<String>,
     /// Whether the last use had ended in a failed sync; or, if other processes have the environment open, whether it is
     /// poisoned now. Then it can be read and not written, and is healed by the first to open it after all have closed it.
@@ -128,6 +129,7 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
     let Ok(chosen) = &metas[standing as usize] else {
         return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
     };
+    let doubt = left.and_then(|left| left.doubt);
     let left = left.filter(|left| left.is_bound);
     let meta_checksum = meta::stored_sum(&store.read_meta(standing));
     let was_clean = left.is_some_and(|left| {
@@ -159,6 +161,8 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
                 None => Relaxed::None,
             };
             commit_again(store, chosen, relaxed, &mut recovered)?;
+            let refused = &mut recovered.recovery.refused_relaxed;
+            *refused = refused.take().or_else(|| doubt.map(str::to_string));
         }
     }
     Ok(recovered)

@@ -71,6 +71,8 @@ pub struct LeftBehind {
     pub published: Option<HeadRecord>,
     /// The newest head, if its checksum is right; after the published one if a commit had not been acknowledged.
     pub head: Option<HeadRecord>,
+    /// Why commits that only the lock file knew of may be lost with it.
+    pub doubt: Option<&'static str>,
 }
 
 impl LeftBehind {
@@ -80,9 +82,26 @@ impl LeftBehind {
         let last_txnid = header.last_txnid.load(Ordering::Relaxed);
         let made = matches!(state, STATE_READY | STATE_CLEAN | STATE_RESUMED);
         if !made || !binding.holds(header) || last_txnid >= NUMBER_MAX || memory.blocks().is_err() {
-            return LeftBehind::default();
+            // A new file is all zeros, and no commits are left after a clean close.
+            let was_in_use = header.magic.load(Ordering::Relaxed) != 0
+                || last_txnid != 0
+                || memory.ring().iter().any(|record| record.seq.load(Ordering::Relaxed) != 0);
+            let doubt = (was_in_use && state != STATE_CLEAN).then_some(
+                "it cannot be told whether there were any: the lock file is another data file's, damaged, or was never finished",
+            );
+            return LeftBehind { doubt, ..LeftBehind::default() };
         }
         let record = |word: &AtomicU64| heads::copy(memory, word.load(Ordering::Relaxed)).ok();
+        let (published, head) = (record(&header.published_seq), record(&header.head_seq));
+        let doubt = match (&published, &head) {
+            (None, _) => Some(
+                "it cannot be told whether there were any: the lock file's record of the last commit is damaged",
+            ),
+            (Some(published), Some(head)) if head.seq > published.seq => {
+                Some("the last one had not been published, or the lock file is damaged")
+            }
+            _ => None,
+        };
         LeftBehind {
             is_bound: true,
             is_clean: state == STATE_CLEAN,
@@ -92,8 +111,9 @@ impl LeftBehind {
             durable_txnid: header.durable_txnid.load(Ordering::Relaxed),
             meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
             durable_meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
-            published: record(&header.published_seq),
-            head: record(&header.head_seq),
+            published,
+            head,
+            doubt: doubt.filter(|_| state != STATE_CLEAN),
         }
     }
 }
