@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
-use crate::fuse::{mount, recorded};
+use crate::fuse::{block, mount, recorded};
 use crate::{crash, damage, hostile, kill};
 
 /// What a run is asked to do.
@@ -205,6 +205,17 @@ pub static HARNESSES: &[Harness] = &[
         run: recorded::harness,
         smoke: 2_500,
         crash: 50_000,
+    },
+    #[cfg(feature = "fuse")]
+    Harness {
+        id: "T3",
+        name: "block",
+        unit: "images",
+        what: "the real binary on ext4, XFS and btrfs; crash images from the log of their block device",
+        needs: mount::needs_loop,
+        run: block::harness,
+        smoke: 33,
+        crash: 550,
     },
     Harness {
         id: "T5",

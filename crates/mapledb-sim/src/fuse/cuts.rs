@@ -3,6 +3,7 @@
 //! One thread goes through the trace and keeps the disk and the law up to date; the others make images and verify them.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Instant;
@@ -12,11 +13,8 @@ use rand::{Rng, SeedableRng};
 
 use super::platter::Place;
 use super::story::{Lawful, Story};
-use super::trace::{Event, Volume};
+use super::trace::{self, Event, Volume};
 use crate::verify::Broken;
-
-/// Threads that verify.
-const WORKERS: usize = 2;
 
 /// A place in a trace, and one of the images there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,6 +23,39 @@ pub struct Cut {
     pub place: Place,
     /// Which of the images.
     pub choice: u64,
+}
+
+/// A failure's case: what the kernel writes when is not a function of a seed, so the trace is part of it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Case {
+    /// The trace.
+    pub trace: PathBuf,
+    /// On what the process was at work.
+    pub on: String,
+    /// With how many events the trace begins that are not of its run.
+    pub from: usize,
+    /// From what its images are drawn.
+    pub images: u64,
+    /// The image; none if the trace breaks the law by itself.
+    pub cut: Option<Cut>,
+}
+
+impl Case {
+    /// Stores a trace beside its case.
+    pub fn keep(self, trace: &[Event]) -> serde_json::Value {
+        let stored = trace::store(trace, &self.trace).and_then(|()| Ok(serde_json::to_value(&self)?));
+        stored.unwrap_or_else(|error| serde_json::json!({ "not stored": error.to_string() }))
+    }
+
+    /// The case that a failure told of, and its trace.
+    ///
+    /// # Errors
+    /// It is none, or the trace cannot be read.
+    pub fn load(case: &serde_json::Value) -> Result<(Case, Vec<Event>), String> {
+        let case: Case = serde_json::from_value(case.clone()).map_err(|error| format!("no case: {error}"))?;
+        let trace = trace::load(&case.trace).map_err(|error| format!("{}: {error}", case.trace.display()))?;
+        Ok((case, trace))
+    }
 }
 
 /// What there is at a cut.
@@ -45,6 +76,8 @@ pub struct Plan {
     pub images: u64,
     /// When to end.
     pub end: Instant,
+    /// How many threads verify.
+    pub workers: usize,
     /// The one image to look at, if it is only that.
     pub only: Option<Cut>,
 }
@@ -87,7 +120,7 @@ where
     W: FnMut(&Moment, &mut SmallRng) -> Result<(), Broken>,
 {
     let shares = shares(plan, from, trace.len());
-    let (send, jobs) = mpsc::sync_channel::<Job>(2 * WORKERS);
+    let (send, jobs) = mpsc::sync_channel::<Job>(2 * plan.workers);
     let jobs = Mutex::new(jobs);
     let broken: Mutex<Option<(Option<Cut>, Broken)>> = Mutex::new(None);
     let stop = AtomicBool::new(false);
@@ -151,7 +184,7 @@ where
     };
     let work = &work;
     let done = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|number| scope.spawn(move || work(number))).collect();
+        let workers: Vec<_> = (0..plan.workers).map(|number| scope.spawn(move || work(number))).collect();
         // The workers end when there are no more jobs, so the sender goes with the walk.
         if let Err(what) = walk(send) {
             fail(None, format!("what was said breaks the law: {what}"));

@@ -9,8 +9,12 @@
 //! | [`story`] | what was said by those at work, and what the law makes of it |
 //! | [`cuts`] | crash images of a trace, verified by several threads |
 //! | [`writeback`] | a process that makes the kernel write half-built pages |
+//! | [`crew`] | the processes at work |
 //! | [`recorded`] | the harness T2 |
+//! | [`block`] | the harness T3 |
 
+pub mod block;
+pub mod crew;
 pub mod cuts;
 pub mod mount;
 pub mod platter;

@@ -7,21 +7,20 @@
 //! so that recovery is cut, too.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
 
-use super::cuts::{Cut, Moment, Plan, examine};
+use super::crew::Crew;
+use super::cuts::{Case, Cut, Moment, Plan, examine};
 use super::mount::{Janitor, Mounted};
 use super::server::{JOURNAL, Recording};
 use super::story::{Found, Story, crashed_line, hold};
-use super::trace::{self, Event, Volume};
+use super::trace::{Event, Volume};
 use super::writeback::WriteBack;
-use crate::actor::{self, Orders, Role};
+use crate::actor::Orders;
 use crate::harness::{Ask, Failure, Tally};
 use crate::image::{bind_lock, lock_path, set_other_boot};
 use crate::scratch::Scratch;
@@ -36,90 +35,6 @@ pub(super) const LOCK: &str = "run.maple-lock";
 const IMAGES_A_TRACE: u64 = 600;
 /// The longest that a workload may take. It is a tenth of this at most.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A failure's case.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Case {
-    /// The trace, in the directory of the run.
-    trace: std::path::PathBuf,
-    /// How many events it begins with that are not of its run.
-    from: usize,
-    /// Where; nothing if the trace breaks the law by itself.
-    cut: Option<Cut>,
-}
-
-/// A process at work, and one that presses the kernel. They die when this goes.
-pub(super) struct Crew {
-    pub(super) actor: Child,
-    presser: Option<Child>,
-}
-
-impl Crew {
-    pub(super) fn start(ask: &Ask, orders: Orders, presses: Option<WriteBack>) -> Result<Crew, String> {
-        let spawn = |role: &Role, command: &mut Command| {
-            command.stdin(Stdio::null()).stdout(Stdio::null());
-            command.spawn().map_err(|error| format!("start {role:?}: {error}"))
-        };
-        let presser = match presses {
-            Some(presses) => {
-                let role = Role::WriteBack(presses);
-                Some(spawn(&role, &mut actor::command(&ask.exe, &role))?)
-            }
-            None => None,
-        };
-        let role = Role::Workload(orders);
-        let mut command = actor::command(&ask.exe, &role);
-        match spawn(&role, command.stderr(Stdio::piped())) {
-            Ok(actor) => Ok(Crew { actor, presser }),
-            Err(why) => {
-                presser.into_iter().for_each(end);
-                Err(why)
-            }
-        }
-    }
-
-    /// Waits for the actor to end by itself.
-    ///
-    /// # Errors
-    /// It failed, and what it said; or it takes too long.
-    pub(super) fn wait(&mut self, patience: Duration) -> Result<(), Broken> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match self.actor.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => {
-                    let mut said = String::new();
-                    if let Some(mut stderr) = self.actor.stderr.take() {
-                        let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
-                    }
-                    return Err(format!("the process at work ended with {status}: {}", said.trim()));
-                }
-                Ok(None) if Instant::now() >= deadline => {
-                    return Err(format!("the process at work has not ended within {patience:?}"));
-                }
-                Ok(None) => std::thread::sleep(Duration::from_micros(500)),
-                Err(error) => return Err(format!("wait: {error}")),
-            }
-        }
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        if let Some(presser) = self.presser.take() {
-            end(presser);
-        }
-        let _ = self.actor.kill();
-        let _ = self.actor.wait();
-    }
-}
-
-/// Ends a process for sure.
-pub(super) fn end(mut child: Child) {
-    // It may have ended by itself.
-    let _ = child.kill();
-    let _ = child.wait();
-}
 
 /// The profile of a seed.
 pub(super) fn profile_of(seed: u64) -> Profile {
@@ -143,25 +58,26 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
         // A run, perhaps one from a crash of it, perhaps one from a crash of that.
         for depth in 0..3 {
             let images = IMAGES_A_TRACE.min(ask.budget - tally.units()).max(1);
-            let plan = Plan { seed: seed.wrapping_add(depth), images, end: ask.end, only: None };
+            let plan = Plan { seed: seed.wrapping_add(depth), images, end: ask.end, workers: 2, only: None };
             let (from, trace) =
                 record(ask, seed, &plan, before.as_ref(), &mut janitor).map_err(|(trace, what)| {
-                    let case = keep(ask, seed, &trace, 0, None);
+                    let case = case(ask, plan.seed, 0, None).keep(&trace);
                     Failure::new(seed, case, what)
                 })?;
             tally.count("traces", 1);
             tally.count("events", (trace.len() - from) as u64);
             tally.count("writes of pages under construction", early_writes(&trace[from..]));
             tally.count("runs from a crash", u64::from(depth > 0));
-            let done = look(&trace, from, seed, &plan, &counts)
-                .map_err(|(cut, what)| Failure::new(seed, keep(ask, plan.seed, &trace, from, cut), what))?;
+            let done = look(&trace, from, seed, &plan, &counts).map_err(|(cut, what)| {
+                Failure::new(seed, case(ask, plan.seed, from, cut).keep(&trace), what)
+            })?;
             tally.done(done);
             let mut rng = SmallRng::seed_from_u64(plan.seed ^ 0xc4a5);
             if ask.is_over(tally.units()) || rng.random_ratio(1, 2) {
                 break;
             }
             before = crash(&trace, from, seed, &mut rng)
-                .map_err(|what| Failure::new(seed, keep(ask, plan.seed, &trace, from, None), what))?;
+                .map_err(|what| Failure::new(seed, case(ask, plan.seed, from, None).keep(&trace), what))?;
             if before.is_none() {
                 break;
             }
@@ -178,23 +94,16 @@ fn broken(seed: u64, what: String) -> Failure {
     Failure::new(seed, serde_json::Value::Null, what)
 }
 
-/// Keeps a trace for a failure's case.
-fn keep(ask: &Ask, seed: u64, trace: &[Event], from: usize, cut: Option<Cut>) -> serde_json::Value {
-    let path = ask.dir.join(format!("recorded-{seed}.trace"));
-    match trace::store(trace, &path) {
-        Ok(()) => serde_json::json!({ "trace": path, "images": seed, "from": from, "cut": cut }),
-        Err(error) => serde_json::json!({ "trace": null, "why": error.to_string() }),
-    }
+/// The case of a trace.
+fn case(ask: &Ask, images: u64, from: usize, cut: Option<Cut>) -> Case {
+    let trace = ask.dir.join(format!("recorded-{images}.trace"));
+    Case { trace, on: "fuse".to_string(), from, images, cut }
 }
 
 fn replay(ask: &Ask, case: &serde_json::Value, tally: &mut Tally) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(ask.seed, case.clone(), what);
-    let images_seed = case["images"].as_u64().unwrap_or(ask.seed);
-    let case: Case =
-        serde_json::from_value(case.clone()).map_err(|error| fail(format!("no case: {error}")))?;
-    let trace =
-        trace::load(&case.trace).map_err(|error| fail(format!("{}: {error}", case.trace.display())))?;
-    let plan = Plan { seed: images_seed, images: 1, end: ask.end, only: case.cut };
+    let (case, trace) = Case::load(case).map_err(fail)?;
+    let plan = Plan { seed: case.images, images: 1, end: ask.end, workers: 1, only: case.cut };
     let done =
         look(&trace, case.from, ask.seed, &plan, &Counts::default()).map_err(|(_, what)| fail(what))?;
     tally.done(done);
@@ -369,7 +278,8 @@ fn verify(moment: &Moment, profile: &Profile, counts: &Counts, rng: &mut SmallRn
             } else {
                 add(&counts.this_boot);
             }
-            write_lock(&path, lock).map_err(|error| format!("write a lock file: {error}"))?;
+            let written = bind(&path, lock).and_then(|lock| std::fs::write(lock_path(&path), lock));
+            written.map_err(|error| format!("write a lock file: {error}"))?;
         }
     }
     let Found { passed_over, adopted, .. } = hold(&path, profile, lawful)?;
@@ -378,10 +288,10 @@ fn verify(moment: &Moment, profile: &Profile, counts: &Counts, rng: &mut SmallRn
     Ok(())
 }
 
-/// Writes a data file's lock file, so that it is that file's.
-pub(super) fn write_lock(data: &Path, mut lock: Vec<u8>) -> std::io::Result<()> {
+/// The bytes of a lock file, made to be that data file's.
+pub(super) fn bind(data: &Path, mut lock: Vec<u8>) -> std::io::Result<Vec<u8>> {
     use std::os::unix::fs::MetadataExt;
     let about = std::fs::metadata(data)?;
     bind_lock(&mut lock, about.dev(), about.ino());
-    std::fs::write(lock_path(data), lock)
+    Ok(lock)
 }
