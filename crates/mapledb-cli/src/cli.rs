@@ -21,6 +21,8 @@ use crate::verbs::readers::ReadersArgs;
 use crate::verbs::scan::ScanArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
+#[cfg(feature = "torture")]
+use crate::verbs::torture::TortureArgs;
 
 /// Create, look into, change, dump, load, check and copy MapleDB files.
 #[derive(Debug, Parser)]
@@ -83,6 +85,8 @@ pub enum Verb {
     Copy(CopyArgs),
     Readers(ReadersArgs),
     Page(PageArgs),
+    #[cfg(feature = "torture")]
+    Torture(TortureArgs),
 }
 
 /// Prints what clap has to say about a command line: help for who asked for it, else what is wrong.

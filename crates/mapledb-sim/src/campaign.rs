@@ -1,11 +1,11 @@
 //! Several harnesses, one after the other: with progress, a table, a report, and a reproducer where one fails.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ask, Failure, Harness, Tally};
+use crate::harness::{Ask, Failure, Harness, STOP, Tally};
 use crate::report::{Report, Reproducer, Row};
 
 /// What a campaign is to do.
@@ -20,9 +20,6 @@ pub struct Campaign {
     /// Whether to show progress on standard error.
     pub shows_progress: bool,
 }
-
-/// Set by whoever wants a campaign to end at the next chance: on Ctrl-C, say.
-pub static STOP: AtomicBool = AtomicBool::new(false);
 
 impl Campaign {
     /// Runs one harness for so many units or so long, and adds its row to the report. A harness that cannot run here
@@ -45,6 +42,8 @@ impl Campaign {
                 (Tally::default(), Some(Failure { harness: harness.name.to_string(), ..failure }))
             }
         };
+        // Whoever asked for an end has sent a signal, and children may have died of it: nothing can be said.
+        let failure = failure.filter(|_| !STOP.load(Ordering::Relaxed));
         report.rows.push(Row::new(harness, budget, &tally, began.elapsed(), failure.is_some()));
         report.failure = failure.or(report.failure.take());
         report.failure.is_none() && !STOP.load(Ordering::Relaxed)
@@ -124,4 +123,67 @@ pub fn tell_failure(failure: &Failure, dir: &Path) -> std::io::Result<String> {
     let path = dir.join(format!("failure-{}-{}.json", failure.harness, failure.seed));
     Reproducer::write(failure, &path)?;
     Ok(format!("{failure}\nreproducer: {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    fn fails(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
+        tally.done(3);
+        match &ask.case {
+            Some(case) if case == "mended" => Ok(()),
+            _ => Err(Failure::new(ask.seed + 3, "third".into(), "a page was lost")),
+        }
+    }
+
+    fn panics(_: &Ask, _: &mut Tally) -> Result<(), Failure> {
+        panic!("out of order")
+    }
+
+    const FAILS: Harness = Harness {
+        id: "T0",
+        name: "fails",
+        unit: "tries",
+        what: "always fails",
+        needs: || Ok(()),
+        run: fails,
+        smoke: 1,
+        crash: 1,
+    };
+    static FAILING: Harness = FAILS;
+    static PANICKING: Harness = Harness { name: "panics", run: panics, ..FAILS };
+    static ABSENT: Harness = Harness { name: "absent", needs: || Err("no such device".to_string()), ..FAILS };
+
+    fn campaign(dir: &Scratch) -> (Campaign, Report) {
+        let exe = PathBuf::from("/proc/self/exe");
+        let campaign = Campaign { seed: 5, dir: dir.path().to_path_buf(), exe, shows_progress: false };
+        let report = Report::new(dir.path(), 5);
+        (campaign, report)
+    }
+
+    #[test]
+    fn a_failure_ends_a_campaign_and_leaves_what_replays_it() {
+        let dir = Scratch::new().expect("a directory");
+        let (campaign, mut report) = campaign(&dir);
+        assert!(!campaign.run(&FAILING, 1, Duration::from_secs(1), &mut report));
+        assert_eq!((report.rows[0].violations, report.rows[0].done), (1, 3));
+        let failure = report.failure.expect("a failure");
+        assert_eq!((failure.harness.as_str(), failure.seed), ("fails", 8));
+        let told = tell_failure(&failure, dir.path()).expect("written");
+        assert!(told.contains("a page was lost") && told.contains("--seed 8 --case '\"third\"'"), "{told}");
+        let found = Reproducer::read(&dir.path().join("failure-fails-8.json")).expect("read");
+        assert_eq!(found.failure, failure);
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_and_a_missing_need_is_a_skip() {
+        let dir = Scratch::new().expect("a directory");
+        let (campaign, mut report) = campaign(&dir);
+        assert!(campaign.run(&ABSENT, 1, Duration::from_secs(1), &mut report));
+        assert_eq!(report.rows[0].skipped, ["absent: no such device"]);
+        assert!(!campaign.run(&PANICKING, 1, Duration::from_secs(1), &mut report));
+        assert!(report.failure.expect("a failure").what.contains("out of order"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "fuse")]
 use crate::fuse::{block, mount, recorded};
 use crate::{crash, damage, hostile, kill};
+
+/// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
+pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
@@ -30,9 +33,9 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Whether to end: so many units are done, or the time is over.
+    /// Whether to end: so many units are done, the time is over, or somebody wants an end.
     pub fn is_over(&self, done: u64) -> bool {
-        done >= self.budget || Instant::now() >= self.end
+        done >= self.budget || Instant::now() >= self.end || STOP.load(Ordering::Relaxed)
     }
 }
 

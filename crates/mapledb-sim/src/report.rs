@@ -27,6 +27,8 @@ use crate::harness::{Failure, Figure, Harness, Tally};
 
 /// The version of report and reproducer.
 pub const SCHEMA: u32 = 1;
+/// The version of the engine: all crates of the workspace have one.
+pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
 /// What one harness did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -126,7 +128,7 @@ impl Report {
         };
         Report {
             schema: SCHEMA,
-            engine: env!("CARGO_PKG_VERSION").to_string(),
+            engine: ENGINE.to_string(),
             format: mapledb_format::meta::FORMAT_VERSION,
             kernel: of_kernel("osrelease"),
             machine: std::env::consts::ARCH.to_string(),
@@ -210,7 +212,7 @@ impl Reproducer {
     /// # Errors
     /// It cannot be written.
     pub fn write(failure: &Failure, path: &Path) -> io::Result<()> {
-        let engine = env!("CARGO_PKG_VERSION").to_string();
+        let engine = ENGINE.to_string();
         let reproducer = Reproducer { schema: SCHEMA, engine, failure: failure.clone() };
         std::fs::write(path, serde_json::to_string_pretty(&reproducer)? + "\n")
     }

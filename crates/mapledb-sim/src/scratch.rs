@@ -2,9 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
+static BASE: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on directories are made under `base` and nowhere else. The first call counts.
+pub fn keep_under(base: &Path) {
+    let _ = BASE.set(base.to_path_buf());
+}
 
 /// A directory of its own.
 #[derive(Debug)]
@@ -13,11 +20,15 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a directory under `/dev/shm`, or under the system's directory for temporary files.
+    /// Makes a directory under the base that [`keep_under`] set, else under `/dev/shm`, else under the system's
+    /// directory for temporary files.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn new() -> io::Result<Scratch> {
+        if let Some(base) = BASE.get() {
+            return Scratch::under(base);
+        }
         let shm = Path::new("/dev/shm");
         let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
         Scratch::under(&base)

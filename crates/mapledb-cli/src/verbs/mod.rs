@@ -14,6 +14,8 @@ pub mod readers;
 pub mod scan;
 pub mod stat;
 pub mod tables;
+#[cfg(feature = "torture")]
+pub mod torture;
 
 use mapledb_format::PageSize;
 
@@ -38,6 +40,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Copy(args) => copy::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
         Verb::Page(args) => page::run(args, manner),
+        #[cfg(feature = "torture")]
+        Verb::Torture(args) => torture::run(args, manner),
     }
 }
 
