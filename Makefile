@@ -38,7 +38,7 @@ crash: ## crash images of random transactions for CRASH_SECONDS=60
 canaries: ## one planted engine bug after the other, each of which a harness must catch
 	scripts/canaries
 
-fuzz: ## hostile data and lock files for FUZZ_SECONDS=60 each; needs a nightly toolchain and cargo-fuzz, else SKIP
+fuzz: ## hostile data and lock files for FUZZ_SECONDS=60; guided by coverage with a nightly toolchain and cargo-fuzz
 	fuzz/run $(FUZZ_SECONDS)
 
 demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." says on what data

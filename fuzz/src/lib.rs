@@ -1,23 +1,36 @@
-//! Hostile files: whatever they hold, opening, reading, checking and writing them ends with a value or an error.
+//! Hostile files: whatever they hold, opening, reading, checking, dumping and writing them ends with a value or an error.
 //!
 //! An input is a list of damages to a small file that a real environment made. Bytes at random rarely get past a
 //! checksum, so a damage may ask to be *mended*: checksums and tags are made right again from the damaged page up to
 //! the meta, and what is tested is what lies behind them.
 //!
-//! What counts as a failure is a panic, a signal or a hang. That a wrong answer is told apart from a right one is not
-//! tested here: a file whose checksums are right is right as far as a checksum can tell.
+//! A panic, a signal and a hang are failures. So is a wrong answer where a checksum can tell: what was damaged and not
+//! mended, and is read to its end without an error, is one of the commits that were made, and not an older one without a
+//! word. A file whose checksums are right is right as far as a checksum can tell.
 
 mod mend;
+pub mod random;
+mod stats;
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use mapledb::{Access, Env, Options, Result, Table};
-use mapledb_format::lockfile;
+use mapledb::{Access, Env, Error, Options, Result, Table};
+use mapledb_format::{Meta, Slot, lockfile};
+
+pub use stats::{Stats, stats};
 
 const BLOBS: Table<'static, u64, [u8]> = Table::new("blobs");
 const PAGE: usize = 4096;
+/// The pages that lie between the metas and before the first page mean nothing.
+const FIRST_PAGE: usize = 32;
 
 /// One change of the bytes of a file.
 #[derive(Arbitrary, Debug)]
@@ -58,12 +71,20 @@ fn store(file: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-fn damage(file: &mut [u8], damage: &Damage) {
+/// The pages that may be damaged: all of a lock file; of a data file the metas and what follows them.
+fn places(file: &[u8], is_data: bool) -> Vec<usize> {
     let pages = file.len() / PAGE;
-    if pages == 0 {
-        return;
+    match is_data {
+        true => [0, FIRST_PAGE / 2].into_iter().chain(FIRST_PAGE..pages).collect(),
+        false => (0..pages).collect(),
     }
-    let page = usize::from(damage.page) % pages * PAGE;
+}
+
+fn damage(file: &mut [u8], places: &[usize], damage: &Damage) {
+    // Small numbers are what a fuzzer likes best, and the metas are not what it should spend its time on.
+    let page_at =
+        |number: u16| places.get(places.len().wrapping_sub(1 + usize::from(number) % places.len().max(1)));
+    let Some(page) = page_at(damage.page).map(|page| page * PAGE) else { return };
     // Half of all damages meet the first 256 bytes, where headers, slots and tree records are.
     let field = usize::from(damage.field >> 1) % if damage.field & 1 == 0 { 128 } else { PAGE / 2 };
     let at = page + 2 * field;
@@ -91,7 +112,7 @@ fn damage(file: &mut [u8], damage: &Damage) {
             store(file, at, &edges[usize::from(which) % edges.len()].to_le_bytes());
         }
         What::PageCopied(from, len) => {
-            let from = usize::from(from) % pages * PAGE;
+            let Some(from) = page_at(from).map(|from| from * PAGE) else { return };
             let bytes = file[from..from + usize::from(len) % PAGE].to_vec();
             store(file, page, &bytes);
         }
@@ -99,7 +120,10 @@ fn damage(file: &mut [u8], damage: &Damage) {
 }
 
 fn options() -> Options {
-    Env::options().quota_bytes(8 << 20).reserve_bytes(64 << 20)
+    Env::options()
+        .quota_bytes(4 << 20)
+        .reserve_bytes(4 << 20)
+        .relaxed_bound(u64::MAX, Duration::from_secs(3600))
 }
 
 #[allow(unsafe_code)]
@@ -112,41 +136,77 @@ fn open(options: Options, path: &Path) -> Result<Env> {
 struct Sample {
     data: Vec<u8>,
     lock: Vec<u8>,
+    /// What each commit made, the newest last.
+    commits: Vec<u64>,
 }
 
 fn sample() -> &'static Sample {
     static SAMPLE: OnceLock<Sample> = OnceLock::new();
-    SAMPLE.get_or_init(|| make_sample().expect("a fresh directory takes a fresh file"))
+    SAMPLE.get_or_init(|| {
+        // The shorter the file, the more of a damage meets something that matters.
+        let quotas = (40..1000).map(|pages| pages * PAGE as u64);
+        let made = quotas.map(make_sample).find(|made| !matches!(made, Err(Error::QuotaReached { .. })));
+        made.expect("a quota that is enough").expect("a fresh directory takes a fresh file")
+    })
+}
+
+/// A directory in memory if that can be had.
+fn scratch() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    let made = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+    made.expect("a directory for temporary files")
 }
 
 /// Trees of several levels, overflow runs, waiting and available pages, a free tree.
 #[allow(unsafe_code)]
-fn make_sample() -> Result<Sample> {
-    let dir = tempfile::tempdir().expect("a directory for temporary files");
+fn make_sample(quota: u64) -> Result<Sample> {
+    let dir = scratch();
     let path = dir.path().join("sample.maple");
     // SAFETY: as in `open`.
-    let env = unsafe { options().create(&path) }?;
+    let env = unsafe { options().quota_bytes(quota).create(&path) }?;
+    let mut commits = Vec::new();
     for round in 0..4u32 {
         let mut txn = env.write()?;
-        for n in 0..400u32 {
-            let n = n * 7 % 400 + round * 100;
+        for n in 0..90u32 {
+            let n = n * 7 % 90 + round * 30;
             txn.main().put(format!("key {n:05}").as_bytes(), &[n as u8; 60])?;
         }
-        txn.open_table(&BLOBS)?.put(&u64::from(round), &[9; 9000])?;
+        txn.open_table(&BLOBS)?.put(&u64::from(round), &[9; 5000])?;
         txn.commit()?;
+        commits.push(digest(&env)?);
     }
     let mut txn = env.write()?;
-    for n in (0..700u32).step_by(3) {
+    for n in (0..180u32).step_by(3) {
         txn.main().delete(format!("key {n:05}").as_bytes())?;
     }
     txn.table(&BLOBS)?.delete(&1)?;
     txn.commit()?;
+    commits.push(digest(&env)?);
     env.close()?;
     let read = |path: &Path| std::fs::read(path).expect("the file was just closed");
-    Ok(Sample {
-        data: read(&path),
-        lock: read(&dir.path().join(format!("sample.maple{}", lockfile::LOCK_SUFFIX))),
-    })
+    let lock = read(&dir.path().join(format!("sample.maple{}", lockfile::LOCK_SUFFIX)));
+    Ok(Sample { data: read(&path), lock, commits })
+}
+
+/// What a dump shows: every table with its types and sequence, every entry.
+fn digest(env: &Env) -> Result<u64> {
+    let txn = env.read()?;
+    let mut digest = DefaultHasher::new();
+    for info in txn.tables()? {
+        (&info.name, info.sequence).hash(&mut digest);
+        match info.name.as_deref() {
+            None => txn.main()?.iter()?.try_for_each(|entry| entry.map(|entry| entry.hash(&mut digest)))?,
+            Some("blobs") => {
+                let table = txn.table(&BLOBS)?;
+                table.iter()?.try_for_each(|entry| entry.map(|entry| entry.hash(&mut digest)))?;
+            }
+            Some(name) => {
+                let table = txn.table(&Table::<[u8], [u8]>::new(name))?;
+                table.iter()?.try_for_each(|entry| entry.map(|entry| entry.hash(&mut digest)))?;
+            }
+        }
+    }
+    Ok(digest.finish())
 }
 
 /// Everything a user does with a file. Errors are answers.
@@ -155,11 +215,11 @@ fn use_it(env: &Env) -> Result<()> {
     let _ = env.info();
     let _ = read_it(env);
     let mut txn = env.write()?;
-    for n in 0..50u32 {
+    for n in 0..12u32 {
         txn.main().put(format!("key {:05}", n * 13).as_bytes(), &[1; 200])?;
     }
-    txn.main().delete_range(&b"key 00100"[..]..&b"key 00200"[..])?;
-    txn.open_table(&BLOBS)?.put(&77, &[3; 20_000])?;
+    txn.main().delete_range(&b"key 00100"[..]..&b"key 00150"[..])?;
+    txn.open_table(&BLOBS)?.put(&77, &[3; 6_000])?;
     txn.commit()?;
     read_it(env)?;
     let mut txn = env.write()?;
@@ -174,60 +234,129 @@ fn read_it(env: &Env) -> Result<()> {
     let _ = main.get(b"key 00123")?;
     let _ = main.count(&b"key 00010"[..]..&b"key 00300"[..])?;
     let _ = main.nth(5)?;
-    for entry in main.iter()?.take(5000) {
-        entry?;
-    }
     for entry in main.iter()?.rev().take(5000) {
         entry?;
     }
-    for (_, value) in txn.table(&BLOBS)?.iter()?.flatten().take(100) {
-        std::hint::black_box(value.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+    for entry in main.range(&b"key 00020"[..]..&b"key 00120"[..])?.take(5000) {
+        entry?;
     }
-    let _ = txn.tables()?;
     Ok(())
 }
 
-fn use_file(options: Options, path: &Path) {
-    if let Ok(env) = open(options, path) {
-        let _ = use_it(&env);
-        let _ = env.close();
+/// Opens what `bench` holds and uses it. Where `is_told` a checksum can tell right from wrong.
+fn use_file(options: Options, path: &Path, is_told: bool) {
+    let Ok(env) = open(options, path) else { return };
+    stats().opened();
+    let found = digest(&env);
+    if let (true, Ok(found)) = (is_told, found) {
+        let commits = &sample().commits;
+        let place = commits.iter().position(|commit| *commit == found);
+        assert!(place.is_some(), "a state that no commit made");
+        let recovery = env.recovery();
+        let is_newest = commits.last() == Some(&found);
+        let says_so = recovery.passed_over.is_some() || recovery.refused_relaxed.is_some();
+        assert!(is_newest || says_so, "commit {place:?} stands, and nobody is told");
     }
+    let _ = use_it(&env);
+    let _ = env.close();
+}
+
+/// A directory whose two files are used again and again.
+struct Bench {
+    path: PathBuf,
+    lock_path: PathBuf,
+    data: File,
+    buffer: Vec<u8>,
+    _dir: tempfile::TempDir,
+}
+
+thread_local! {
+    static BENCH: RefCell<Bench> = RefCell::new(Bench::new().expect("room for small files"));
+}
+
+impl Bench {
+    fn new() -> io::Result<Bench> {
+        let dir = scratch();
+        let path = dir.path().join("hostile.maple");
+        let lock_path = dir.path().join(format!("hostile.maple{}", lockfile::LOCK_SUFFIX));
+        let data = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Bench { path, lock_path, data, buffer: Vec::new(), _dir: dir })
+    }
+
+    /// Lays both files out; without a lock file if it is `None`.
+    fn lay(&mut self, data: &[u8], lock: Option<&[u8]>) -> io::Result<()> {
+        restore(&self.data, data, &mut self.buffer)?;
+        let Some(lock) = lock else {
+            return match std::fs::remove_file(&self.lock_path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        };
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&self.lock_path)?;
+        restore(&file, lock, &mut self.buffer)
+    }
+}
+
+/// Writes the pages that differ from `bytes`.
+fn restore(file: &File, bytes: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
+    if file.metadata()?.len() != bytes.len() as u64 {
+        file.set_len(bytes.len() as u64)?;
+    }
+    buffer.resize(bytes.len(), 0);
+    file.read_exact_at(buffer, 0)?;
+    for (index, (has, wants)) in buffer.chunks(PAGE).zip(bytes.chunks(PAGE)).enumerate() {
+        if has != wants {
+            file.write_all_at(wants, (index * PAGE) as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether both metas of a file are taken for metas.
+fn has_metas(file: &[u8]) -> bool {
+    [Slot::A, Slot::B].into_iter().all(|slot| {
+        let at = slot.offset() as usize;
+        file.get(at..at + PAGE).is_some_and(|bytes| Meta::decode(bytes, slot).is_ok())
+    })
 }
 
 /// Opens a damaged data file and uses it.
 pub fn data_file(input: &[u8]) {
     let Some(plan) = plan(input) else { return };
     let mut file = sample().data.clone();
+    let places = places(&file, true);
     for one in plan.damages.iter().take(16) {
-        damage(&mut file, one);
+        damage(&mut file, &places, one);
     }
     if plan.mends {
         mend::data_file(&mut file);
     }
-    let dir = tempfile::tempdir().expect("a directory for temporary files");
-    let path = dir.path().join("hostile.maple");
-    std::fs::write(&path, &file).expect("room for a small file");
-    use_file(options().access(Access::Exclusive), &path);
+    stats().began(has_metas(&file));
+    BENCH.with_borrow_mut(|bench| {
+        bench.lay(&file, None).expect("room for a small file");
+        use_file(options().access(Access::Exclusive), &bench.path, !plan.mends);
+    });
 }
 
 /// Opens a sound data file beside a damaged lock file, and uses it.
 pub fn lock_file(input: &[u8]) {
     let Some(plan) = plan(input) else { return };
     let sample = sample();
-    let dir = tempfile::tempdir().expect("a directory for temporary files");
-    let path = dir.path().join("hostile.maple");
-    std::fs::write(&path, &sample.data).expect("room for a small file");
-    let mut lock = sample.lock.clone();
-    mend::bind(&mut lock, &path);
-    for one in plan.damages.iter().take(16) {
-        damage(&mut lock, one);
-    }
-    if plan.mends {
-        mend::lock_file(&mut lock);
-    }
-    let lock_path = dir.path().join(format!("hostile.maple{}", lockfile::LOCK_SUFFIX));
-    std::fs::write(lock_path, &lock).expect("room for a small file");
-    use_file(options(), &path);
+    BENCH.with_borrow_mut(|bench| {
+        let mut lock = sample.lock.clone();
+        mend::bind(&mut lock, &bench.path);
+        let places = places(&lock, false);
+        for one in plan.damages.iter().take(16) {
+            damage(&mut lock, &places, one);
+        }
+        if plan.mends {
+            mend::lock_file(&mut lock);
+        }
+        stats().began(true);
+        bench.lay(&sample.data, Some(&lock)).expect("room for a small file");
+        use_file(options(), &bench.path, !plan.mends);
+    });
 }
 
 #[cfg(test)]
@@ -236,7 +365,7 @@ mod tests {
 
     /// Whether a file with these bytes opens, checks clean and can be used.
     fn is_sound(file: &[u8]) -> bool {
-        let dir = tempfile::tempdir().expect("a directory for temporary files");
+        let dir = scratch();
         let path = dir.path().join("file.maple");
         std::fs::write(&path, file).expect("room for a small file");
         open(options().access(Access::Exclusive), &path).is_ok_and(|env| {

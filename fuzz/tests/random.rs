@@ -6,22 +6,10 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 fn over_random_inputs(name: &str, target: fn(&[u8])) {
     let seed = number("MAPLE_SEED", 1);
     for case in seed..seed + number("MAPLE_CASES", 400) {
-        let mut state = case;
-        let len = 8 + next(&mut state) as usize % 120;
-        let input: Vec<u8> = (0..len).map(|_| next(&mut state) as u8).collect();
-        let ended = catch_unwind(|| target(&input));
+        let ended = catch_unwind(|| target(&mapledb_fuzz::random::input(case)));
         assert!(ended.is_ok(), "{name}: replay with MAPLE_SEED={case} MAPLE_CASES=1");
     }
 }
