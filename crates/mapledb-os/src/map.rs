@@ -73,12 +73,12 @@ impl ReadMap {
     }
 
     /// Lets faults in this map raise `alarm` rather than end the process, once [`sigbus::catch`](crate::sigbus::catch)
-    /// has been called. The guard must go before the map.
+    /// has been called. `file` is what it maps. The guard must go before the map and the file.
     ///
     /// # Errors
     /// Too many maps are guarded.
-    pub fn guard(&self, alarm: &Arc<Alarm>) -> Result<Guard> {
-        self.reserve.guard(false, alarm)
+    pub fn guard(&self, alarm: &Arc<Alarm>, file: &DataFile) -> Result<Guard> {
+        self.reserve.guard(false, alarm, file)
     }
 
     /// The address of byte 0 of the file. It stays as long as the map.

@@ -66,8 +66,8 @@ impl Reserve {
     }
 
     /// Lets faults in here raise `alarm`.
-    pub(crate) fn guard(&self, is_writable: bool, alarm: &Arc<Alarm>) -> Result<Guard> {
-        Guard::register(self.base(), self.raw.len(), is_writable, alarm, &self.path)
+    pub(crate) fn guard(&self, is_writable: bool, alarm: &Arc<Alarm>, file: &DataFile) -> Result<Guard> {
+        Guard::register(self.base(), self.raw.len(), is_writable, alarm, file)
     }
 
     #[inline(always)]

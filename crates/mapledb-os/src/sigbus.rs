@@ -2,12 +2,13 @@
 //!
 //! A load or store that the kernel cannot serve (the medium failed, another program cut the file off, the disk is full
 //! under a block shared by reflink) ends the process by `SIGBUS`. With [`catch`] called and the map registered
-//! ([`Guard`]), the handler puts a page of zeros over the one that failed, raises the map's [`Alarm`] and returns; the
-//! load or store is done again and succeeds. Whoever used the map asks the alarm before it believes what it read. The
+//! ([`Guard`]), the handler puts a page of private memory over the one that failed, raises the map's [`Alarm`] and
+//! returns; the load or store is done again and succeeds. The page holds zeros; under a store it holds what the file can
+//! still tell of it, so that whoever was in the middle of changing it does not meet half of it gone. Whoever used the map asks the alarm before it believes what it read. The
 //! stack is never unwound from the handler: the code that was interrupted holds references and locks that know nothing
 //! of it.
 //!
-//! What the handler may do: look at a fixed table of atomics, and make one system call. It takes no lock, allocates
+//! What the handler may do: look at a fixed table of atomics, and make three system calls. It takes no lock, allocates
 //! nothing, and keeps `errno`.
 //!
 //! | the signal | what is done |
@@ -23,11 +24,15 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::{OsError, Result};
+use crate::file::DataFile;
 use crate::fork::generation;
 use crate::limits::page_size;
 
@@ -96,6 +101,8 @@ struct Range {
     start: AtomicUsize,
     end: AtomicUsize,
     is_writable: AtomicBool,
+    /// The mapped file.
+    fd: AtomicI32,
     generation: AtomicU64,
     alarm: AtomicPtr<Alarm>,
 }
@@ -106,6 +113,7 @@ static RANGES: [Range; RANGES_MAX] = [const {
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
         is_writable: AtomicBool::new(false),
+        fd: AtomicI32::new(-1),
         generation: AtomicU64::new(0),
         alarm: AtomicPtr::new(std::ptr::null_mut()),
     }
@@ -125,24 +133,25 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Registers the `len` bytes at `start`, which map a file from its beginning.
+    /// Registers the `len` bytes at `start`, which map `file` from its beginning.
     pub(crate) fn register(
         start: *const u8,
         len: usize,
         is_writable: bool,
         alarm: &Arc<Alarm>,
-        path: &Path,
+        file: &DataFile,
     ) -> Result<Guard> {
         let take = |range: &Range| {
             range.is_taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         let Some(entry) = RANGES.iter().position(take) else {
             let error = io::Error::from_raw_os_error(libc::EMFILE);
-            return Err(OsError::new("catch faults in the map of", path, error));
+            return Err(OsError::new("catch faults in the map of", file.path(), error));
         };
         let range = &RANGES[entry];
         range.start.store(start as usize, Ordering::Relaxed);
         range.is_writable.store(is_writable, Ordering::Relaxed);
+        range.fd.store(file.as_file().as_raw_fd(), Ordering::Relaxed);
         range.generation.store(generation(), Ordering::Relaxed);
         range.alarm.store(Arc::as_ptr(alarm).cast_mut(), Ordering::Relaxed);
         range.end.store(start as usize + len, Ordering::Release);
@@ -219,14 +228,14 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
     // SAFETY: as above; the field is read as a number, and only means something for codes of a fault.
     let address = unsafe { about.si_addr() } as usize;
     let is_fault = [libc::BUS_ADRERR, libc::BUS_OBJERR, libc::BUS_MCEERR_AR].contains(&code);
-    if !(is_fault && put_zeros(address)) {
+    if !(is_fault && put_page(address)) {
         chain(signal, code, info, context);
     }
     set_errno(kept);
 }
 
-/// Puts a page of zeros over the one at `address`, if it lies in a registered map. Answers whether it did.
-fn put_zeros(address: usize) -> bool {
+/// Puts a page over the one at `address`, if it lies in a registered map. Answers whether it did.
+fn put_page(address: usize) -> bool {
     let Some((range, start)) = RANGES.iter().find_map(|range| holds(range, address)) else { return false };
     let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
     let page = address & !(page_bytes - 1);
@@ -234,13 +243,25 @@ fn put_zeros(address: usize) -> bool {
     let alarm = range.alarm.load(Ordering::Acquire);
     // SAFETY: the thread that faulted uses the map, so its owner keeps it, the registration and the alarm.
     let Some(alarm) = (unsafe { alarm.as_ref() }) else { return false };
-    // Raised before the zeros are there: no other thread may see them and find the alarm silent.
+    // Raised before the page is there: no other thread may see it and find the alarm silent.
     alarm.raise((page - start) as u64, is_writable);
     let access = if is_writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-    // SAFETY: replaces one page of a mapping of ours, in which a load or store has just failed, by one that is as
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: new memory, at an address that the system chooses.
+    let new = unsafe { libc::mmap(std::ptr::null_mut(), page_bytes, access, flags, -1, 0) };
+    if new == libc::MAP_FAILED {
+        return false;
+    }
+    if is_writable {
+        let fd = range.fd.load(Ordering::Relaxed);
+        // SAFETY: the memory is new, ours alone and as long; what the file cannot tell stays zero.
+        unsafe { libc::pread(fd, new, page_bytes, (page - start) as libc::off_t) };
+    }
+    let over = page as *mut c_void;
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: moves the new page over one of a mapping of ours, in which a load or store has just failed; it is as
     // accessible. Slices over it stay valid; that their bytes may change is what the alarm tells.
-    let put = unsafe { libc::mmap(page as *mut c_void, page_bytes, access, flags, -1, 0) };
+    let put = unsafe { libc::mremap(new, page_bytes, page_bytes, flags, over) };
     put != libc::MAP_FAILED
 }
 

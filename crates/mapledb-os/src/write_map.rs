@@ -59,8 +59,8 @@ impl WriteMap {
     ///
     /// # Errors
     /// Too many maps are guarded.
-    pub fn guard(&self, alarm: &Arc<Alarm>) -> Result<Guard> {
-        self.reserve.guard(true, alarm)
+    pub fn guard(&self, alarm: &Arc<Alarm>, file: &DataFile) -> Result<Guard> {
+        self.reserve.guard(true, alarm, file)
     }
 
     /// The length of the map with its reserve, in bytes.

@@ -69,11 +69,12 @@ struct Maps {
 
 /// The data file and its maps.
 pub(crate) struct Store {
+    /// Before the file: what guards the maps reads from it.
+    maps: Maps,
     file: DataFile,
     size: PageSize,
     verify: Verify,
     advice: MapAdvice,
-    maps: Maps,
     /// Raised by faults in the maps, if they are caught.
     alarm: Arc<Alarm>,
     catches: bool,
@@ -144,6 +145,11 @@ impl Store {
     #[inline]
     pub(crate) fn check_faults(&self) -> Result<()> {
         if self.alarm.count_after_reads() == 0 { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Whether faults in the maps are caught.
+    pub(crate) fn catches(&self) -> bool {
+        self.catches
     }
 
     /// Whether stores to the file went nowhere.
@@ -485,9 +491,9 @@ impl Maps {
         let made_in = mapledb_os::fork::generation();
         let mut guards = Vec::new();
         if let Some(alarm) = alarm {
-            guards.push(read.guard(alarm)?);
+            guards.push(read.guard(alarm, file)?);
             if let Some(write) = &write {
-                guards.push(write.guard(alarm)?);
+                guards.push(write.guard(alarm, file)?);
             }
         }
         Ok(Maps { guards, read, write, memo, covered_bytes, made_in, larger: OnceLock::new() })

@@ -126,11 +126,24 @@ impl WriteTxn {
         self.check()?;
         self.is_changed = true;
         self.is_broken = true;
-        let answer = act(self);
+        let answer = self.guarded(act);
         // Zeros in the place of a page that failed may look like anything else, success included.
         let answer = self.core.check_faults().and(answer).inspect_err(|error| self.core.note_failure(error));
         self.is_broken = answer.as_ref().is_err_and(|error| !error.is_about_arguments());
         answer
+    }
+
+    /// Does `act`. Pages that a transaction owns are trusted to be what it made of them; if one has failed and only zeros
+    /// could be put in its place, what changes it may panic, and that is the fault's doing.
+    fn guarded<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
+        if !self.core.store.catches() {
+            return act(self);
+        }
+        let attempt = std::panic::AssertUnwindSafe(|| act(self));
+        std::panic::catch_unwind(attempt).unwrap_or_else(|panic| match self.core.check_faults() {
+            Err(fault) => Err(fault),
+            Ok(()) => std::panic::resume_unwind(panic),
+        })
     }
 
     fn tree_mut(&mut self, table: TableId) -> TreeMut<'_, Draft> {
@@ -272,7 +285,7 @@ impl WriteTxn {
         if !self.is_changed {
             return Ok(self.head.txnid.get());
         }
-        let inline = self.settle();
+        let inline = self.guarded(WriteTxn::settle);
         let inline = self.core.check_faults().and(inline).inspect_err(|error| self.core.note_failure(error))?;
         self.head.txnid = self.draft.txnid();
         self.head.free = *self.draft.space.tree();
