@@ -1,8 +1,13 @@
 //! What kind of file system holds a file, by its magic number, and what that means for sharing it.
+//!
+//! All of FUSE has one number. Which of its file systems it is stands in the mount table: `fuse.sshfs`, `fuse.s3fs`,
+//! `fuse.rclone` reach other machines, plain `fuse` and most others do not, or do not tell.
+
+use std::path::Path;
 
 /// The kind of file system that holds a file.
 ///
-/// FUSE does not count as a network: most of its file systems are local, and it does not tell.
+/// Of the many that FUSE serves, those count as networks whose name says so.
 ///
 /// ```
 /// # use mapledb_os::FileSystem;
@@ -12,6 +17,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileSystem {
     magic: u32,
+    /// The network that FUSE serves here, if it is known to be one.
+    served: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,11 +71,65 @@ const KNOWN: &[(u32, &str, Kind)] = &[
 ];
 
 const BTRFS: u32 = 0x9123_683E;
+const FUSE: u32 = 0x6573_5546;
+
+/// File systems of FUSE that other machines reach as well, by the type in the mount table.
+const SERVED: &[&str] = &[
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "fuse.s3backer",
+    "fuse.goofys",
+    "fuse.mount-s3",
+    "fuse.geesefs",
+    "fuse.gcsfuse",
+    "fuse.blobfuse",
+    "fuse.blobfuse2",
+    "fuse.glusterfs",
+    "fuse.ceph",
+    "fuse.ceph-fuse",
+    "fuse.cephfs",
+    "fuse.juicefs",
+    "fuse.JuiceFS",
+    "fuse.seaweedfs",
+    "fuse.moosefs",
+    "fuse.mfs",
+    "fuse.lizardfs",
+    "fuse.saunafs",
+    "fuse.rclone",
+    "fuse.davfs",
+    "fuse.davfs2",
+    "fuse.curlftpfs",
+    "fuse.nfs",
+    "fuse.fuse-nfs",
+    "fuse.smbnetfs",
+    "fuse.gvfsd-fuse",
+    "fuse.hdfs",
+    "fuse.fuse_dfs",
+    "fuse.alluxio-fuse",
+    "fuse.orangefs",
+    "fuse.pvfs2fuse",
+    "fuse.cvmfs2",
+    "fuse.google-drive-ocamlfuse",
+    "fuse.onedriver",
+    "fuse.beegfs",
+    "fuse.quobyte",
+    "fuse.weka",
+];
 
 impl FileSystem {
     /// The file system of a magic number, as `statfs` tells it.
     pub fn from_magic(magic: u32) -> FileSystem {
-        FileSystem { magic }
+        FileSystem { magic, served: None }
+    }
+
+    /// The file system of a magic number, mounted where `path` is; FUSE is asked what it serves there.
+    pub(crate) fn at(magic: u32, path: &Path) -> FileSystem {
+        if magic != FUSE {
+            return FileSystem::from_magic(magic);
+        }
+        // Where the table cannot be read, it is a FUSE that does not tell.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        FileSystem { magic, served: mount_type(&mounts, path).and_then(served_network) }
     }
 
     /// The magic number.
@@ -78,15 +139,16 @@ impl FileSystem {
 
     /// Its name, `unknown` if we know none. ext2, ext3 and ext4 share their number and are all `ext4`.
     pub fn name(self) -> &'static str {
-        self.known().map_or("unknown", |(_, name, _)| name)
+        self.served.unwrap_or_else(|| self.known().map_or("unknown", |(_, name, _)| name))
     }
 
     /// Whether other machines may reach the same file, so that shared memory and locks do not bind them.
     pub fn is_network(self) -> bool {
-        self.known().is_some_and(|(_, _, kind)| kind == Kind::Network)
+        self.served.is_some() || self.known().is_some_and(|(_, _, kind)| kind == Kind::Network)
     }
 
-    /// Whether a file may be copied elsewhere under its open readers when it is first opened for writing.
+    /// Whether one name may lead to two files: that of a lower layer to who opened it before it was copied up, and its
+    /// copy to who opens it later.
     pub fn is_overlay(self) -> bool {
         self.known().is_some_and(|(_, _, kind)| kind == Kind::Overlay)
     }
@@ -100,9 +162,36 @@ impl FileSystem {
     }
 }
 
+/// The type of the mount that holds `path`, which has no symbolic link in it: the one with the longest mount point above
+/// it, and of several at the same point the last.
+fn mount_type<'t>(mounts: &'t str, path: &Path) -> Option<&'t str> {
+    let mut best = None;
+    let mut longest = 0;
+    for line in mounts.lines() {
+        // id, parent, device, root, mount point, options, optional fields, "-", type, ...
+        let (Some(at), Some((_, tail))) = (line.split(' ').nth(4), line.split_once(" - ")) else { continue };
+        let at = unescaped(at);
+        if path.starts_with(&at) && at.len() >= longest {
+            longest = at.len();
+            best = tail.split(' ').next();
+        }
+    }
+    best
+}
+
+/// A path of the mount table, where blanks and backslashes are octal.
+fn unescaped(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+fn served_network(kind: &str) -> Option<&'static str> {
+    SERVED.iter().find(|known| **known == kind).copied()
+}
+
 impl std::fmt::Display for FileSystem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.known() {
+            Some(_) if self.served.is_some() => f.write_str(self.name()),
             Some((_, name, _)) => f.write_str(name),
             None => write!(f, "unknown ({:#010x})", self.magic),
         }
@@ -118,6 +207,33 @@ mod tests {
         for (i, (magic, name, _)) in KNOWN.iter().enumerate() {
             assert!(KNOWN[..i].iter().all(|(m, n, _)| m != magic && n != name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_fuse_that_says_it_is_a_network_is_one() {
+        let mounts = "\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+40 22 0:50 / /mnt rw - fuse /dev/fuse rw
+41 40 0:51 / /mnt/far rw,nosuid shared:5 - fuse.sshfs host:/home rw,user_id=0
+42 41 0:52 / /mnt/far/with\\040blank rw - tmpfs tmpfs rw
+43 22 0:53 / /over rw - fuse.sshfs host:/ rw
+44 43 0:54 / /over rw - fuse.local /dev/fuse rw
+";
+        let table = [
+            ("/home/a.maple", Some("ext4"), None),
+            ("/mnt/a.maple", Some("fuse"), None),
+            ("/mnt/far/a.maple", Some("fuse.sshfs"), Some("fuse.sshfs")),
+            ("/mnt/farther/a.maple", Some("fuse"), None),
+            ("/mnt/far/with blank/a.maple", Some("tmpfs"), None),
+            ("/over/a.maple", Some("fuse.local"), None),
+        ];
+        for (path, kind, network) in table {
+            let found = mount_type(mounts, Path::new(path));
+            assert_eq!(found, kind, "{path}");
+            assert_eq!(found.and_then(served_network), network, "{path}");
+        }
+        let far = FileSystem { magic: FUSE, served: served_network("fuse.sshfs") };
+        assert!(far.is_network() && far.name() == "fuse.sshfs" && far.to_string() == "fuse.sshfs");
     }
 
     #[test]

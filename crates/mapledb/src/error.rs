@@ -104,6 +104,14 @@ pub enum Error {
         /// The file system.
         filesystem: String,
     },
+    /// The file lies on a file system of layers, where its name may lead to two files.
+    #[error("{} lies on {filesystem}, whose layers may give two processes two files of that name: put it on a volume of its own (with containers: a mounted volume or a bind mount), or open it exclusively or frozen", path.display())]
+    OverlayFileSystem {
+        /// The file.
+        path: PathBuf,
+        /// The file system.
+        filesystem: String,
+    },
     /// The same file is open in this process with other options.
     #[error("{} is open in this process as {open}, and cannot be opened as {asked}: use the same options, or close it first", path.display())]
     OpenDifferently {

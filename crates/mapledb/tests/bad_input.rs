@@ -787,3 +787,67 @@ fn page_sizes_are_what_the_format_says() {
         assert!(PageSize::new(size).is_some());
     }
 }
+
+/// An overlay of two directories on a tmpfs, unmounted when it goes out of scope.
+struct Overlay(Mounted);
+
+impl Overlay {
+    fn new() -> Option<Overlay> {
+        let below = Mounted::tmpfs("16m")?;
+        let dir = |name: &str| below.0.path().join(name);
+        for name in ["lower", "upper", "work", "merged"] {
+            std::fs::create_dir(dir(name)).expect("a directory");
+        }
+        let env = open_or_create(dir("lower").join("test.maple"), options()).expect("create");
+        env.close().expect("close");
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            dir("lower").display(),
+            dir("upper").display(),
+            dir("work").display()
+        );
+        let mounted = Command::new("mount")
+            .args(["-t", "overlay", "-o", &layers, "overlay"])
+            .arg(dir("merged"))
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Overlay(below))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.0.path().join("merged").join(name)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.0.path().join("merged")).status();
+    }
+}
+
+#[test]
+fn on_an_overlay_a_file_is_not_shared() {
+    let Some(overlay) = Overlay::new() else { return skip("cannot mount an overlay") };
+    // Of the lower layer, and of the upper one.
+    for name in ["test.maple", "new.maple"] {
+        let refused = open_or_create(overlay.path(name), options()).map(|_| ()).expect_err("refused");
+        assert!(matches!(&refused, Error::OverlayFileSystem { .. }), "{refused:?}");
+        let told = refused.to_string();
+        assert!(
+            told.contains(name) && told.contains("lies on overlay") && told.contains("bind mount"),
+            "{told}"
+        );
+        let refused = open(overlay.path(name), options().access(Access::SharedReadOnly)).map(|_| ());
+        assert!(matches!(refused, Err(Error::OverlayFileSystem { .. })), "{refused:?}");
+        let answer = in_another_process("open frozen", &overlay.path(name));
+        assert!(answer.contains("opened 0"), "{answer}");
+        let env = open(overlay.path(name), options().access(Access::Exclusive)).expect("open");
+        let mut txn = env.write().expect("write");
+        txn.main().put(b"k", b"v").expect("put");
+        txn.commit().expect("commit");
+        check(&env);
+        env.close().expect("close");
+        let answer = in_another_process("open frozen", &overlay.path(name));
+        assert!(answer.contains("opened 1"), "{answer}");
+    }
+}
