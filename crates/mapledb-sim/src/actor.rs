@@ -24,6 +24,8 @@ const ROLE: &str = "MAPLE_SIM_ROLE";
 pub enum Role {
     /// Runs the workload of a seed and keeps a journal.
     Workload(Orders),
+    /// Runs into a full disk.
+    Full(crate::full::Orders),
     /// Has the kernel write pages back all the time.
     #[cfg(feature = "fuse")]
     WriteBack(crate::fuse::writeback::WriteBack),
@@ -54,6 +56,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
     };
     let answer = match role {
         Role::Workload(orders) => work(&orders),
+        Role::Full(orders) => crate::full::play(&orders),
         #[cfg(feature = "fuse")]
         Role::WriteBack(presses) => presses.run(),
         Role::Bank(part) => part::play(&part),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{block, mount, recorded};
-use crate::{crash, damage, hostile, kill};
+use crate::{crash, damage, full, hostile, kill};
 
 /// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -229,6 +229,16 @@ pub static HARNESSES: &[Harness] = &[
         run: kill::run,
         smoke: 150,
         crash: 2_000,
+    },
+    Harness {
+        id: "T8",
+        name: "full",
+        unit: "points",
+        what: "a full disk at every growth, on file systems of its own, and room that comes back",
+        needs: nothing,
+        run: full::harness,
+        smoke: 48,
+        crash: 600,
     },
     Harness {
         id: "T9",

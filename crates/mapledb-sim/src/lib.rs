@@ -20,6 +20,7 @@
 //! | [`processes`] | several processes at work on one file |
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`kill`] | the harness of killed processes (T5) |
+//! | [`full`] | the harness of full disks (T8) |
 //! | [`hostile`] | the harness of every flipped bit, cut length and lost sector of small files (T9) |
 //! | [`damage`] | the same at random, of larger files of all kinds (T9) |
 //!
@@ -30,6 +31,7 @@ pub mod campaign;
 pub mod crash;
 pub mod damage;
 pub mod disk;
+pub mod full;
 #[cfg(feature = "fuse")]
 pub mod fuse;
 pub mod harness;
