@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use mapledb::{Durability, Env, Error, Options};
 use serde::{Deserialize, Serialize};
 
+use crate::errand::Errand;
 use crate::hostile;
 use crate::journal::Event;
 use crate::model::State;
@@ -33,6 +34,8 @@ pub enum Role {
     Bank(Part),
     /// Changes small files and looks at what the engine says.
     Hostile(hostile::Shard),
+    /// Runs an errand and meets an error.
+    Errand(Errand),
 }
 
 /// The command that starts a child.
@@ -61,6 +64,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
         Role::WriteBack(presses) => presses.run(),
         Role::Bank(part) => part::play(&part),
         Role::Hostile(shard) => hostile::work(&shard),
+        Role::Errand(errand) => errand.run(),
     };
     Some(match answer {
         Ok(()) => ExitCode::SUCCESS,

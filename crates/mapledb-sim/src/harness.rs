@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{block, mount, recorded};
-use crate::{crash, damage, full, hostile, kill};
+use crate::{crash, damage, full, hostile, kill, syscalls};
 
 /// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -229,6 +229,26 @@ pub static HARNESSES: &[Harness] = &[
         run: kill::run,
         smoke: 150,
         crash: 2_000,
+    },
+    Harness {
+        id: "T6",
+        name: "syscalls",
+        unit: "runs",
+        what: "the n-th system call fails, under strace",
+        needs: syscalls::needs,
+        run: syscalls::run_calls,
+        smoke: 200,
+        crash: 3_000,
+    },
+    Harness {
+        id: "T6",
+        name: "effects",
+        unit: "runs",
+        what: "the n-th effect fails, at the engine's seam",
+        needs: nothing,
+        run: syscalls::run_effects,
+        smoke: 300,
+        crash: 3_000,
     },
     Harness {
         id: "T8",

@@ -21,6 +21,8 @@
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`kill`] | the harness of killed processes (T5) |
 //! | [`full`] | the harness of full disks (T8) |
+//! | [`errand`] | a short life of a file that meets an error of the system |
+//! | [`syscalls`] | the harness of system calls and effects that fail (T6) |
 //! | [`hostile`] | the harness of every flipped bit, cut length and lost sector of small files (T9) |
 //! | [`damage`] | the same at random, of larger files of all kinds (T9) |
 //!
@@ -31,6 +33,7 @@ pub mod campaign;
 pub mod crash;
 pub mod damage;
 pub mod disk;
+pub mod errand;
 pub mod full;
 #[cfg(feature = "fuse")]
 pub mod fuse;
@@ -45,5 +48,6 @@ pub mod recorder;
 pub mod report;
 pub mod scratch;
 pub mod sys;
+pub mod syscalls;
 pub mod verify;
 pub mod workload;
