@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{block, mount, recorded};
-use crate::{crash, damage, full, hostile, kill, syscalls};
+use crate::{crash, damage, full, hostile, kill, soak, syscalls};
 
 /// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -279,5 +279,15 @@ pub static HARNESSES: &[Harness] = &[
         run: damage::harness,
         smoke: 5_000,
         crash: 50_000,
+    },
+    Harness {
+        id: "T13",
+        name: "soak",
+        unit: "seconds",
+        what: "eight processes on a file larger than the memory they may use",
+        needs: soak::needs,
+        run: soak::run,
+        smoke: 8,
+        crash: 120,
     },
 ];

@@ -150,7 +150,7 @@ fn perform(ask: &Ask, seed: u64, kills: u64, deaths: &mut Deaths, tally: &mut Ta
     let mut crew = Crew::new(&ask.exe, &ask.dir, seed, way, writers, readers)?;
     crew.start_missing()?;
     let last = deaths.kills + kills;
-    while deaths.kills < last && Instant::now() < ask.end {
+    while deaths.kills < last && !ask.is_over(0) {
         wander(&mut crew, &mut rng, tally)?;
         if rng.random_ratio(1, 25) {
             all_at_once(&mut crew, &mut rng, deaths, tally)?;

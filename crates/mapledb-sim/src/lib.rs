@@ -23,6 +23,8 @@
 //! | [`full`] | the harness of full disks (T8) |
 //! | [`errand`] | a short life of a file that meets an error of the system |
 //! | [`syscalls`] | the harness of system calls and effects that fail (T6) |
+//! | [`soak`] | the harness of many processes and little memory (T13) |
+//! | [`cgroup`] | control groups, for that |
 //! | [`hostile`] | the harness of every flipped bit, cut length and lost sector of small files (T9) |
 //! | [`damage`] | the same at random, of larger files of all kinds (T9) |
 //!
@@ -30,6 +32,7 @@
 
 pub mod actor;
 pub mod campaign;
+pub mod cgroup;
 pub mod crash;
 pub mod damage;
 pub mod disk;
@@ -47,6 +50,7 @@ pub mod processes;
 pub mod recorder;
 pub mod report;
 pub mod scratch;
+pub mod soak;
 pub mod sys;
 pub mod syscalls;
 pub mod verify;

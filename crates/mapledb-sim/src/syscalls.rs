@@ -181,7 +181,7 @@ fn all(ask: &Ask, cases: &[Case], tally: &mut Tally) -> Result<u64, Failure> {
     let has_failed = AtomicBool::new(false);
     let shared = Mutex::new((tally, 0, None));
     let work = || {
-        while !has_failed.load(Ordering::Relaxed) && Instant::now() < ask.end {
+        while !has_failed.load(Ordering::Relaxed) && !ask.is_over(0) {
             let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let done = one(ask, case);
             let Ok(mut shared) = shared.lock() else { break };
