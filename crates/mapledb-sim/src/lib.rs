@@ -20,6 +20,7 @@
 //! | [`processes`] | several processes at work on one file |
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`kill`] | the harness of killed processes (T5) |
+//! | [`recovery_time`] | how long a recovery takes, by the size of the file |
 //! | [`full`] | the harness of full disks (T8) |
 //! | [`errand`] | a short life of a file that meets an error of the system |
 //! | [`syscalls`] | the harness of system calls and effects that fail (T6) |
@@ -48,6 +49,7 @@ pub mod kill;
 pub mod model;
 pub mod processes;
 pub mod recorder;
+pub mod recovery_time;
 pub mod report;
 pub mod scratch;
 pub mod soak;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use mapledb_sim::campaign::{Campaign, tell_failure};
 use mapledb_sim::harness::{Failure, HARNESSES, Harness};
+use mapledb_sim::recovery_time::{self, Plan};
 use mapledb_sim::report::{Report, Reproducer, Row};
 use mapledb_sim::{actor, scratch::Scratch};
 
@@ -58,6 +59,24 @@ enum Verb {
         file: PathBuf,
         #[command(flatten)]
         place: Place,
+    },
+    /// Measure how long an opening takes that recovers, by the size of the file.
+    RecoveryTime {
+        /// Where the files are made; they are removed at the end.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The largest file; from 10 MB on each is ten times as large as the one before.
+        #[arg(long, default_value_t = 100_000_000)]
+        max_bytes: u64,
+        /// Openings of each file after each kind of commit.
+        #[arg(long, default_value_t = 9)]
+        samples: u32,
+        /// Draw the medians.
+        #[arg(long)]
+        svg: Option<PathBuf>,
+        /// Write the figures as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
     },
     /// Print the table of rows gathered from reports, and from lines `ROW {…}` of other harnesses' output.
     Table {
@@ -147,6 +166,9 @@ fn act(verb: Verb) -> Result<bool, String> {
             let found = Reproducer::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             replay(&found.failure, &place)
         }
+        Verb::RecoveryTime { dir, max_bytes, samples, svg, json } => {
+            recovery_time(&Plan { dir, max_bytes, samples }, svg.as_deref(), json.as_deref())
+        }
         Verb::Table { files, json } => table(&files, json.as_deref()),
     }
 }
@@ -216,6 +238,36 @@ fn replay(failure: &Failure, place: &Place) -> Result<bool, String> {
             Ok(false)
         }
     }
+}
+
+fn recovery_time(plan: &Plan, svg: Option<&Path>, json: Option<&Path>) -> Result<bool, String> {
+    std::fs::create_dir_all(&plan.dir).map_err(|error| format!("{}: {error}", plan.dir.display()))?;
+    let times = recovery_time::measure(plan, &mut |what| eprintln!("{what}"))?;
+    println!(
+        "{:14} {:>10} {:>10} {:>10} {:>10}",
+        "last commit", "file MB", "median ms", "shortest", "longest"
+    );
+    for point in &times.points {
+        let kind = format!("{:?}", point.last_commit);
+        let mb = point.file_bytes as f64 / 1e6;
+        let (median, shortest, longest) = (point.median_ms, point.shortest_ms, point.longest_ms);
+        println!("{kind:14} {mb:>10.1} {median:>10.2} {shortest:>10.2} {longest:>10.2}");
+    }
+    for (kind, ratio) in &times.ratios {
+        println!("{kind:?}: the largest file takes {ratio:.2} times as long as the smallest");
+    }
+    println!("kernel {}, {}", times.kernel, times.file_system);
+    if let Some(svg) = svg {
+        recovery_time::plot(&times, svg)?;
+    }
+    if let Some(json) = json {
+        let text = serde_json::to_string_pretty(&times).map_err(|error| error.to_string())?;
+        std::fs::write(json, text).map_err(|error| format!("{}: {error}", json.display()))?;
+    }
+    if !times.is_bounded() {
+        println!("that is more than 1.5 times");
+    }
+    Ok(!times.is_broken())
 }
 
 fn table(files: &[PathBuf], json: Option<&Path>) -> Result<bool, String> {
