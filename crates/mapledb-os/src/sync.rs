@@ -34,6 +34,16 @@ impl<T> Mutex<T> {
 
     /// Waits for the mutex and takes it.
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        // Where the standard library waits, thread sanitizer sees no order: it is not built with it.
+        #[cfg(maple_tsan)]
+        loop {
+            match self.0.try_lock() {
+                Ok(guard) => return guard,
+                Err(std::sync::TryLockError::Poisoned(guard)) => return guard.into_inner(),
+                Err(std::sync::TryLockError::WouldBlock) => yield_now(),
+            }
+        }
+        #[cfg(not(maple_tsan))]
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,6 +99,15 @@ impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
     fn zeroed() -> Self {
         std::array::from_fn(|_| T::zeroed())
     }
+}
+
+/// Loads a word after a fence that a store of another thread is to be seen by, or that thread to see ours.
+///
+/// Thread sanitizer knows no fences: under `--cfg maple_tsan` it is a read-modify-write that changes nothing, which orders
+/// as much and is seen by it.
+#[inline(always)]
+pub fn load_after_fence(word: &AtomicU64, ordering: Ordering) -> u64 {
+    if cfg!(maple_tsan) { word.fetch_add(0, Ordering::AcqRel) } else { word.load(ordering) }
 }
 
 /// A sequentially consistent fence right after a read-modify-write of this thread.

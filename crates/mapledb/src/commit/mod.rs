@@ -52,7 +52,7 @@ pub enum Durability {
 /// Cost: the pages of its manifest, at most 2,048.
 pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<Option<String>> {
     let durable = attached.durable()?;
-    let slot = if durable.meta_txnids[0] == durable.txnid { Slot::A } else { Slot::B };
+    let slot = [Slot::A, Slot::B][durable.slot()];
     let verdict = match Meta::decode(&store.read_meta(slot), slot) {
         Ok(meta) if meta.head.txnid.get() != durable.txnid => Err("it is another commit's".to_string()),
         Ok(meta) => verify::verify_manifest(store, &meta)?.map_err(|fault| fault.to_string()),
@@ -150,8 +150,7 @@ impl Committer<'_> {
     /// Carries the steps out. From the first store of a meta on, an error leaves the outcome open.
     fn perform(&self, steps: &[Step], head: &HeadBody, manifest: Manifest, generation: Generation) -> Result<()> {
         let durable = self.attached.durable()?;
-        let slot = if durable.meta_txnids[0] == durable.txnid { Slot::B } else { Slot::A };
-        let slot = if cfg!(maple_canary = "durable_slot") { slot.other() } else { slot };
+        let slot = [Slot::A, Slot::B][durable.free_slot()];
         let meta = Meta {
             slot,
             page_size: self.store.page_size(),

@@ -3,27 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mapledb_os::futex;
 use mapledb_os::sync::Ordering;
 
 use super::attach::Mode;
+use super::durable::Durable;
 use super::heads::{self, Head, HeadRecord, NewHead};
 use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED, TXNID_JUMP};
 use super::member::Member;
 use super::memory::LockMemory;
 use super::shared::{Counters, Header};
 use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
-
-/// What is on disk, as far as the processes know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Durable {
-    /// The last durable snapshot.
-    pub txnid: u64,
-    /// The checksum of its meta.
-    pub meta_checksum: u64,
-    /// The txnids in the two metas.
-    pub meta_txnids: [u64; 2],
-}
 
 /// A process's membership. Clones are the same membership; the last of them, of its pins and of its guards gives
 /// everything back, uncleanly unless [`Attached::begin_detach`] came first.
@@ -201,23 +190,13 @@ impl Attached {
     /// from syncing.
     pub fn durable(&self) -> Result<Durable> {
         self.member.check()?;
-        let header = self.header();
-        Ok(Durable {
-            txnid: header.durable_txnid.load(Ordering::Acquire),
-            meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
-            meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
-        })
+        Ok(self.member.durable())
     }
 
     /// Notes what is on disk.
     pub fn set_durable(&self, durable: Durable) -> Result<()> {
         self.member.check()?;
-        let header = self.header();
-        for (word, txnid) in header.meta_txnid.iter().zip(durable.meta_txnids) {
-            word.store(txnid, Ordering::Relaxed);
-        }
-        header.durable_meta_checksum.store(durable.meta_checksum, Ordering::Relaxed);
-        header.durable_txnid.store(durable.txnid, Ordering::Release);
+        self.member.set_durable(durable);
         Ok(())
     }
 
@@ -229,9 +208,7 @@ impl Attached {
     /// Notes, for every process, that a sync has failed.
     pub fn poison(&self) -> Result<()> {
         self.member.check()?;
-        self.header().poisoned.store(1, Ordering::SeqCst);
-        self.header().wake.fetch_add(1, Ordering::AcqRel);
-        futex::wake_all(&self.header().wake);
+        self.member.poison();
         Ok(())
     }
 
@@ -244,7 +221,7 @@ impl Attached {
     #[inline]
     pub fn is_poisoned(&self) -> Result<bool> {
         self.member.check()?;
-        Ok(self.header().poisoned.load(Ordering::Acquire) != 0)
+        Ok(self.member.is_poisoned())
     }
 
     /// The counters of all processes.

@@ -71,7 +71,8 @@ pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
     // Release, like the pins: a scan that looks no further because of this must come after the reads, too.
     block.slots_used.store(0, Ordering::Release);
     block.pid.store(0, Ordering::Relaxed);
-    block.state.store(BLOCK_FREE, Ordering::Release);
+    let release = if cfg!(maple_canary = "unordered_leave") { Ordering::Relaxed } else { Ordering::Release };
+    block.state.store(BLOCK_FREE, release);
     Ok(())
 }
 
@@ -97,7 +98,8 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
 pub(super) fn make_orphan(writer: &AtomicU32, index: usize) {
     let mut word = WriterWord(writer.load(Ordering::Acquire));
     while word.block() == Some(index) {
-        let orphan = word.passed_to(WriterWord::ORPHAN);
+        let heir = if cfg!(maple_canary = "forgotten_death") { WriterWord::FREE } else { WriterWord::ORPHAN };
+        let orphan = word.passed_to(heir);
         match writer.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
             Err(now) => word = WriterWord(now),
@@ -137,7 +139,7 @@ impl Member {
         if own.contains(&index) || !is_claimed(self.memory.block(index)?) || self.files.byte_is_held(index)? {
             return Ok(false);
         }
-        if !self.files.take_byte(index)? {
+        if !self.files.take_byte(index)? && !cfg!(maple_canary = "reaped_unowned") {
             return Ok(false);
         }
         let settled = settle(&self.memory, index);

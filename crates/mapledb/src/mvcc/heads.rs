@@ -8,7 +8,7 @@
 //!
 //! A reader's copy is checked by that alone. A writer's, and what recovery finds, is checked by a checksum.
 
-use mapledb_os::sync::{AtomicU64, Ordering, fence};
+use mapledb_os::sync::{AtomicU64, Ordering, fence, load_after_fence};
 
 use super::layout::*;
 use super::memory::LockMemory;
@@ -87,7 +87,7 @@ pub(super) fn copy_published(memory: &LockMemory, head: &mut Head) {
 /// fence synchronises with the one in [`append`] that preceded it, and this load sees the later sequence.
 #[inline]
 pub(super) fn still_published(memory: &LockMemory, head: &Head) -> Result<bool> {
-    if memory.header().published_seq.load(Ordering::Relaxed) != head.seq {
+    if load_after_fence(&memory.header().published_seq, Ordering::Relaxed) != head.seq {
         return Ok(false);
     }
     let seq_matches = place(memory, head.seq).seq.load(Ordering::Relaxed) == head.seq;
@@ -184,7 +184,9 @@ pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     if seq > header.head_seq.load(Ordering::Acquire) {
         return Err(memory.bad(PUBLISHED_SEQ_AT, "a head is to be published that was not appended"));
     }
-    header.published_seq.fetch_max(seq, Ordering::AcqRel);
+    let ordering =
+        if cfg!(maple_canary = "unordered_publication") { Ordering::Relaxed } else { Ordering::AcqRel };
+    header.published_seq.fetch_max(seq, ordering);
     Ok(())
 }
 

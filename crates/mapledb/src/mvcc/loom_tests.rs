@@ -7,21 +7,47 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use mapledb_os::sync::Ordering;
+use mapledb_os::sync::{AtomicU32, Ordering};
 
 use super::Wait;
+use super::durable::Durable;
 use super::heads::{self, NewHead};
 use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
 
+/// Explores every interleaving of `f`, with three preemptions at most. `MAPLE_LOOM=unbounded` lifts that, for so many
+/// seconds as `MAPLE_LOOM_SECONDS` says, and tells whether the end was reached.
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    let is_unbounded = std::env::var("MAPLE_LOOM").is_ok_and(|what| what == "unbounded");
+    let seconds = std::env::var("MAPLE_LOOM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3600);
+    builder.preemption_bound = if is_unbounded { None } else { Some(3) };
+    builder.max_duration = is_unbounded.then(|| std::time::Duration::from_secs(seconds));
     builder.max_branches = 20_000;
-    builder.check(f);
+    let began = Instant::now();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    builder.check(move || {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        f();
+    });
+    if is_unbounded {
+        let is_whole = began.elapsed().as_secs() < seconds;
+        let runs = runs.load(std::sync::atomic::Ordering::Relaxed);
+        let name = thread_name();
+        println!(
+            "UNBOUNDED {name}: {runs} interleavings, {}",
+            if is_whole { "all of them" } else { "not all" }
+        );
+    }
+}
+
+fn thread_name() -> String {
+    std::thread::current().name().unwrap_or("a model").rsplit("::").next().unwrap_or("a model").to_string()
 }
 
 fn new_head(txnid: u64) -> NewHead {
@@ -33,11 +59,33 @@ fn publish(member: &Member, txnid: u64) {
     heads::publish_up_to(&member.memory, seq).expect("publish");
 }
 
+/// A lock file's memory and the bytes that its processes hold.
+struct World {
+    memory: Arc<LockMemory>,
+    bytes: Arc<Vec<AtomicU32>>,
+}
+
+impl World {
+    fn with_blocks(count: usize) -> World {
+        let bytes = (0..count).map(|_| AtomicU32::new(0)).collect();
+        World { memory: Arc::new(LockMemory::with_blocks(count)), bytes: Arc::new(bytes) }
+    }
+
+    fn join(&self, me: u32) -> Arc<Member> {
+        Member::join(Arc::clone(&self.memory), Files { me, bytes: Arc::clone(&self.bytes) }).expect("a block")
+    }
+
+    /// The process dies: the kernel gives its byte up, and nothing else happens.
+    fn kill(member: Arc<Member>) {
+        member.files.release_byte(member.primary).expect("its byte");
+        std::mem::forget(member);
+    }
+}
+
 /// As many members of one memory as are wanted, with txnid 1 published.
 fn members<const N: usize>() -> [Arc<Member>; N] {
-    let memory = Arc::new(LockMemory::with_blocks(N));
-    let members =
-        std::array::from_fn(|only| Member::join(Arc::clone(&memory), Files { only }).expect("a block"));
+    let world = World::with_blocks(N);
+    let members = std::array::from_fn(|index| world.join(index as u32 + 1));
     publish(&members[0], 1);
     members
 }
@@ -51,7 +99,11 @@ unsafe impl Sync for Page {}
 
 impl Page {
     fn new() -> LoomArc<Page> {
-        LoomArc::new(Page(UnsafeCell::new(1)))
+        LoomArc::new(Page::plain())
+    }
+
+    fn plain() -> Page {
+        Page(UnsafeCell::new(1))
     }
 
     fn read(&self) -> u64 {
@@ -209,5 +261,158 @@ fn loom_what_one_takes_over_and_does_not_settle_the_next_takes_over() {
         other.join().expect("no panic");
         let word = a.memory.header().writer.load(Ordering::Acquire);
         assert_eq!(WriterWord(word).unmarked(), WriterWord::FREE);
+    });
+}
+
+#[test]
+fn loom_a_dead_readers_slot_is_cleaned_once_and_serves_the_next_process() {
+    model(|| {
+        // One block more than processes: who cleans holds the dead one's byte for a moment.
+        let world = World::with_blocks(3);
+        let writer = world.join(1);
+        publish(&writer, 1);
+        let reader = world.join(2);
+        std::mem::forget(reader.pin().expect("pin"));
+        World::kill(reader);
+        let next = thread::spawn(move || {
+            let next = world.join(3);
+            let pin = next.pin().expect("pin").0;
+            (next, pin)
+        });
+        writer.reap().expect("reap");
+        let (next, pin) = next.join().expect("no panic");
+        assert_eq!(writer.pinned().expect("scan"), [1], "a living reader's pin was taken for a dead one's");
+        drop(pin);
+        assert_eq!(writer.pinned().expect("scan"), [], "a dead reader's pin stays");
+        drop(next);
+    });
+}
+
+#[test]
+fn loom_a_scan_misses_no_reader_older_than_what_is_published() {
+    model(|| {
+        let [writer, reader] = members::<2>();
+        let read = thread::spawn(move || reader.pin().expect("pin").0);
+        publish(&writer, 2);
+        let scanned = writer.pinned().expect("scan");
+        let pin = read.join().expect("no panic");
+        let oldest = scanned.first().copied().unwrap_or(2).min(2);
+        assert!(pin.txnid() >= oldest, "the oldest was {oldest}, and a reader has {}", pin.txnid());
+        assert_eq!(writer.pinned().expect("scan"), [pin.txnid()]);
+    });
+}
+
+#[test]
+fn loom_of_those_that_wait_for_a_dead_writer_one_takes_over() {
+    model(|| {
+        let [dead, a, b] = members::<3>();
+        let page = Page::new();
+        std::mem::forget(dead.lock_writer(Wait::Try).expect("lock").expect("free"));
+        page.add();
+        World::kill(dead);
+        let take = |member: Arc<Member>, page: LoomArc<Page>| {
+            let mut guard = member.lock_writer(Wait::Try).expect("lock")?;
+            page.add();
+            guard.has_settled();
+            Some(guard.took_over())
+        };
+        let other = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || take(b, page))
+        };
+        let mine = take(Arc::clone(&a), LoomArc::clone(&page));
+        let other = other.join().expect("no panic");
+        let taken = [mine, other].into_iter().flatten().filter(|took_over| *took_over).count();
+        match (mine, other) {
+            // Each found the other at work: cleaning up, or with the lock.
+            (None, None) => assert!(a.lock_writer(Wait::Try).expect("lock").expect("free").took_over()),
+            _ => assert_eq!(taken, 1, "one takes over: {mine:?} {other:?}"),
+        }
+    });
+}
+
+#[test]
+fn loom_who_follows_a_failed_sync_knows_of_it() {
+    model(|| {
+        let [a, b] = members::<2>();
+        let page = Page::new();
+        let other = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || {
+                let guard = b.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
+                let comes_after = page.read() == 2;
+                assert_eq!(b.is_poisoned(), comes_after, "a failed sync went by unseen");
+                drop(guard);
+            })
+        };
+        let guard = a.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
+        page.add();
+        a.poison();
+        drop(guard);
+        other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn loom_a_process_that_goes_while_another_begins_takes_no_pin_with_it() {
+    model(|| {
+        let world = World::with_blocks(2);
+        let writer = world.join(1);
+        publish(&writer, 1);
+        let going = world.join(2);
+        let page = Page::new();
+        let other = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || {
+                let (pin, _) = going.pin().expect("pin");
+                if pin.txnid() == 1 {
+                    page.read();
+                }
+                drop(pin);
+                going.leave();
+                assert!(going.pin().is_err(), "a read began after its process had gone");
+                let next = world.join(3);
+                let pin = next.pin().expect("pin").0;
+                (next, pin)
+            })
+        };
+        publish(&writer, 2);
+        if !writer.pinned().expect("scan").contains(&1) {
+            page.add();
+        }
+        let (_next, pin) = other.join().expect("no panic");
+        assert_eq!(writer.pinned().expect("scan"), [pin.txnid()]);
+    });
+}
+
+#[test]
+fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
+    model(|| {
+        let [a, b] = members::<2>();
+        let slots = LoomArc::new([Page::plain(), Page::plain()]);
+        let durable = Durable { txnid: 1, meta_checksum: 1, meta_txnids: [0, 1] };
+        a.set_durable(durable);
+        let commit = |member: &Arc<Member>, slots: &[Page; 2]| {
+            let guard = member.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
+            let durable = member.durable();
+            let slot = durable.free_slot();
+            assert_ne!(durable.meta_txnids[slot], durable.txnid, "the durable meta was stored over");
+            // The store, and the sync that makes it durable.
+            slots[slot].add();
+            let txnid = durable.txnid + 1;
+            let mut meta_txnids = durable.meta_txnids;
+            meta_txnids[slot] = txnid;
+            publish(member, txnid);
+            member.set_durable(Durable { txnid, meta_checksum: txnid, meta_txnids });
+            drop(guard);
+        };
+        let other = {
+            let slots = LoomArc::clone(&slots);
+            thread::spawn(move || commit(&b, &slots))
+        };
+        commit(&a, &slots);
+        other.join().expect("no panic");
+        assert_eq!(a.durable().txnid, 3);
+        assert_eq!([slots[0].read(), slots[1].read()], [2, 2], "each slot was stored to once");
     });
 }

@@ -112,24 +112,30 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// Under loom there are no files: each member may take the one block it is told.
+/// Under loom there are no files: who holds which byte is a word for each, which the kernel sees at once.
 #[cfg(loom)]
 pub(super) struct Files {
-    pub(super) only: usize,
+    /// Who asks; never 0.
+    pub(super) me: u32,
+    pub(super) bytes: Arc<Vec<mapledb_os::sync::AtomicU32>>,
 }
 
 #[cfg(loom)]
 impl Files {
     pub(super) fn take_byte(&self, block: usize) -> Result<bool> {
-        Ok(block == self.only)
+        let taken = self.bytes[block].compare_exchange(0, self.me, Ordering::AcqRel, Ordering::Acquire);
+        Ok(taken.is_ok() || taken == Err(self.me))
     }
 
-    pub(super) fn release_byte(&self, _: usize) -> Result<()> {
+    pub(super) fn release_byte(&self, block: usize) -> Result<()> {
+        self.bytes[block].swap(0, Ordering::AcqRel);
         Ok(())
     }
 
-    pub(super) fn byte_is_held(&self, _: usize) -> Result<bool> {
-        Ok(true)
+    pub(super) fn byte_is_held(&self, block: usize) -> Result<bool> {
+        // A read-modify-write, because the kernel never answers with what was.
+        let holder = self.bytes[block].fetch_add(0, Ordering::AcqRel);
+        Ok(holder != 0 && holder != self.me)
     }
 
     pub(super) fn settle_attach(&self) {}

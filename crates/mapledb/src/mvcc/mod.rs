@@ -17,6 +17,7 @@ mod attached;
 mod blocks;
 #[cfg(not(loom))]
 mod detach;
+mod durable;
 mod error;
 #[cfg(not(loom))]
 mod files;
@@ -37,11 +38,12 @@ mod writer_lock;
 #[cfg(not(loom))]
 pub use attach::{Attach, First, Mode, Start, Target, attach, lock_path};
 #[cfg(not(loom))]
+pub use attached::Attached;
+#[cfg(not(loom))]
 pub(crate) use attached::PoisonNote;
 #[cfg(not(loom))]
-pub use attached::{Attached, Durable};
-#[cfg(not(loom))]
 pub use detach::Detaching;
+pub use durable::Durable;
 pub use error::{AttachError, MvccError, Result};
 pub use heads::{Head, HeadRecord, NewHead};
 #[cfg(not(loom))]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
 
 use mapledb_os::process;
-use mapledb_os::sync::{Ordering, fence, fence_after_exchange};
+use mapledb_os::sync::{Ordering, fence, fence_after_exchange, load_after_fence};
 
 use super::Result;
 use super::blocks::{self, is_claimed};
@@ -293,7 +293,7 @@ impl Member {
             let used = (block.slots_used.load(Ordering::Acquire) as usize).min(BLOCK_SLOTS);
             for (number, slot) in block.slots[..used].iter().enumerate() {
                 // Acquire: a reader that is gone has read all it wanted before its pages are reused.
-                let txnid = slot.pin.load(Ordering::Acquire);
+                let txnid = load_after_fence(&slot.pin, Ordering::Acquire);
                 if txnid != 0 {
                     visit(index, block, number, slot, txnid);
                 }

@@ -209,7 +209,9 @@ impl Member {
     /// Gives the lock up. Unmarked that is one compare-and-swap.
     pub(super) fn unlock_writer(&self) {
         let (held, free) = (self.name.0, WriterWord::FREE.0);
-        if self.word().compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
+        let release =
+            if cfg!(maple_canary = "unordered_unlock") { Ordering::Relaxed } else { Ordering::Release };
+        if self.word().compare_exchange(held, free, release, Ordering::Relaxed).is_ok() {
             return;
         }
         while let Some((index, block, ticket)) = self.next_in_line() {

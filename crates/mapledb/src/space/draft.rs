@@ -85,6 +85,31 @@ impl Draft {
         answer
     }
 
+    /// Poisons all that is at hand when the transaction begins.
+    pub(crate) fn poison_at_hand(&self) -> Result<()> {
+        if !cfg!(maple_poison) {
+            return Ok(());
+        }
+        self.space.pool.iter().try_for_each(|extent| self.poison(extent))
+    }
+
+    /// Under `--cfg maple_poison`, for harnesses: stores a pattern over pages that may be reused from now on, whether or not
+    /// they will be, so that whoever still needs one finds out.
+    pub(super) fn poison(&self, extent: Extent) -> Result<()> {
+        const POISON: u8 = 0xdb;
+        if !cfg!(maple_poison) {
+            return Ok(());
+        }
+        for at in extent.first.get()..extent.end() {
+            let page = Pgno::new(at).unwrap_or(Pgno::MAX);
+            if self.store.own(self.generation, page, 1)?.iter().any(|byte| *byte != POISON) {
+                self.store.own_mut(self.generation, page, 1)?.fill(POISON);
+                self.store.announce(self.generation, page, 1)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts what is left of the current run back.
     pub(super) fn settle_run(&mut self) -> Result<()> {
         match self.run.take() {

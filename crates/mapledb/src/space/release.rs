@@ -106,6 +106,7 @@ impl Draft {
         if record.punched {
             self.store().allocate_again(taken)?;
         }
+        self.poison(taken)?;
         self.space.make_available(taken)
     }
 
@@ -127,6 +128,7 @@ impl Draft {
             if record.punched {
                 self.store().allocate_again(run)?;
             }
+            self.poison(run)?;
             self.space.make_available(run)?;
         }
         Ok(())
@@ -207,6 +209,7 @@ impl Draft {
                     Some(blocker) => self.space.wait(blocker, group.freed, vec![piece]),
                     None => {
                         self.space.released += piece.extent.pages;
+                        self.poison(piece.extent)?;
                         if !available.insert(piece.extent) {
                             return Err(super::listed_twice(piece.extent.first));
                         }

@@ -82,6 +82,7 @@ impl Core {
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
+        draft.poison_at_hand()?;
         let txn = WriteTxn::new(Arc::clone(self), guard, draft, head);
         if is_far_ahead {
             // Recovery jumps past what can have been given out, from the last durable commit: here is one.

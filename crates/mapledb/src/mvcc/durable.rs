@@ -1,0 +1,70 @@
+//! What is on disk, as far as the processes know, and whether a sync has failed: words that only the holder of the writer
+//! lock stores to.
+//!
+//! At most one meta is in flight (I8): who stores one holds the writer lock until its sync has returned, stores it to
+//! the slot that [`Durable::free_slot`] names, and notes it here before it lets go.
+
+use mapledb_os::futex;
+use mapledb_os::sync::Ordering;
+
+use super::member::Member;
+
+/// What is on disk, as far as the processes know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    /// The last durable snapshot.
+    pub txnid: u64,
+    /// The checksum of its meta.
+    pub meta_checksum: u64,
+    /// The txnids in the two metas.
+    pub meta_txnids: [u64; 2],
+}
+
+impl Durable {
+    /// The slot that holds the last durable snapshot: 0 or 1.
+    pub fn slot(&self) -> usize {
+        usize::from(self.meta_txnids[0] != self.txnid)
+    }
+
+    /// The slot that the next meta goes to: the other one.
+    pub fn free_slot(&self) -> usize {
+        if cfg!(maple_canary = "durable_slot") { self.slot() } else { 1 - self.slot() }
+    }
+}
+
+impl Member {
+    /// What is on disk. The words are not read as one; who must have them together holds the writer lock.
+    pub(super) fn durable(&self) -> Durable {
+        let header = self.memory.header();
+        Durable {
+            txnid: header.durable_txnid.load(Ordering::Acquire),
+            meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
+            meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Notes what is on disk.
+    pub(super) fn set_durable(&self, durable: Durable) {
+        let header = self.memory.header();
+        for (word, txnid) in header.meta_txnid.iter().zip(durable.meta_txnids) {
+            word.store(txnid, Ordering::Relaxed);
+        }
+        header.durable_meta_checksum.store(durable.meta_checksum, Ordering::Relaxed);
+        header.durable_txnid.store(durable.txnid, Ordering::Release);
+    }
+
+    /// Notes, for every process, that a sync has failed, and wakes who waits for a commit.
+    pub(super) fn poison(&self) {
+        let header = self.memory.header();
+        header.poisoned.store(1, Ordering::SeqCst);
+        header.wake.fetch_add(1, Ordering::AcqRel);
+        futex::wake_all(&header.wake);
+    }
+
+    /// Whether a sync has failed since the environment was last recovered. Who holds the writer lock sees what any holder
+    /// before noted.
+    #[inline]
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.memory.header().poisoned.load(Ordering::Acquire) != 0
+    }
+}
