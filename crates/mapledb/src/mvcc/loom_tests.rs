@@ -396,7 +396,6 @@ fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
             let guard = member.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
             let durable = member.durable();
             let slot = durable.free_slot();
-            assert_ne!(durable.meta_txnids[slot], durable.txnid, "the durable meta was stored over");
             // The store, and the sync that makes it durable.
             slots[slot].add();
             let txnid = durable.txnid + 1;
@@ -405,6 +404,7 @@ fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
             publish(member, txnid);
             member.set_durable(Durable { txnid, meta_checksum: txnid, meta_txnids });
             drop(guard);
+            assert_ne!(durable.meta_txnids[slot], durable.txnid, "the durable meta was stored over");
         };
         let other = {
             let slots = LoomArc::clone(&slots);
