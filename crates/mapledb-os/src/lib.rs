@@ -8,6 +8,7 @@ compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) 
 
 mod anon;
 mod calls;
+mod canary;
 mod create;
 mod error;
 mod file;
@@ -27,6 +28,8 @@ pub mod sync;
 mod write_map;
 
 pub use anon::AnonMap;
+#[doc(hidden)]
+pub use canary::planted;
 pub use create::NamedDraft;
 pub use error::{OsError, Result, WantOfRoom, advice};
 pub use file::{DataFile, FileId, FileStat};

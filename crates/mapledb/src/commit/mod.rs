@@ -15,6 +15,7 @@ use mapledb_format::{
     overflow::OverflowHead,
 };
 
+use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::mvcc::layout::BODY_WORDS;
 use crate::mvcc::{Attached, Durable, NewHead, WriterGuard};
@@ -165,15 +166,19 @@ impl Committer<'_> {
         let pages_used = head.pages_used.get();
         let mut is_stored = false;
         for step in steps {
+            #[cfg(maple_canaries)]
+            if planted("slot_in_flight") && matches!(step, Step::SyncAll | Step::SyncMeta) {
+                self.attached.give_writer_away();
+            }
             let done = match step {
-                Step::SyncPages if cfg!(maple_canary = "unsynced_pages") => Ok(()),
+                Step::SyncPages if planted("unsynced_pages") => Ok(()),
                 Step::SyncPages => self.store.sync_growth(),
                 Step::StoreMeta => {
                     is_stored = true;
                     self.store.store_meta(slot, &meta.encode())
                 }
                 Step::SyncAll => self.store.sync_all(generation, pages_used),
-                Step::SyncMeta if cfg!(maple_canary = "unsynced_pages") => self.store.sync_all(generation, pages_used),
+                Step::SyncMeta if planted("unsynced_pages") => self.store.sync_all(generation, pages_used),
                 Step::SyncMeta => self.store.sync_meta(slot),
                 Step::Publish => self.publish(head, &durable, &meta, steps.len() > 1),
             };
@@ -181,7 +186,7 @@ impl Committer<'_> {
                 counters.syncs.add(1);
             }
             let done = match (done, step) {
-                (Err(_), Step::SyncPages | Step::SyncAll | Step::SyncMeta) if cfg!(maple_canary = "retried_sync") => {
+                (Err(_), Step::SyncPages | Step::SyncAll | Step::SyncMeta) if planted("retried_sync") => {
                     self.store.sync_growth()
                 }
                 (done, _) => done,

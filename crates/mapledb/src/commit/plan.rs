@@ -9,6 +9,8 @@
 //! In the first durable form the kernel may write the meta before the pages it vouches for; the manifest is what tells
 //! at recovery. In the second everything below the meta is durable before the meta is stored (I9).
 
+use mapledb_os::planted;
+
 /// One effect of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -44,8 +46,8 @@ pub(crate) fn plan(at: Circumstances) -> &'static [Step] {
     if !at.is_durable {
         return &[Step::Publish];
     }
-    let builds_on_durable = at.builds_on_durable || cfg!(maple_canary = "manifest_of_own_pages");
-    let has_grown = at.has_grown && !cfg!(maple_canary = "unsynced_growth");
+    let builds_on_durable = at.builds_on_durable || planted("manifest_of_own_pages");
+    let has_grown = at.has_grown && !planted("unsynced_growth");
     let one_sync = !at.wants_two_syncs && builds_on_durable && !has_grown && at.manifest_fits;
     match one_sync {
         true => &[Step::StoreMeta, Step::SyncAll, Step::Publish],

@@ -22,6 +22,7 @@ use mapledb_os::DataFile;
 
 use super::verify::{pages_since, verify_manifest};
 use super::{CLEARED_META, decode_head};
+use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::mvcc::layout::{NUMBER_MAX, TXNID_JUMP};
 use crate::mvcc::{AttachError, LeftBehind, MvccError};
@@ -260,12 +261,12 @@ fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut 
     store.file().sync_dir()?;
     recovered.recovery.recovered_txnid = Some(head.txnid.get());
     recovered.last_txnid = txnid;
-    if cfg!(maple_canary = "forgotten_jump") {
+    if planted("forgotten_jump") {
         return Ok(());
     }
     head.base_txnid = chosen.head.txnid;
     head.txnid = Txnid(txnid);
-    let slot = if cfg!(maple_canary = "recovery_over_durable") { chosen.slot } else { chosen.slot.other() };
+    let slot = if planted("recovery_over_durable") { chosen.slot } else { chosen.slot.other() };
     let bytes = Meta { slot, head: head.clone(), manifest: Manifest::empty(), ..chosen.clone() }.encode();
     store.store_meta(slot, &bytes)?;
     store.sync_meta(slot)?;

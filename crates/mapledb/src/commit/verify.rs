@@ -7,6 +7,7 @@ use mapledb_format::{
     header,
 };
 
+use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::space::Extents;
 use crate::store::{Snapshot, Store, View};
@@ -19,7 +20,7 @@ use crate::tree::{Visit, walk_since};
 /// # Errors
 /// A page that the disk does not deliver, or a map that is refused: neither says anything about the commit.
 pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result::Result<(), ManifestFault>> {
-    if cfg!(maple_canary = "unverified_manifest") {
+    if planted("unverified_manifest") {
         return Ok(Ok(()));
     }
     let extents = match meta.manifest.extents(meta.bounds()) {
@@ -37,7 +38,27 @@ pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result:
     for extent in &extents {
         store.make_present(view.generation, *extent)?;
     }
-    Ok(digest_agrees(store, &view, meta, &extents))
+    let verdict = digest_agrees(store, &view, meta, &extents);
+    #[cfg(maple_canaries)]
+    if planted("resealing_recovery") && verdict.is_err() {
+        reseal(store, view.generation, &extents)?;
+        return Ok(Ok(()));
+    }
+    Ok(verdict)
+}
+
+/// Gives every page the checksum of whatever it holds: a planted bug.
+#[cfg(maple_canaries)]
+fn reseal(store: &Store, generation: crate::store::Generation, extents: &[Extent]) -> Result<()> {
+    for extent in extents {
+        for at in extent.first.get()..extent.end() {
+            let page = store.own_mut(generation, Pgno::new(at).unwrap_or(Pgno::MAX), 1)?;
+            if PageHeader::parse(page).is_ok_and(|header| header.kind != Kind::Overflow) {
+                header::seal(page);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn digest_agrees(
@@ -80,13 +101,13 @@ fn verify_listed(
     let pages = match found.kind {
         Kind::Overflow => {
             let run = Run::open(bytes, size)?;
-            if !cfg!(maple_canary = "unchecked_pages") {
+            if !planted("unchecked_pages") {
                 run.check_all()?;
             }
             run.head().pages
         }
         Kind::Leaf | Kind::Branch => {
-            if !cfg!(maple_canary = "unchecked_pages") {
+            if !planted("unchecked_pages") {
                 header::check_sum(page)?;
             }
             1

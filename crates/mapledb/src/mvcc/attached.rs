@@ -13,6 +13,7 @@ use super::member::Member;
 use super::memory::LockMemory;
 use super::shared::{Counters, Header};
 use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
+use mapledb_os::planted;
 
 /// A process's membership. Clones are the same membership; the last of them, of its pins and of its guards gives
 /// everything back, uncleanly unless [`Attached::begin_detach`] came first.
@@ -154,9 +155,7 @@ impl Attached {
     /// Cost: the first one after a clean close syncs the lock file.
     pub fn next_txnid(&self, guard: &WriterGuard) -> Result<u64> {
         self.check_writer(guard)?;
-        if self.header().state.load(Ordering::Relaxed) == STATE_RESUMED
-            && !cfg!(maple_canary = "stale_clean_note")
-        {
+        if self.header().state.load(Ordering::Relaxed) == STATE_RESUMED && !planted("stale_clean_note") {
             self.take_back_clean_note()?;
         }
         let last = self.header().last_txnid.load(Ordering::Relaxed);
@@ -242,6 +241,13 @@ impl Attached {
 
     /// A default for how long to wait for others that come or go: 10 s. They need as long as recovery does.
     pub const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Gives the writer lock up before its guard goes: a planted bug.
+    #[cfg(maple_canaries)]
+    pub(crate) fn give_writer_away(&self) {
+        self.member.unlock_writer();
+        self.member.queue.leave();
+    }
 
     fn header(&self) -> &Header {
         self.member.memory.header()

@@ -13,6 +13,7 @@ use super::member::{Files, Member};
 use super::memory::LockMemory;
 use super::shared::{Block, Header};
 use super::{MvccError, Result};
+use mapledb_os::planted;
 
 /// Whether the block has an owner, or a dead one's remains.
 pub(super) fn is_claimed(block: &Block) -> bool {
@@ -71,7 +72,7 @@ pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
     // Release, like the pins: a scan that looks no further because of this must come after the reads, too.
     block.slots_used.store(0, Ordering::Release);
     block.pid.store(0, Ordering::Relaxed);
-    let release = if cfg!(maple_canary = "unordered_leave") { Ordering::Relaxed } else { Ordering::Release };
+    let release = if planted("unordered_leave") { Ordering::Relaxed } else { Ordering::Release };
     block.state.store(BLOCK_FREE, release);
     Ok(())
 }
@@ -98,7 +99,7 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
 pub(super) fn make_orphan(writer: &AtomicU32, index: usize) {
     let mut word = WriterWord(writer.load(Ordering::Acquire));
     while word.block() == Some(index) {
-        let heir = if cfg!(maple_canary = "forgotten_death") { WriterWord::FREE } else { WriterWord::ORPHAN };
+        let heir = if planted("forgotten_death") { WriterWord::FREE } else { WriterWord::ORPHAN };
         let orphan = word.passed_to(heir);
         match writer.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
@@ -136,10 +137,11 @@ impl Member {
     /// Cleans block `index` if its owner died.
     pub(super) fn reap_block(&self, index: usize) -> Result<bool> {
         let own = self.own.lock();
-        if own.contains(&index) || !is_claimed(self.memory.block(index)?) || self.files.byte_is_held(index)? {
+        let is_own = own.contains(&index) && !planted("own_slot_by_lock");
+        if is_own || !is_claimed(self.memory.block(index)?) || self.files.byte_is_held(index)? {
             return Ok(false);
         }
-        if !self.files.take_byte(index)? && !cfg!(maple_canary = "reaped_unowned") {
+        if !self.files.take_byte(index)? && !planted("reaped_unowned") {
             return Ok(false);
         }
         let settled = settle(&self.memory, index);

@@ -5,6 +5,7 @@
 //! the slot that [`Durable::free_slot`] names, and notes it here before it lets go.
 
 use mapledb_os::futex;
+use mapledb_os::planted;
 use mapledb_os::sync::Ordering;
 
 use super::member::Member;
@@ -28,7 +29,7 @@ impl Durable {
 
     /// The slot that the next meta goes to: the other one.
     pub fn free_slot(&self) -> usize {
-        if cfg!(maple_canary = "durable_slot") { self.slot() } else { 1 - self.slot() }
+        if planted("durable_slot") { self.slot() } else { 1 - self.slot() }
     }
 }
 

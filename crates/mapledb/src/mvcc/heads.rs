@@ -14,6 +14,7 @@ use super::layout::*;
 use super::memory::LockMemory;
 use super::shared::Record;
 use super::{MvccError, Result};
+use mapledb_os::planted;
 
 /// What a reader needs of a head: the first words of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +167,7 @@ pub(super) fn write(memory: &LockMemory, seq: u64, new: &NewHead) {
     let record = place(memory, seq);
     // The publications seen so far come before every store below: a reader that meets one of the new words and
     // fences then finds the published sequence moved on, whichever process moved it.
-    if !cfg!(maple_canary = "no_ring_fence") {
+    if !planted("no_ring_fence") {
         fence(Ordering::Release);
     }
     let sealed = sealed_words(new);
@@ -184,8 +185,7 @@ pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     if seq > header.head_seq.load(Ordering::Acquire) {
         return Err(memory.bad(PUBLISHED_SEQ_AT, "a head is to be published that was not appended"));
     }
-    let ordering =
-        if cfg!(maple_canary = "unordered_publication") { Ordering::Relaxed } else { Ordering::AcqRel };
+    let ordering = if planted("unordered_publication") { Ordering::Relaxed } else { Ordering::AcqRel };
     header.published_seq.fetch_max(seq, ordering);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Models, run by loom over the engine's own functions, with small rings and blocks.
 //!
 //! Each holds for every interleaving and every stale load that the memory model allows, up to three preemptions.
-//! `scripts/loom` runs them, and then once for each planted bug (`maple_canary`), when one must fail.
+//! `scripts/loom` runs them, and then once for each planted bug, when one must fail.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc as LoomArc;

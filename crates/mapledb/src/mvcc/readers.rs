@@ -21,6 +21,7 @@ use super::heads::{self, Head};
 use super::layout::BLOCK_SLOTS;
 use super::member::Member;
 use super::shared::{Block, ReaderSlot};
+use mapledb_os::planted;
 
 /// How long a writer goes without looking for dead readers: 10 ms.
 const REAP_EVERY_NS: u64 = 10_000_000;
@@ -143,7 +144,7 @@ impl Member {
         loop {
             // The pin above comes before this, the look at the publication after it; `pinned` has the same the
             // other way round. Without either fence both could miss the other's store.
-            if !cfg!(maple_canary = "no_reader_fence") {
+            if !planted("no_reader_fence") {
                 fence_after_exchange();
             }
             match heads::still_published(&self.memory, head) {
@@ -236,7 +237,7 @@ impl Member {
         self.check()?;
         self.reap_if_due()?;
         // The publication comes before this, the scan after it: see `pin`.
-        if !cfg!(maple_canary = "no_writer_fence") {
+        if !planted("no_writer_fence") {
             fence(Ordering::SeqCst);
         }
         let mut pinned = Vec::new();

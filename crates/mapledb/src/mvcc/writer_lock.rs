@@ -30,6 +30,7 @@ use super::layout::*;
 use super::member::Member;
 use super::shared::Block;
 use super::{Result, Wait};
+use mapledb_os::planted;
 
 /// How long a waiter sleeps before it asks whether the holder lives.
 const LIVENESS_TEST: Duration = Duration::from_millis(20);
@@ -209,15 +210,14 @@ impl Member {
     /// Gives the lock up. Unmarked that is one compare-and-swap.
     pub(super) fn unlock_writer(&self) {
         let (held, free) = (self.name.0, WriterWord::FREE.0);
-        let release =
-            if cfg!(maple_canary = "unordered_unlock") { Ordering::Relaxed } else { Ordering::Release };
+        let release = if planted("unordered_unlock") { Ordering::Relaxed } else { Ordering::Release };
         if self.word().compare_exchange(held, free, release, Ordering::Relaxed).is_ok() {
             return;
         }
         while let Some((index, block, ticket)) = self.next_in_line() {
             let handed = ticket | TICKET_HANDED;
             let promise = block.ticket.compare_exchange(ticket, handed, Ordering::AcqRel, Ordering::Relaxed);
-            if promise.is_ok() || cfg!(maple_canary = "no_promise") {
+            if promise.is_ok() || planted("no_promise") {
                 self.word().store(blocks::name(index, block).marked().0, Ordering::Release);
                 return call(block);
             }

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use mapledb_format::overflow::{OverflowRef, RunGeometry};
+use mapledb_format::free::blocker;
 use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
 
 use super::Space;
+use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::store::{Generation, Store, View};
 use crate::pages::{PageRef, Pages, PagesMut};
@@ -299,6 +301,9 @@ impl PagesMut for Draft {
         let extent = Extent::new(first, pages);
         if born == self.txnid {
             return if self.space.loose.insert(extent) { Ok(()) } else { Err(super::listed_twice(first)) };
+        }
+        if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
+            return self.space.make_available(extent);
         }
         self.space.freed.push(FreedExtent { extent, born });
         Ok(())

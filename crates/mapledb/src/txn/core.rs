@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::syncer::Syncer;
 use super::{ReadTxn, WriteTxn};
+use mapledb_os::planted;
 use crate::commit::{Committer, cut_tail, Durability, Recovery, TXNIDS_AHEAD_MAX, decode_head, settle_after_death};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attached, Wait, WriterGuard};
@@ -154,9 +155,10 @@ impl Core {
     /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the head's (I5).
     pub(crate) fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
         let durable = self.attached.durable()?;
-        let own = [durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head.get()];
+        let head_pin = if planted("unpinned_published") { 0 } else { head.get() };
+        let own = [durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head_pin];
         let oldest_own = own.into_iter().filter(|txnid| *txnid > 0).min().unwrap_or(0);
-        if cfg!(maple_canary = "early_reuse") {
+        if planted("early_reuse") {
             return Ok(vec![head]);
         }
         let mut pinned = self.attached.pinned()?;

@@ -1,0 +1,19 @@
+//! Planted bugs, by which the harnesses are seen to notice what they are for.
+//!
+//! They are built in by `--cfg maple_canaries` alone, which is no cargo feature and which no build of the product sets.
+//! In such a build the environment variable `MAPLE_CANARY` names the one that is in force; `scripts/canaries` goes through
+//! them. In any other, [`planted`] is a constant, and nothing of them is there.
+
+/// Whether the planted bug of this name is in force.
+#[cfg(not(maple_canaries))]
+#[inline(always)]
+pub const fn planted(_name: &str) -> bool {
+    false
+}
+
+/// Whether the planted bug of this name is in force.
+#[cfg(maple_canaries)]
+pub fn planted(name: &str) -> bool {
+    static IN_FORCE: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    IN_FORCE.get_or_init(|| std::env::var("MAPLE_CANARY").ok()).as_deref() == Some(name)
+}
