@@ -27,6 +27,8 @@ pub enum Role {
     Workload(Orders),
     /// Runs into a full disk.
     Full(crate::full::Orders),
+    /// Works beside a session of crash images.
+    Second(crate::crash::second::Orders),
     /// Has the kernel write pages back all the time.
     #[cfg(feature = "fuse")]
     WriteBack(crate::fuse::writeback::WriteBack),
@@ -60,6 +62,7 @@ pub fn run_if_asked() -> Option<ExitCode> {
     let answer = match role {
         Role::Workload(orders) => work(&orders),
         Role::Full(orders) => crate::full::play(&orders),
+        Role::Second(orders) => crate::crash::second::work(&orders),
         #[cfg(feature = "fuse")]
         Role::WriteBack(presses) => presses.run(),
         Role::Bank(part) => part::play(&part),

@@ -11,8 +11,13 @@
 //! succeeds says nothing about it. Only a new store makes it dirty. And being clean it may be evicted, after which the
 //! file shows what the disk holds.
 
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, LazyLock};
 
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -24,6 +29,78 @@ pub const SECTOR_BYTES: usize = 512;
 /// The content of a block.
 pub type Content = Arc<[u8; BLOCK_BYTES]>;
 
+/// The block of zeros: blocks that were never stored to share it.
+pub(crate) static ZEROS: LazyLock<Content> = LazyLock::new(|| Arc::new([0; BLOCK_BYTES]));
+
+/// The bytes of a file, block by block.
+#[derive(Clone, Debug, Default)]
+pub struct Bytes {
+    /// How long it is.
+    pub len_bytes: u64,
+    /// Its blocks. What is behind the last is zero.
+    pub blocks: Vec<Content>,
+}
+
+impl Bytes {
+    /// Those of a slice.
+    pub fn of(bytes: &[u8]) -> Bytes {
+        let block = |part: &[u8]| match part.iter().all(|byte| *byte == 0) {
+            true => Arc::clone(&ZEROS),
+            false => {
+                let mut content = [0; BLOCK_BYTES];
+                content[..part.len()].copy_from_slice(part);
+                Arc::new(content)
+            }
+        };
+        Bytes { len_bytes: bytes.len() as u64, blocks: bytes.chunks(BLOCK_BYTES).map(block).collect() }
+    }
+
+    /// Writes them over a file that is empty, leaving holes where they are zero.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, file: &File) -> io::Result<()> {
+        file.set_len(self.len_bytes)?;
+        let mut run = Vec::new();
+        let mut begin = 0;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if Arc::ptr_eq(block, &ZEROS) {
+                write_run(file, begin, &mut run, self.len_bytes)?;
+                continue;
+            }
+            if run.is_empty() {
+                begin = (index * BLOCK_BYTES) as u64;
+            }
+            run.extend_from_slice(&block[..]);
+        }
+        write_run(file, begin, &mut run, self.len_bytes)
+    }
+}
+
+/// The parts of a file that are not holes, of whole blocks.
+fn data_ranges(file: &File, len: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let begin = match lseek(file, at as i64, Whence::SeekData) {
+            Ok(begin) => begin as u64 / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+            Err(Errno::ENXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = lseek(file, begin.max(at) as i64, Whence::SeekHole)? as u64;
+        ranges.push((begin, end.min(len)));
+        at = end.next_multiple_of(BLOCK_BYTES as u64);
+    }
+    Ok(ranges)
+}
+
+fn write_run(file: &File, begin: u64, run: &mut Vec<u8>, len_bytes: u64) -> io::Result<()> {
+    run.truncate(len_bytes.saturating_sub(begin) as usize);
+    file.write_all_at(run, begin)?;
+    run.clear();
+    Ok(())
+}
+
 /// One block: what the page cache shows, and what the disk may hold.
 #[derive(Clone, Debug)]
 struct Block {
@@ -31,8 +108,24 @@ struct Block {
     /// Contents the disk may hold, oldest first.
     may_hold: Vec<Content>,
     is_dirty: bool,
-    /// While a sync runs: what it found, and how many contents there were then.
-    in_sync: Option<(Content, usize)>,
+    /// The syncs that run: what each found, and how many contents there were then.
+    in_sync: Vec<(SyncId, Content, usize)>,
+}
+
+/// A sync that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncId(u64);
+
+/// A sync that found the state `before` contents old has succeeded: what another that runs found, it found before that,
+/// and then says nothing any more, or after it.
+fn settle<T>(may_hold: &mut Vec<T>, running: &mut Vec<(SyncId, T, usize)>, id: SyncId) {
+    let Some(at) = running.iter().position(|(other, ..)| *other == id) else { return };
+    let (_, found, before) = running.swap_remove(at);
+    may_hold.splice(..before, [found]);
+    running.retain_mut(|(_, _, other)| {
+        *other = (*other + 1).saturating_sub(before);
+        *other > 0
+    });
 }
 
 /// What the page cache shows of a file and what the disk may hold of it. Cloning costs a count for each block.
@@ -42,69 +135,94 @@ pub struct Disk {
     len_bytes: u64,
     /// Lengths the file may have on disk, in the order it had them.
     lens: Vec<u64>,
-    len_in_sync: Option<(u64, usize)>,
-    zeros: Content,
+    len_in_sync: Vec<(SyncId, u64, usize)>,
+    syncs: u64,
 }
 
 impl Disk {
     /// A file whose every byte is durable.
-    pub fn synced(bytes: &[u8]) -> Disk {
-        let mut disk = Disk::empty();
-        disk.observe(bytes);
-        for block in &mut disk.blocks {
-            let block = Arc::make_mut(block);
-            block.may_hold = vec![Arc::clone(&block.shown)];
-            block.is_dirty = false;
-        }
-        disk.lens = vec![disk.len_bytes];
-        disk
+    pub fn synced(bytes: &Bytes) -> Disk {
+        let blocks = bytes.blocks.iter().map(|content| Arc::new(Block::holding(content))).collect();
+        let len_bytes = bytes.len_bytes;
+        Disk { blocks, len_bytes, lens: vec![len_bytes], len_in_sync: Vec::new(), syncs: 0 }
     }
 
-    fn empty() -> Disk {
-        Disk {
-            blocks: Vec::new(),
-            len_bytes: 0,
-            lens: vec![0],
-            len_in_sync: None,
-            zeros: Arc::new([0; BLOCK_BYTES]),
+    /// Takes note of what a file shows now; answers whether it shows anything new.
+    ///
+    /// Cost: a comparison of what is not a hole.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn observe_file(&mut self, file: &File, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let len = file.metadata()?.len();
+        let mut is_new = self.observe_length(len);
+        let mut next = 0;
+        for (begin, end) in data_ranges(file, len)? {
+            let first = begin as usize / BLOCK_BYTES;
+            is_new |= self.observe_zeros(next, first);
+            buffer.resize((end - begin) as usize, 0);
+            file.read_exact_at(buffer, begin)?;
+            is_new |= self.observe_blocks(first, buffer);
+            next = (end as usize).div_ceil(BLOCK_BYTES);
         }
+        // What is past the end is gone; should the file grow again, it is zero.
+        is_new |= self.observe_zeros(next, self.blocks.len());
+        Ok(is_new)
     }
 
-    /// Takes note of what the file shows now.
-    pub fn observe(&mut self, bytes: &[u8]) {
-        let len = bytes.len() as u64;
-        if len != self.len_bytes {
+    fn observe_length(&mut self, len: u64) -> bool {
+        let is_new = len != self.len_bytes;
+        if is_new {
             self.len_bytes = len;
             self.lens.push(len);
         }
+        is_new
+    }
+
+    fn observe_zeros(&mut self, first: usize, end: usize) -> bool {
+        let end = end.min(self.blocks.len());
+        let mut is_new = false;
+        for index in first.min(end)..end {
+            if !Arc::ptr_eq(&self.blocks[index].shown, &ZEROS) {
+                is_new |= self.observe_block(index, &ZEROS);
+            }
+        }
+        is_new
+    }
+
+    fn observe_blocks(&mut self, first: usize, bytes: &[u8]) -> bool {
         let (whole, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+        let mut is_new = false;
         for (index, content) in whole.iter().enumerate() {
-            self.observe_block(index, content);
+            is_new |= self.observe_block(first + index, content);
         }
         if !rest.is_empty() {
             let mut content = [0; BLOCK_BYTES];
             content[..rest.len()].copy_from_slice(rest);
-            self.observe_block(whole.len(), &content);
+            is_new |= self.observe_block(first + whole.len(), &content);
         }
-        // What is past the end is gone; should the file grow again, it is zero.
-        let blocks = bytes.len().div_ceil(BLOCK_BYTES);
-        for index in blocks..self.blocks.len() {
-            self.observe_block(index, &[0; BLOCK_BYTES]);
-        }
+        is_new
     }
 
-    fn observe_block(&mut self, index: usize, content: &[u8; BLOCK_BYTES]) {
+    /// Takes note of what the file shows now.
+    pub fn observe(&mut self, bytes: &[u8]) {
+        self.observe_length(bytes.len() as u64);
+        self.observe_blocks(0, bytes);
+        self.observe_zeros(bytes.len().div_ceil(BLOCK_BYTES), self.blocks.len());
+    }
+
+    fn observe_block(&mut self, index: usize, content: &[u8; BLOCK_BYTES]) -> bool {
         while self.blocks.len() <= index {
-            let shown = Arc::clone(&self.zeros);
-            let may_hold = vec![Arc::clone(&shown)];
-            self.blocks.push(Arc::new(Block { shown, may_hold, is_dirty: false, in_sync: None }));
+            self.blocks.push(Arc::new(Block::holding(&ZEROS)));
         }
-        if *self.blocks[index].shown != *content {
+        let is_new = *self.blocks[index].shown != *content;
+        if is_new {
             let block = Arc::make_mut(&mut self.blocks[index]);
-            block.shown = Arc::new(*content);
+            block.shown = if *content == **ZEROS { Arc::clone(&ZEROS) } else { Arc::new(*content) };
             block.may_hold.push(Arc::clone(&block.shown));
             block.is_dirty = true;
         }
+        is_new
     }
 
     fn covered(&mut self, offset: u64, len: u64) -> &mut [Arc<Block>] {
@@ -123,43 +241,52 @@ impl Disk {
     }
 
     /// A sync of a range begins. `observe` came just before.
-    pub fn sync_begins(&mut self, offset: u64, len: u64, with_length: bool) {
+    pub fn sync_begins(&mut self, offset: u64, len: u64, with_length: bool) -> SyncId {
+        self.syncs += 1;
+        let id = SyncId(self.syncs);
         for block in self.covered(offset, len) {
             if block.is_dirty {
                 let block = Arc::make_mut(block);
-                block.in_sync = Some((Arc::clone(&block.shown), block.may_hold.len()));
+                block.in_sync.push((id, Arc::clone(&block.shown), block.may_hold.len()));
                 block.is_dirty = false;
             }
         }
         if with_length {
-            self.len_in_sync = Some((self.len_bytes, self.lens.len()));
+            self.len_in_sync.push((id, self.len_bytes, self.lens.len()));
         }
+        id
     }
 
     /// The sync that began has succeeded: what it found is durable.
-    pub fn sync_succeeds(&mut self) {
-        for block in self.blocks.iter_mut().filter(|block| block.in_sync.is_some()) {
+    pub fn sync_succeeds(&mut self, id: SyncId) {
+        for block in self.blocks.iter_mut().filter(|block| !block.in_sync.is_empty()) {
             let block = Arc::make_mut(block);
-            if let Some((found, before)) = block.in_sync.take() {
-                block.may_hold.splice(..before, [found]);
-            }
+            settle(&mut block.may_hold, &mut block.in_sync, id);
         }
-        if let Some((found, before)) = self.len_in_sync.take() {
-            self.lens.splice(..before, [found]);
-        }
+        settle(&mut self.lens, &mut self.len_in_sync, id);
     }
 
     /// The sync that began has failed: what it found is clean, on disk or not.
-    pub fn sync_fails(&mut self) {
-        for block in self.blocks.iter_mut().filter(|block| block.in_sync.is_some()) {
-            Arc::make_mut(block).in_sync = None;
+    pub fn sync_fails(&mut self, id: SyncId) {
+        for block in self.blocks.iter_mut().filter(|block| !block.in_sync.is_empty()) {
+            Arc::make_mut(block).in_sync.retain(|(other, ..)| *other != id);
         }
-        self.len_in_sync = None;
+        self.len_in_sync.retain(|(other, ..)| *other != id);
     }
 
-    /// The kernel evicts clean blocks, which then show what the disk holds. Answers what the file shows.
-    pub fn evict(&mut self, rng: &mut SmallRng) -> Vec<u8> {
+    /// Who waited for the sync has died: what it found may be on disk, and is as dirty as it was if it is not.
+    pub fn sync_is_cut_off(&mut self, id: SyncId) {
+        for block in self.blocks.iter_mut().filter(|block| !block.in_sync.is_empty()) {
+            let block = Arc::make_mut(block);
+            block.is_dirty |= block.in_sync.iter().any(|(other, ..)| *other == id);
+        }
+        self.sync_fails(id);
+    }
+
+    /// The kernel evicts clean blocks, which then show what the disk holds. Answers those that show something else now.
+    pub fn evict(&mut self, rng: &mut SmallRng) -> Vec<(u64, Content)> {
         let style = Style::random(rng);
+        let mut changed = Vec::new();
         for index in 0..self.blocks.len() {
             let block = &self.blocks[index];
             if block.is_dirty || block.may_hold.len() < 2 || rng.random_ratio(1, 4) {
@@ -168,24 +295,34 @@ impl Disk {
             let content = style.choose(&block.may_hold, is_meta(index), rng);
             let block = Arc::make_mut(&mut self.blocks[index]);
             block.may_hold = vec![Arc::clone(&content)];
+            if !Arc::ptr_eq(&block.shown, &content) {
+                changed.push(((index * BLOCK_BYTES) as u64, Arc::clone(&content)));
+            }
             block.shown = content;
         }
-        self.shown()
+        changed
     }
 
     /// What the file shows: after the death of processes alone, what is there.
-    pub fn shown(&self) -> Vec<u8> {
+    pub fn shown(&self) -> Bytes {
         self.assemble(self.len_bytes, |_, block| Arc::clone(&block.shown))
     }
 
-    /// One of the contents the disk may hold after a crash of the system.
-    pub fn after_crash(&self, rng: &mut SmallRng) -> Vec<u8> {
+    /// One of the contents the disk may hold after a crash of the system, and how it was chosen.
+    pub fn after_crash(&self, rng: &mut SmallRng) -> (Bytes, String) {
         let mut chooser = Chooser::new(self.open_blocks(), true, rng);
         let len = chooser.length(&self.lens, rng);
-        self.assemble(len, |index, block| match &block.may_hold[..] {
+        let bytes = self.assemble(len, |index, block| match &block.may_hold[..] {
             [only] => Arc::clone(only),
             several => chooser.choose(several, is_meta(index), rng),
-        })
+        });
+        (bytes, format!("{:?}", chooser.style))
+    }
+
+    /// What the disk holds if everything was written.
+    pub fn newest(&self) -> Bytes {
+        let len = self.lens[self.lens.len() - 1];
+        self.assemble(len, |_, block| Arc::clone(&block.may_hold[block.may_hold.len() - 1]))
     }
 
     /// How many blocks the disk may hold in more than one way.
@@ -193,17 +330,19 @@ impl Disk {
         self.blocks.iter().filter(|block| block.may_hold.len() > 1).count()
     }
 
-    fn assemble(&self, len: u64, mut content: impl FnMut(usize, &Block) -> Content) -> Vec<u8> {
-        let mut bytes = vec![0; len as usize];
-        for (index, block) in self.blocks.iter().enumerate() {
-            let chosen = content(index, block);
-            let start = index * BLOCK_BYTES;
-            if start < bytes.len() && !Arc::ptr_eq(&chosen, &self.zeros) {
-                let end = bytes.len().min(start + BLOCK_BYTES);
-                bytes[start..end].copy_from_slice(&chosen[..end - start]);
-            }
-        }
-        bytes
+    fn assemble(&self, len_bytes: u64, mut content: impl FnMut(usize, &Block) -> Content) -> Bytes {
+        let all = self.blocks.iter().enumerate();
+        let mut blocks: Vec<Content> = all.map(|(index, block)| content(index, block)).collect();
+        blocks.truncate((len_bytes as usize).div_ceil(BLOCK_BYTES));
+        Bytes { len_bytes, blocks }
+    }
+}
+
+impl Block {
+    /// A block that is on the disk.
+    fn holding(content: &Content) -> Block {
+        let (shown, may_hold) = (Arc::clone(content), vec![Arc::clone(content)]);
+        Block { shown, may_hold, is_dirty: false, in_sync: Vec::new() }
     }
 }
 
@@ -361,16 +500,23 @@ mod tests {
         fill.iter().flat_map(|byte| [*byte; BLOCK_BYTES]).collect()
     }
 
+    fn after_crash(disk: &Disk, rng: &mut SmallRng) -> Vec<u8> {
+        let (bytes, _) = disk.after_crash(rng);
+        let mut flat: Vec<u8> = bytes.blocks.iter().flat_map(|block| **block).collect();
+        flat.resize(bytes.len_bytes as usize, 0);
+        flat
+    }
+
     #[test]
     fn what_was_synced_is_there_and_what_was_not_may_be() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut disk = Disk::synced(&file(&[1, 2]));
+        let mut disk = Disk::synced(&Bytes::of(&file(&[1, 2])));
         disk.observe(&file(&[3, 4]));
-        disk.sync_begins(0, BLOCK_BYTES as u64, false);
-        let during: Vec<_> = (0..200).map(|_| disk.after_crash(&mut rng)[0]).collect();
+        let sync = disk.sync_begins(0, BLOCK_BYTES as u64, false);
+        let during: Vec<_> = (0..200).map(|_| after_crash(&disk, &mut rng)[0]).collect();
         assert!(during.contains(&1) && during.contains(&3), "a sync that runs promises nothing");
-        disk.sync_succeeds();
-        let images: Vec<_> = (0..200).map(|_| disk.after_crash(&mut rng)).collect();
+        disk.sync_succeeds(sync);
+        let images: Vec<_> = (0..200).map(|_| after_crash(&disk, &mut rng)).collect();
         assert!(images.iter().all(|image| image[..BLOCK_BYTES] == file(&[3])));
         assert!(images.iter().any(|image| image[BLOCK_BYTES] == 2));
         assert!(images.iter().any(|image| image[BLOCK_BYTES] == 4));
@@ -383,14 +529,14 @@ mod tests {
     #[test]
     fn after_a_failed_sync_only_what_is_stored_again_becomes_durable() {
         let mut rng = SmallRng::seed_from_u64(2);
-        let mut disk = Disk::synced(&file(&[1, 1]));
+        let mut disk = Disk::synced(&Bytes::of(&file(&[1, 1])));
         disk.observe(&file(&[2, 2]));
-        disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
-        disk.sync_fails();
+        let sync = disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
+        disk.sync_fails(sync);
         disk.stored(0, 1);
-        disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
-        disk.sync_succeeds();
-        let images: Vec<_> = (0..200).map(|_| disk.after_crash(&mut rng)).collect();
+        let sync = disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
+        disk.sync_succeeds(sync);
+        let images: Vec<_> = (0..200).map(|_| after_crash(&disk, &mut rng)).collect();
         assert!(images.iter().all(|image| image[0] == 2));
         assert!(images.iter().any(|image| image[BLOCK_BYTES] == 1));
     }
@@ -398,13 +544,34 @@ mod tests {
     #[test]
     fn a_length_is_durable_once_the_file_is_synced() {
         let mut rng = SmallRng::seed_from_u64(3);
-        let mut disk = Disk::synced(&file(&[1]));
+        let mut disk = Disk::synced(&Bytes::of(&file(&[1])));
         disk.observe(&file(&[1, 0, 5]));
-        disk.sync_begins(0, 3 * BLOCK_BYTES as u64, false);
-        disk.sync_succeeds();
-        assert!((0..200).any(|_| disk.after_crash(&mut rng).len() == BLOCK_BYTES));
-        disk.sync_begins(0, 3 * BLOCK_BYTES as u64, true);
-        disk.sync_succeeds();
-        assert!((0..200).all(|_| disk.after_crash(&mut rng) == file(&[1, 0, 5])));
+        let sync = disk.sync_begins(0, 3 * BLOCK_BYTES as u64, false);
+        disk.sync_succeeds(sync);
+        assert!((0..200).any(|_| after_crash(&disk, &mut rng).len() == BLOCK_BYTES));
+        let sync = disk.sync_begins(0, 3 * BLOCK_BYTES as u64, true);
+        disk.sync_succeeds(sync);
+        assert!((0..200).all(|_| after_crash(&disk, &mut rng) == file(&[1, 0, 5])));
+    }
+
+    #[test]
+    fn of_two_syncs_that_run_each_promises_what_it_found() {
+        let mut rng = SmallRng::seed_from_u64(4);
+        for first_ends_first in [true, false] {
+            let mut disk = Disk::synced(&Bytes::of(&file(&[1])));
+            disk.observe(&file(&[2]));
+            let first = disk.sync_begins(0, BLOCK_BYTES as u64, false);
+            disk.observe(&file(&[3]));
+            let second = disk.sync_begins(0, BLOCK_BYTES as u64, false);
+            disk.observe(&file(&[4]));
+            let (one, other) = if first_ends_first { (first, second) } else { (second, first) };
+            disk.sync_succeeds(one);
+            let least = if first_ends_first { 2 } else { 3 };
+            assert!((0..200).all(|_| after_crash(&disk, &mut rng).iter().all(|byte| *byte >= least)));
+            assert!((0..200).any(|_| after_crash(&disk, &mut rng)[0] == least));
+            disk.sync_succeeds(other);
+            assert!((0..200).all(|_| after_crash(&disk, &mut rng)[0] >= 3));
+            assert!((0..200).any(|_| after_crash(&disk, &mut rng)[0] == 3));
+        }
     }
 }

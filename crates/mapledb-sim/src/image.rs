@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::disk::{BLOCK_BYTES, Disk};
+use crate::disk::{Bytes, Content, Disk};
 use crate::model::{Bounds, History};
 use crate::recorder::CrashPoint;
 use crate::scratch::Scratch;
@@ -57,9 +57,9 @@ impl Ending {
 pub struct Image {
     /// How it ended.
     pub ending: Ending,
-    /// What the page cache shows and the disk may hold when it is opened.
-    pub disk: Disk,
-    bytes: Vec<u8>,
+    /// What the page cache knows of the disk when it is opened, if it has outlived the end.
+    disk: Option<Disk>,
+    bytes: Bytes,
     lock: Option<Arc<Vec<u8>>>,
     /// What may be found.
     pub bounds: Bounds,
@@ -73,8 +73,8 @@ impl Image {
     /// A crash at `point`, chosen by `rng`.
     pub fn choose(point: &CrashPoint, rng: &mut SmallRng) -> Image {
         let ending = Ending::random(rng);
-        let bytes = match ending {
-            Ending::Death => point.disk.shown(),
+        let (bytes, style) = match ending {
+            Ending::Death => (point.disk.shown(), String::new()),
             _ => point.disk.after_crash(rng),
         };
         let some_lock = |rng: &mut SmallRng| {
@@ -96,14 +96,32 @@ impl Image {
         };
         let mut bounds = point.bounds;
         let disk = match ending {
-            Ending::Death => point.disk.clone(),
+            Ending::Death => Some(point.disk.clone()),
             _ => {
                 bounds.acked = bounds.durable;
-                Disk::synced(&bytes)
+                None
             }
         };
-        let label = format!("{ending:?} {}", point.label);
+        let label = format!("{ending:?} {style} {}", point.label);
         Image { ending, disk, bytes, lock, bounds, history: point.history.clone(), label }
+    }
+
+    /// What the page cache shows and the disk may hold when it is opened.
+    pub fn disk(&self) -> Disk {
+        self.disk.clone().unwrap_or_else(|| Disk::synced(&self.bytes))
+    }
+
+    /// The blocks that hold something else than in `other`, each with that.
+    pub fn differing(&self, other: &Bytes) -> Vec<(usize, Content)> {
+        let both = self.bytes.blocks.iter().zip(&other.blocks).enumerate();
+        both.filter(|(_, (own, other))| own != other)
+            .map(|(at, (_, other))| (at, Arc::clone(other)))
+            .collect()
+    }
+
+    /// Puts another content into a block; answers what was there.
+    pub fn put(&mut self, block: usize, content: Content) -> Content {
+        std::mem::replace(&mut self.bytes.blocks[block], content)
     }
 
     /// Writes the files. The lock file is made to be this data file's.
@@ -112,9 +130,10 @@ impl Image {
     /// They cannot be written.
     pub fn write(&self, dir: &Scratch) -> io::Result<PathBuf> {
         let path = dir.path().join("image.maple");
-        write_sparse(&path, &self.bytes)?;
+        let file = File::create(&path)?;
+        self.bytes.write(&file)?;
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.len() >= LOCK_BOOT_ID + 16) {
-            let stat = std::fs::metadata(&path)?;
+            let stat = file.metadata()?;
             let mut lock = lock.to_vec();
             bind_lock(&mut lock, stat.dev(), stat.ino());
             write_sparse(&lock_path(&path), &lock)?;
@@ -144,12 +163,5 @@ pub fn set_other_boot(lock: &mut [u8]) {
 /// # Errors
 /// It cannot be written.
 pub fn write_sparse(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = File::create(path)?;
-    file.set_len(bytes.len() as u64)?;
-    for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
-        if block.iter().any(|byte| *byte != 0) {
-            file.write_all_at(block, (index * BLOCK_BYTES) as u64)?;
-        }
-    }
-    Ok(())
+    Bytes::of(bytes).write(&File::create(path)?)
 }

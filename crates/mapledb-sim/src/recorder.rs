@@ -7,18 +7,25 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 use mapledb_os::{Effect, Observer};
+use rand::Rng;
+use rand::seq::IndexedRandom;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, SyncId};
 use crate::image::lock_path;
 use crate::model::{Bounds, History};
+use crate::verify::Broken;
 
 /// How many earlier contents of the lock file are kept.
 const OLD_LOCKS: usize = 6;
 /// Where meta A and meta B are.
 const META_OFFSETS: [u64; 2] = [0, 64 << 10];
 const META_BYTES: u64 = 4096;
+
+/// What is done while a sync is on its way, once for each. It may use the environment, and is not asked again meanwhile.
+pub type Meanwhile = Box<dyn FnMut(&Recorder) -> Result<(), Broken> + Send>;
 
 /// A moment at which everything may end.
 #[derive(Clone, Debug)]
@@ -56,6 +63,12 @@ struct Inner {
     has_failed: bool,
     points: Vec<CrashPoint>,
     buffer: Vec<u8>,
+    /// The syncs on their way, each with the thread that waits for it.
+    syncs: Vec<(ThreadId, SyncId)>,
+    meanwhile: Option<Meanwhile>,
+    broken: Option<Broken>,
+    /// What the transaction at work has stored to: where and how much.
+    stored: Vec<(u64, u64)>,
 }
 
 impl Recorder {
@@ -77,6 +90,10 @@ impl Recorder {
             has_failed: false,
             points: Vec::new(),
             buffer: Vec::new(),
+            syncs: Vec::new(),
+            meanwhile: None,
+            broken: None,
+            stored: Vec::new(),
         };
         Ok(Arc::new(Recorder { path: path.to_path_buf(), inner: Mutex::new(inner) }))
     }
@@ -121,8 +138,15 @@ impl Recorder {
     /// since it makes no effect.
     pub fn commit_begins(&self, history: &History, index: usize, is_durable: bool) {
         let mut inner = self.inner();
+        inner.stored.clear();
         inner.history = history.clone();
         inner.in_flight = is_durable.then_some(index);
+    }
+
+    /// Another process is about to publish the commit, which may be seen before that process can say so.
+    pub fn may_be_seen(&self, index: usize) {
+        let mut inner = self.inner();
+        inner.bounds.reached = inner.bounds.reached.max(index);
     }
 
     /// The commit has failed, and nothing is to be said about it that is not known.
@@ -134,10 +158,10 @@ impl Recorder {
     pub fn commit_ends(&self, index: usize, is_durable: bool) {
         let mut inner = self.inner();
         inner.in_flight = None;
-        inner.bounds.acked = index;
-        inner.bounds.reached = index;
+        inner.bounds.acked = inner.bounds.acked.max(index);
+        inner.bounds.reached = inner.bounds.reached.max(index);
         if is_durable {
-            inner.bounds.durable = index;
+            inner.bounds.durable = inner.bounds.durable.max(index);
         }
     }
 
@@ -145,6 +169,49 @@ impl Recorder {
     pub fn all_durable(&self) {
         let mut inner = self.inner();
         inner.bounds.durable = inner.bounds.acked;
+    }
+
+    /// Has `act` done during each sync from now on, or nothing.
+    pub fn during_syncs(&self, act: Option<Meanwhile>) {
+        self.inner().meanwhile = act;
+    }
+
+    /// What was found during a sync to break the law.
+    pub fn take_broken(&self) -> Option<Broken> {
+        self.inner().broken.take()
+    }
+
+    /// Flips a bit of what the last commit has stored, behind the engine's back, and then flips it back. `look` may look
+    /// at the file in between. Answers whether there was anything to flip.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn with_a_flipped_bit(
+        &self,
+        rng: &mut rand::rngs::SmallRng,
+        look: impl FnOnce() -> Result<(), Broken>,
+    ) -> io::Result<Result<bool, Broken>> {
+        let inner = self.inner();
+        let Some((offset, len)) = inner.stored.choose(rng).copied().filter(|(_, len)| *len > 0) else {
+            return Ok(Ok(false));
+        };
+        let data = inner.data.try_clone()?;
+        drop(inner);
+        let (at, bit) = (offset + rng.random_range(0..len), 1 << rng.random_range(0..8));
+        let mut byte = [0];
+        data.read_exact_at(&mut byte, at)?;
+        data.write_all_at(&[byte[0] ^ bit], at)?;
+        let found = look();
+        data.write_all_at(&byte, at)?;
+        Ok(found.map(|()| true).map_err(|broken| format!("a bit of byte {at} was flipped: {broken}")))
+    }
+
+    /// Another process has died: its syncs have no end.
+    pub fn cut_syncs_off(&self) {
+        let mut inner = self.inner();
+        for (_, sync) in std::mem::take(&mut inner.syncs) {
+            inner.disk.sync_is_cut_off(sync);
+        }
     }
 
     /// The sync after so many others fails.
@@ -159,15 +226,15 @@ impl Recorder {
         std::mem::take(&mut inner.has_failed)
     }
 
-    /// Changes the file behind the engine's back, as the kernel does when it evicts what a failed sync left clean. The
-    /// environment must be closed.
+    /// Changes the file behind the engine's back, as the kernel does when it evicts what a failed sync left clean.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn evict(&self, rng: &mut rand::rngs::SmallRng) -> io::Result<()> {
         let mut inner = self.inner();
-        let bytes = inner.disk.evict(rng);
-        inner.data.write_all_at(&bytes, 0)?;
+        for (offset, content) in inner.disk.evict(rng) {
+            inner.data.write_all_at(&content[..], offset)?;
+        }
         // Relaxed commits were in the page cache alone.
         inner.bounds.acked = inner.bounds.durable;
         Ok(())
@@ -176,10 +243,7 @@ impl Recorder {
 
 impl Inner {
     fn observe(&mut self, path: &Path) -> io::Result<()> {
-        let len = self.data.metadata()?.len() as usize;
-        self.buffer.resize(len, 0);
-        self.data.read_exact_at(&mut self.buffer, 0)?;
-        self.disk.observe(&self.buffer);
+        self.disk.observe_file(&self.data, &mut self.buffer)?;
         let lock = read_or_empty(&lock_path(path))?;
         if *self.lock != lock {
             if self.old_locks.len() == OLD_LOCKS {
@@ -202,6 +266,16 @@ impl Inner {
             label: label.to_string(),
         });
         Ok(())
+    }
+
+    /// The last sync of a thread that began has ended.
+    fn sync_ends(&mut self, thread: ThreadId, ok: bool) {
+        let Some(at) = self.syncs.iter().rposition(|(of, _)| *of == thread) else { return };
+        let (_, sync) = self.syncs.remove(at);
+        match ok {
+            true => self.disk.sync_succeeds(sync),
+            false => self.disk.sync_fails(sync),
+        }
     }
 
     fn reach_commit_point(&mut self) {
@@ -227,7 +301,7 @@ impl Inner {
 }
 
 /// Effects that neither store nor sync.
-fn is_silent(effect: &Effect) -> bool {
+pub(crate) fn is_silent(effect: &Effect) -> bool {
     matches!(
         effect,
         Effect::Open { .. }
@@ -243,31 +317,46 @@ fn is_silent(effect: &Effect) -> bool {
     )
 }
 
+impl Recorder {
+    /// A sync is on its way: an interval, in which readers begin and writers try to.
+    fn wait_for_sync(&self, effect: &Effect) {
+        let Some(mut act) = self.inner().meanwhile.take() else { return };
+        let found = act(self);
+        let mut inner = self.inner();
+        if let Err(broken) = found {
+            inner.broken.get_or_insert(format!("during {effect:?}: {broken}"));
+        }
+        inner.meanwhile.get_or_insert(act);
+    }
+}
+
 impl Observer for Recorder {
     fn before(&self, effect: &Effect) -> io::Result<()> {
         if is_silent(effect) {
             return Ok(());
         }
         let mut inner = self.inner();
-        match *effect {
-            Effect::Sync { offset, len } => {
-                inner.note(&self.path, &format!("before {effect:?}"))?;
-                inner.disk.sync_begins(offset, len, false);
-            }
-            Effect::SyncFile { .. } => {
-                inner.note(&self.path, &format!("before {effect:?}"))?;
-                inner.disk.sync_begins(0, u64::from(u32::MAX), true);
-            }
+        inner.note(&self.path, &format!("before {effect:?}"))?;
+        let range = match *effect {
+            Effect::Sync { offset, len } => Some((offset, len, false)),
+            Effect::SyncFile { .. } => Some((0, u64::from(u32::MAX), true)),
             Effect::StoreMeta { .. } => {
-                inner.note(&self.path, &format!("before {effect:?}"))?;
                 inner.reach_commit_point();
+                None
             }
-            _ => inner.note(&self.path, &format!("before {effect:?}"))?,
+            _ => None,
+        };
+        let me = std::thread::current().id();
+        if let Some((offset, len, with_length)) = range {
+            let sync = inner.disk.sync_begins(offset, len, with_length);
+            inner.syncs.push((me, sync));
+            drop(inner);
+            self.wait_for_sync(effect);
+            inner = self.inner();
         }
-        let is_sync = matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile);
-        if is_sync && inner.fails_now() {
-            if *effect != Effect::SyncLockFile {
-                inner.disk.sync_fails();
+        if (range.is_some() || *effect == Effect::SyncLockFile) && inner.fails_now() {
+            if range.is_some() {
+                inner.sync_ends(me, false);
             }
             inner.note(&self.path, &format!("failed {effect:?}"))?;
             return Err(io::Error::from_raw_os_error(5));
@@ -281,16 +370,17 @@ impl Observer for Recorder {
         }
         let mut inner = self.inner();
         match *effect {
-            Effect::StorePages { offset, len } | Effect::Redirty { offset, len } => {
-                inner.disk.stored(offset, len)
+            Effect::StorePages { offset, len } => {
+                inner.stored.push((offset, len));
+                inner.disk.stored(offset, len);
             }
+            Effect::Redirty { offset, len } => inner.disk.stored(offset, len),
             Effect::StoreMeta { slot } => {
                 if let Some(offset) = META_OFFSETS.get(usize::from(slot)) {
                     inner.disk.stored(*offset, META_BYTES);
                 }
             }
-            Effect::Sync { .. } | Effect::SyncFile { .. } if ok => inner.disk.sync_succeeds(),
-            Effect::Sync { .. } | Effect::SyncFile { .. } => inner.disk.sync_fails(),
+            Effect::Sync { .. } | Effect::SyncFile { .. } => inner.sync_ends(std::thread::current().id(), ok),
             // What it held before cannot come back.
             Effect::SyncLockFile if ok => inner.old_locks.clear(),
             _ => {}

@@ -80,15 +80,43 @@ pub fn checks_clean(env: &Env) -> Result<(), Broken> {
 /// # Errors
 /// The first difference.
 pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
-    let tables = txn.tables().map_err(said("tables cannot be listed"))?;
+    compare(txn, state).map_err(|unlike| match unlike {
+        Unlike::Differs(how) | Unlike::Fails(how) => how,
+    })
+}
+
+/// Whether a snapshot holds `state` as far as it can be read: answers whether all of it can.
+///
+/// # Errors
+/// The first wrong answer. An error is none.
+pub fn holds_or_fails(txn: &ReadTxn, state: &State) -> Result<bool, Broken> {
+    match compare(txn, state) {
+        Ok(()) => Ok(true),
+        Err(Unlike::Fails(_)) => Ok(false),
+        Err(Unlike::Differs(how)) => Err(how),
+    }
+}
+
+/// How a snapshot is not the state it should be.
+enum Unlike {
+    /// It gives another answer.
+    Differs(Broken),
+    /// It cannot be read.
+    Fails(Broken),
+}
+
+fn compare(txn: &ReadTxn, state: &State) -> Result<(), Unlike> {
+    let fails = |what: &'static str| move |error: mapledb::Error| Unlike::Fails(format!("{what}: {error}"));
+    let differs = |how: String| Err(Unlike::Differs(how));
+    let tables = txn.tables().map_err(fails("tables cannot be listed"))?;
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_deref().unwrap_or("")).collect();
     let expected: Vec<&str> = state.tables.keys().map(String::as_str).collect();
     if names != expected {
-        return Err(format!("there are tables {names:?} and should be {expected:?}"));
+        return differs(format!("there are tables {names:?} and should be {expected:?}"));
     }
     for (info, (name, model)) in tables.iter().zip(&state.tables) {
         if info.sequence != model.sequence {
-            return Err(format!(
+            return differs(format!(
                 "table {name:?} is at {} of its sequence, not {}",
                 info.sequence, model.sequence
             ));
@@ -97,25 +125,31 @@ pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
             None => txn.main(),
             Some(name) => txn.table(&Table::<[u8], [u8]>::new(name)),
         };
-        let table = table.map_err(said("a table cannot be opened"))?;
+        let table = table.map_err(fails("a table cannot be opened"))?;
         if table.len() != model.entries.len() as u64 {
-            return Err(format!("table {name:?} has {} entries, not {}", table.len(), model.entries.len()));
+            return differs(format!(
+                "table {name:?} has {} entries, not {}",
+                table.len(),
+                model.entries.len()
+            ));
         }
-        let mut found = table.iter().map_err(said("a table cannot be read"))?;
+        let mut found = table.iter().map_err(fails("a table cannot be read"))?;
         for (key, value) in &model.entries {
             match found.next() {
                 Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
                 Some(Ok((found_key, _))) => {
-                    return Err(format!(
+                    return differs(format!(
                         "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
                     ));
                 }
-                Some(Err(error)) => return Err(format!("table {name:?} cannot be read: {error}")),
-                None => return Err(format!("table {name:?} ends before key {key:02x?}")),
+                Some(Err(error)) => {
+                    return Err(Unlike::Fails(format!("table {name:?} cannot be read: {error}")));
+                }
+                None => return differs(format!("table {name:?} ends before key {key:02x?}")),
             }
         }
         if found.next().is_some() {
-            return Err(format!("table {name:?} goes on after its last key"));
+            return differs(format!("table {name:?} goes on after its last key"));
         }
     }
     Ok(())

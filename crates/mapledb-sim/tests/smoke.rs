@@ -1,5 +1,6 @@
 //! A minute of the harnesses; `mapledb-sim run images` runs them for as long as one likes.
 
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use mapledb_sim::{crash, damage, hostile};
@@ -7,15 +8,23 @@ use mapledb_sim::{crash, damage, hostile};
 #[test]
 fn what_a_crash_leaves_is_what_the_law_allows() {
     let mut counts = crash::Counts::default();
-    let limits =
-        crash::Limits { sessions: u64::MAX, images: 4_000, end: Instant::now() + Duration::from_secs(45) };
-    let answer = crash::run(1, limits, &mut counts);
+    let limits = crash::Limits {
+        sessions: u64::MAX,
+        images: 4_000,
+        end: Instant::now() + Duration::from_secs(30),
+        exe: env!("CARGO_BIN_EXE_mapledb-sim").into(),
+    };
+    let answer = crash::run(1, limits, &mut counts, &AtomicU64::new(0));
     println!("{counts:#?}");
     if let Err(failure) = answer {
         panic!("{failure}");
     }
     assert!(counts.again * 10 >= counts.images, "a tenth of all images crash again: {counts:?}");
-    assert!(counts.images >= 300, "images in 45 seconds: {counts:?}");
+    assert!(counts.images >= 300, "images in 30 seconds: {counts:?}");
+    assert!(counts.births > 0, "crashes while a file is made: {counts:?}");
+    assert!(counts.reads_in_syncs > 0, "readers begin while a sync is on its way: {counts:?}");
+    assert!(counts.deaths > 0, "a second process dies and is taken over from: {counts:?}");
+    assert!(counts.flips > 0 && counts.live_evictions > 0, "files that change under readers: {counts:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 
-use crate::disk::{BLOCK_BYTES, Chooser, Content};
+use crate::disk::{BLOCK_BYTES, Chooser, Content, ZEROS};
 
 /// Of more contents of one block than this, some in the middle are forgotten.
 const CONTENTS_MAX: usize = 24;
@@ -53,7 +53,6 @@ impl Default for Platter {
 }
 
 fn zeros() -> Content {
-    static ZEROS: std::sync::LazyLock<Content> = std::sync::LazyLock::new(|| Arc::new([0; BLOCK_BYTES]));
     Arc::clone(&ZEROS)
 }
 
