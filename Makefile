@@ -3,10 +3,9 @@
 CARGO_TARGET_DIR ?= target
 HOURS ?= 1
 FUZZ_SECONDS ?= 60
-CRASH_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash canaries fuzz demo bench-lmdb fanout bless
+.PHONY: help build check test loom model crash crash-smoke crash-long canaries fuzz demo bench-lmdb fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +31,14 @@ model: ## random operations beside a sorted map for HOURS=1, or as many as are g
 	MAPLE_MODEL_SECONDS=$$(awk 'BEGIN { print int($(HOURS) * 3600) }') \
 	    cargo test --release --locked --package mapledb --test model -- --nocapture
 
-crash: ## crash images of random transactions for CRASH_SECONDS=60
-	cargo run --release --locked --package mapledb-sim --bin mapledb-sim -- run images --seconds $(CRASH_SECONDS)
+crash: ## every harness that asks whether anything can be lost, and a table of what it did: about an hour on two cores
+	scripts/crash crash
+
+crash-smoke: ## a twentieth of that or more, and every planted bug
+	scripts/crash smoke
+
+crash-long: ## the same harnesses for HOURS=8, or as many as are given, shared evenly
+	scripts/crash long $(HOURS)
 
 canaries: ## one planted engine bug after the other, each of which a harness must catch
 	scripts/canaries

@@ -698,11 +698,24 @@ impl<'o> Session<'o> {
 
     fn reopen(&mut self) -> Result<(), Broken> {
         self.close()?;
-        self.open_again("reopening on a full disk")
+        match open(&self.path, self.options()) {
+            // After an unclean close recovery stores pages again, which takes blocks there.
+            Err(Error::Fault { .. }) if self.orders.kind.copies_on_write() => {
+                self.count("faults caught");
+                self.recover()
+            }
+            Err(error) => Err(format!("reopening on a full disk: {error}")),
+            Ok(env) => self.takes(env, "reopening on a full disk"),
+        }
     }
 
     fn open_again(&mut self, when: &str) -> Result<(), Broken> {
         let env = open(&self.path, self.options()).map_err(|error| format!("{when}: {error}"))?;
+        self.takes(env, when)
+    }
+
+    /// Goes on with an environment that has just been opened, if it keeps the law.
+    fn takes(&mut self, env: Env, when: &str) -> Result<(), Broken> {
         let (found, stands) =
             law(&env, &self.history, &self.bounds).map_err(|broken| format!("{when}: {broken}"))?;
         self.history.truncate_after(found);

@@ -289,7 +289,7 @@ fn table(files: &[PathBuf], json: Option<&Path>) -> Result<bool, String> {
     report.rows.sort_by_key(|row| row.id.trim_start_matches('T').parse::<u32>().unwrap_or(u32::MAX));
     for row in &report.rows {
         println!("{} {}: {}", row.id, row.name, row.details());
-        row.skipped.iter().for_each(|why| println!("SKIP {why}"));
+        row.skipped.iter().for_each(|why| println!("   skipped: {why}"));
     }
     finish(&report, json)?;
     Ok(report.rows.iter().all(|row| row.violations == 0))

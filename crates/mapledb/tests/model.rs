@@ -4,6 +4,7 @@
 //! the operations. It is printed, and alone replays:
 //!
 //! - `MAPLE_SEED=7 cargo test --test model` runs that case alone;
+//! - `MAPLE_MODEL_CASES=2 cargo test --test model` runs so many rather than twenty;
 //! - `MAPLE_MODEL_SECONDS=3600 cargo test --test model` runs fresh seeds for so long.
 
 mod files;
@@ -520,7 +521,8 @@ fn part(of: u64, parts: u64) {
         }
         return;
     }
-    (0..CASES).filter(|seed| seed % parts == of).for_each(run_aloud);
+    let cases = number("MAPLE_MODEL_CASES").unwrap_or(CASES);
+    (0..cases).filter(|seed| seed % parts == of).for_each(run_aloud);
 }
 
 #[test]
