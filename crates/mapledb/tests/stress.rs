@@ -7,12 +7,12 @@
 #![cfg(not(loom))]
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mapledb::{Durability, Env, Error, ReadTxn, Table};
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -87,26 +87,27 @@ fn round(path: &Path, seed: u64, time: Duration, done: &AtomicU64) -> mapledb::R
     let end = Instant::now() + time;
     // Snapshots that one thread began and another goes on with.
     let handed: Mutex<Vec<ReadTxn>> = Mutex::new(Vec::new());
-    let hold = |txn: Option<ReadTxn>| {
-        let mut handed = handed.try_lock().ok()?;
-        let taken = if handed.len() > 3 { Some(handed.swap_remove(0)) } else { None };
+    let hold = |txn: Option<ReadTxn>| -> Option<ReadTxn> {
+        let mut handed = handed.lock();
         handed.extend(txn);
-        taken
+        if handed.len() > 3 { Some(handed.swap_remove(0)) } else { None }
     };
+    // Each is joined by name: thread sanitizer does not see the wait at the end of a scope.
     thread::scope(|scope| {
+        let mut threads = Vec::new();
         for writer in 0..2 {
             let env = env.clone();
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let mut rng = SmallRng::seed_from_u64(seed * 100 + writer);
                 while Instant::now() < end {
                     write(&env, &mut rng).expect("write");
                     done.fetch_add(1, Ordering::Relaxed);
                 }
-            });
+            }));
         }
         for reader in 0..3 {
             let (env, hold) = (env.clone(), &hold);
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let mut rng = SmallRng::seed_from_u64(seed * 100 + 10 + reader);
                 while Instant::now() < end {
                     let txn = env.read().expect("read");
@@ -116,17 +117,17 @@ fn round(path: &Path, seed: u64, time: Duration, done: &AtomicU64) -> mapledb::R
                         verify(&older).expect("verify");
                     }
                 }
-            });
+            }));
         }
         let (waiter, syncer) = (env.clone(), env.clone());
-        scope.spawn(move || {
+        threads.push(scope.spawn(move || {
             let mut last = 0;
             while Instant::now() < end {
                 last =
                     waiter.wait_newer(last, Some(Duration::from_millis(20))).expect("wait").unwrap_or(last);
             }
-        });
-        scope.spawn(move || {
+        }));
+        threads.push(scope.spawn(move || {
             while Instant::now() < end {
                 let again = open(path).expect("the same environment");
                 again.sync().expect("sync");
@@ -134,9 +135,10 @@ fn round(path: &Path, seed: u64, time: Duration, done: &AtomicU64) -> mapledb::R
                 drop(syncer.info());
                 thread::sleep(Duration::from_millis(3));
             }
-        });
+        }));
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
-    handed.into_inner().expect("no panic").iter().try_for_each(verify)?;
+    handed.into_inner().iter().try_for_each(verify)?;
     let report = env.check(|_| {})?;
     assert!(report.is_clean(), "{:?}", report.problems);
     env.close()
