@@ -74,6 +74,18 @@ pub(crate) fn fallocate(file: &File, blocks: Blocks, offset: u64, len: u64) -> i
     }
 }
 
+/// Has the kernel drop what it has cached of a range, or of all from `offset` on if `len` is 0. Pages that are dirty or
+/// mapped stay.
+pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (offset, len) = (signed(offset)?, signed(len)?);
+    // SAFETY: takes four integers and no pointer; `file` keeps the descriptor open during the call.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        // This call answers its error and leaves `errno` alone.
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Gives the file open as `file`, which has no name, the name `to`, replacing nothing.
 ///
 /// Through `/proc`, since `AT_EMPTY_PATH` wants a capability on kernels before 6.10.

@@ -343,6 +343,23 @@ impl DataFile {
         }
     }
 
+    /// Has the kernel forget what it has cached of `len` bytes at `offset`, or of all from there on if `len` is 0, so
+    /// that what is read next is what the disk holds. Pages that are dirty, or mapped by anybody, stay. Costs a system
+    /// call, and reading again what is needed.
+    ///
+    /// After a failed sync this is more than caution. ext4 notes in the page cache that a block has been written when
+    /// it begins to write it. If that write fails and the page is stored to and synced again, it takes the block for
+    /// one that needs no note on the disk: after the next mount the block, allocated and never noted as written, reads
+    /// as zeros, whatever the second sync said (Linux 6.18).
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn drop_cached(&self, offset: u64, len: u64) -> Result<()> {
+        self.seam
+            .run(Effect::Advise { offset, len }, || calls::drop_cached(self.file.file(), offset, len))
+            .map_err(|e| self.failed("drop the cache of", e))
+    }
+
     /// Makes contents and metadata durable (`fsync`). One sync.
     ///
     /// # Errors

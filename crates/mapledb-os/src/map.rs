@@ -146,6 +146,18 @@ impl ReadMap {
         }
     }
 
+    /// Unmaps what is mapped of `len` bytes at `offset`: the next touch maps it anew. One system call. A page that is
+    /// mapped stays in the kernel's cache, whatever [`DataFile::drop_cached`] says.
+    ///
+    /// # Errors
+    /// Those of the system.
+    ///
+    /// # Panics
+    /// The range is not within the reserve.
+    pub fn unmap(&self, offset: u64, len: usize) -> Result<()> {
+        self.reserve.unmap_part(offset, len).map_err(|e| self.reserve.failed("unmap pages of", e))
+    }
+
     /// Asks the kernel to read `len` bytes at `offset` ahead, as far as they lie within the reserve. One system
     /// call, which may wait for a full disk queue. A wish: a refusal is not told.
     pub fn will_need(&self, offset: u64, len: usize) {

@@ -127,6 +127,15 @@ impl Reserve {
         self.seam.run(effect, || self.raw.advise_range(advice, offset as usize, len))
     }
 
+    /// Takes the page table's entries of a part away; the next touch finds them again.
+    pub(crate) fn unmap_part(&self, offset: u64, len: usize) -> io::Result<()> {
+        assert!(self.covers(offset, len), "unmapping {len} bytes at {offset} of {}", self.len_bytes());
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        let effect = Effect::Advise { offset, len: len as u64 };
+        // SAFETY: this is advice that loses the bytes of a private mapping; of a shared one of a file it loses none.
+        self.seam.run(effect, || unsafe { self.raw.unchecked_advise_range(advice, offset as usize, len) })
+    }
+
     /// One `msync(MS_SYNC)` of the kernel pages that the range touches.
     pub(crate) fn sync(&self, offset: u64, len: usize) -> io::Result<()> {
         self.seam.run(Effect::Sync { offset, len: len as u64 }, || self.raw.flush_range(offset as usize, len))

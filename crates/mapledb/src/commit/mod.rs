@@ -56,7 +56,7 @@ pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<O
     let slot = [Slot::A, Slot::B][durable.slot()];
     let verdict = match Meta::decode(&store.read_meta(slot), slot) {
         Ok(meta) if meta.head.txnid.get() != durable.txnid => Err("it is another commit's".to_string()),
-        Ok(meta) => verify::verify_manifest(store, &meta)?.map_err(|fault| fault.to_string()),
+        Ok(meta) => verify::verify_manifest(store, &meta, verify::Source::Anywhere)?.map_err(|fault| fault.to_string()),
         Err(fault) => Err(fault.to_string()),
     };
     let why = verdict.err().map(|why| format!("meta {slot}: {why}"));

@@ -20,7 +20,7 @@ use mapledb_format::{
 };
 use mapledb_os::DataFile;
 
-use super::verify::{pages_since, verify_manifest};
+use super::verify::{Source, pages_since, verify_manifest};
 use super::{CLEARED_META, decode_head};
 use mapledb_os::planted;
 use crate::error::{Error, Result};
@@ -124,14 +124,15 @@ pub(crate) struct Opener {
 /// the file.
 pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) -> Result<Recovered> {
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
-    let (standing, passed_over) = stand(store, &metas)?;
+    let left = left.filter(|left| left.is_bound);
+    let from = if left.is_some_and(|left| left.is_clean) { Source::Anywhere } else { Source::Disk };
+    let (standing, passed_over) = stand(store, &metas, from)?;
     // What could not be read is never a reason to fall back.
     store.check_faults()?;
     let Ok(chosen) = &metas[standing as usize] else {
         return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
     };
     let doubt = left.and_then(|left| left.doubt);
-    let left = left.filter(|left| left.is_bound);
     let meta_checksum = meta::stored_sum(&store.read_meta(standing));
     let was_clean = left.is_some_and(|left| {
         left.is_clean
@@ -198,7 +199,11 @@ fn remedy(was_clean: bool, opener: Opener, has_lock_file: bool) -> Remedy {
 }
 
 /// The slot whose meta stands, and why the other one does not if that is worth a word.
-fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Result<(Slot, Option<String>)> {
+fn stand(
+    store: &Store,
+    metas: &[std::result::Result<Meta, MetaFault>; 2],
+    from: Source,
+) -> Result<(Slot, Option<String>)> {
     let mut candidates = metas.each_ref().map(|meta| match meta {
         Ok(meta) => Candidate::Unverified(Stamp::of(meta)),
         Err(fault) => Candidate::Unusable(*fault),
@@ -208,7 +213,7 @@ fn stand(store: &Store, metas: &[std::result::Result<Meta, MetaFault>; 2]) -> Re
         match choose(candidates[0], candidates[1]).map_err(|cause| Error::BadMetas { path: path.clone(), cause })? {
             Choice::Verify(slot) => {
                 if let Ok(meta) = &metas[slot as usize] {
-                    candidates[slot as usize] = match verify_manifest(store, meta)? {
+                    candidates[slot as usize] = match verify_manifest(store, meta, from)? {
                         Ok(()) => Candidate::Proven(Stamp::of(meta)),
                         Err(fault) => Candidate::Unproven(Stamp::of(meta), fault),
                     };
@@ -324,6 +329,11 @@ fn examine_relaxed(store: &Store, left: &LeftBehind, chosen: &Meta, meta_checksu
         return refused("they build on another durable commit than the one that stands");
     }
     let verified = decode_head(&record.head).and_then(|head| {
+        let generation = store.covering(head.pages_used.get())?;
+        for extent in pages_since(store, &head, chosen.head.txnid)?.iter() {
+            store.forget(generation, extent)?;
+        }
+        // Again, now as the disk holds them, unless they are dirty (I11).
         let pages = pages_since(store, &head, chosen.head.txnid)?;
         Ok(Relaxed::Stand(Box::new(head), pages))
     });

@@ -13,13 +13,23 @@ use crate::space::Extents;
 use crate::store::{Snapshot, Store, View};
 use crate::tree::{Visit, walk_since};
 
+/// Where the pages to be verified are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Wherever they are.
+    Anywhere,
+    /// From the disk, unless they are dirty: a sync of one who died may have failed unnoticed, and a page that it left
+    /// in the cache as clean may never become durable, even if it is stored and synced again (I11).
+    Disk,
+}
+
 /// Whether every page a meta vouches for is the one its commit wrote.
 ///
 /// Cost: the pages listed, at most 2,048.
 ///
 /// # Errors
 /// A page that the disk does not deliver, or a map that is refused: neither says anything about the commit.
-pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result::Result<(), ManifestFault>> {
+pub(super) fn verify_manifest(store: &Store, meta: &Meta, from: Source) -> Result<std::result::Result<(), ManifestFault>> {
     if planted("unverified_manifest") {
         return Ok(Ok(()));
     }
@@ -35,6 +45,10 @@ pub(super) fn verify_manifest(store: &Store, meta: &Meta) -> Result<std::result:
         }
         other => other?,
     };
+    if from == Source::Disk {
+        // All of them first: to read one may map others.
+        extents.iter().try_for_each(|extent| store.forget(view.generation, *extent))?;
+    }
     for extent in &extents {
         store.make_present(view.generation, *extent)?;
     }

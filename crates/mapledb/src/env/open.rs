@@ -309,6 +309,10 @@ impl Options {
             seam: &self.seam,
         };
         let attached = attach(&target, self.mode(), Attached::PATIENCE)?;
+        if matches!(&attached, Attach::First(first) if first.left_behind().is_poisoned) {
+            // What is verified from now on is what the disk holds (I11).
+            file.drop_cached(0, 0)?;
+        }
         let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify, self.catch_sigbus)?);
         let (attached, recovery) = match attached {
             Attach::Joined(attached) => {
@@ -321,7 +325,16 @@ impl Options {
                     may_write: self.access.writes() && !is_read_only,
                     is_shared: self.mode() == Mode::Shared,
                 };
-                let recovered = recover(&store, Some(first.left_behind()), opener)?;
+                let recovered = match recover(&store, Some(first.left_behind()), opener) {
+                    Ok(recovered) => recovered,
+                    Err(error) => {
+                        // It may have been a sync, and nobody is left to tell the next one that it failed (I11). Pages
+                        // that are mapped would stay cached.
+                        drop(store);
+                        let _ = DataFile::open_read_only(&path, Seam::unwatched()).and_then(|file| file.drop_cached(0, 0));
+                        return Err(error);
+                    }
+                };
                 if recovered.recovery.was_clean {
                     store.has_been_settled();
                 }

@@ -350,6 +350,16 @@ impl Store {
         pages.offset(self.size) <= self.durable_len_bytes.load(Ordering::Relaxed)
     }
 
+    /// Forgets what is cached of pages and is not dirty: what is read next is what the disk holds. Nobody else has them
+    /// mapped.
+    ///
+    /// Cost: two system calls, and reading them again.
+    pub(crate) fn forget(&self, generation: Generation, pages: Extent) -> Result<()> {
+        let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());
+        self.maps(generation).read.unmap(offset, len as usize)?;
+        Ok(self.file.drop_cached(offset, len)?)
+    }
+
     /// Makes pages present, so that a disk that does not deliver them is an error here and not a signal later.
     ///
     /// Cost: one system call, or two for several pages, and what is read.
