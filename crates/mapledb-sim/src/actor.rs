@@ -32,10 +32,15 @@ pub enum Role {
     /// Has the kernel write pages back all the time.
     #[cfg(feature = "fuse")]
     WriteBack(crate::fuse::writeback::WriteBack),
+    /// Has the file open while another process meets a fault, or comes after it.
+    #[cfg(feature = "fuse")]
+    Witness(crate::fuse::witness::Witness),
     /// Works at a bank until it is killed.
     Bank(Part),
     /// Changes small files and looks at what the engine says.
     Hostile(hostile::Shard),
+    /// Does one thing, to be executed step by step.
+    Steps(crate::step::Steps),
     /// Runs an errand and meets an error.
     Errand(Errand),
 }
@@ -65,8 +70,11 @@ pub fn run_if_asked() -> Option<ExitCode> {
         Role::Second(orders) => crate::crash::second::work(&orders),
         #[cfg(feature = "fuse")]
         Role::WriteBack(presses) => presses.run(),
+        #[cfg(feature = "fuse")]
+        Role::Witness(witness) => witness.run(),
         Role::Bank(part) => part::play(&part),
         Role::Hostile(shard) => hostile::work(&shard),
+        Role::Steps(steps) => steps.run(),
         Role::Errand(errand) => errand.run(),
     };
     Some(match answer {
@@ -97,6 +105,9 @@ pub struct Orders {
     pub end: u64,
     /// Whether to go away at the end without closing, as if it died there.
     pub dies: bool,
+    /// Whether a signal that the map raises is to become an error.
+    #[serde(default)]
+    pub catches_sigbus: bool,
 }
 
 /// Options that leave what happens to the seed: no thread syncs by itself.
@@ -204,7 +215,9 @@ impl Worker<'_> {
     #[allow(unsafe_code)]
     fn open(&mut self) -> Result<Env, String> {
         self.tell(&Event::Opening)?;
-        let options = options(&self.orders.profile).durability(Durability::Sync);
+        let options = options(&self.orders.profile)
+            .durability(Durability::Sync)
+            .catch_sigbus(self.orders.catches_sigbus);
         // SAFETY: whoever gives the orders sees to it that nothing but MapleDB writes to the file while it is open.
         let env =
             unsafe { options.open_or_create(&self.orders.path) }.map_err(|error| format!("open: {error}"))?;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
-use crate::fuse::{block, mount, recorded};
-use crate::{crash, damage, full, hostile, kill, soak, syscalls};
+use crate::fuse::{block, faults, mount, recorded};
+use crate::{crash, damage, full, hostile, kill, soak, step, syscalls};
 
 /// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -221,6 +221,16 @@ pub static HARNESSES: &[Harness] = &[
         crash: 550,
     },
     Harness {
+        id: "T4",
+        name: "step",
+        unit: "deeds",
+        what: "creation, opening and commits instruction by instruction, each a moment to die",
+        needs: nothing,
+        run: step::run,
+        smoke: 2,
+        crash: 6,
+    },
+    Harness {
         id: "T5",
         name: "kill",
         unit: "kills",
@@ -249,6 +259,17 @@ pub static HARNESSES: &[Harness] = &[
         run: syscalls::run_effects,
         smoke: 300,
         crash: 3_000,
+    },
+    #[cfg(feature = "fuse")]
+    Harness {
+        id: "T7",
+        name: "faults",
+        unit: "points",
+        what: "failed writes and flushes under the real binary, on FUSE, ext4 and XFS; healing by other processes",
+        needs: mount::needs_fuse,
+        run: faults::harness,
+        smoke: 40,
+        crash: 400,
     },
     Harness {
         id: "T8",

@@ -19,6 +19,7 @@
 //! | [`report`] | what a run prints and writes |
 //! | [`processes`] | several processes at work on one file |
 //! | [`crash`] | the harness of crash images (T1) |
+//! | [`step`] | the harness of single instructions (T4) |
 //! | [`kill`] | the harness of killed processes (T5) |
 //! | [`recovery_time`] | how long a recovery takes, by the size of the file |
 //! | [`full`] | the harness of full disks (T8) |
@@ -53,6 +54,7 @@ pub mod recovery_time;
 pub mod report;
 pub mod scratch;
 pub mod soak;
+pub mod step;
 pub mod sys;
 pub mod syscalls;
 pub mod verify;

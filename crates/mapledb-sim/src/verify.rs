@@ -75,14 +75,30 @@ pub fn checks_clean(env: &Env) -> Result<(), Broken> {
     }
 }
 
+/// Why a snapshot does not hold a state.
+#[derive(Debug)]
+pub enum Mismatch {
+    /// It holds another one.
+    Differs(Broken),
+    /// The engine says that it cannot tell.
+    Said(&'static str, mapledb::Error),
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Mismatch::Differs(what) => f.write_str(what),
+            Mismatch::Said(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
 /// Whether a snapshot holds exactly `state`.
 ///
 /// # Errors
-/// The first difference.
+/// The first difference, or what the engine said.
 pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
-    compare(txn, state).map_err(|unlike| match unlike {
-        Unlike::Differs(how) | Unlike::Fails(how) => how,
-    })
+    compare(txn, state).map_err(|mismatch| mismatch.to_string())
 }
 
 /// Whether a snapshot holds `state` as far as it can be read: answers whether all of it can.
@@ -92,23 +108,19 @@ pub fn holds(txn: &ReadTxn, state: &State) -> Result<(), Broken> {
 pub fn holds_or_fails(txn: &ReadTxn, state: &State) -> Result<bool, Broken> {
     match compare(txn, state) {
         Ok(()) => Ok(true),
-        Err(Unlike::Fails(_)) => Ok(false),
-        Err(Unlike::Differs(how)) => Err(how),
+        Err(Mismatch::Said(..)) => Ok(false),
+        Err(Mismatch::Differs(how)) => Err(how),
     }
 }
 
-/// How a snapshot is not the state it should be.
-enum Unlike {
-    /// It gives another answer.
-    Differs(Broken),
-    /// It cannot be read.
-    Fails(Broken),
-}
-
-fn compare(txn: &ReadTxn, state: &State) -> Result<(), Unlike> {
-    let fails = |what: &'static str| move |error: mapledb::Error| Unlike::Fails(format!("{what}: {error}"));
-    let differs = |how: String| Err(Unlike::Differs(how));
-    let tables = txn.tables().map_err(fails("tables cannot be listed"))?;
+/// Whether a snapshot holds exactly `state`, where an error of the engine's may be as good an answer.
+///
+/// # Errors
+/// The first difference, or what the engine said.
+pub fn compare(txn: &ReadTxn, state: &State) -> Result<(), Mismatch> {
+    let said = |what| move |error| Mismatch::Said(what, error);
+    let differs = |what: String| Err(Mismatch::Differs(what));
+    let tables = txn.tables().map_err(said("tables cannot be listed"))?;
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_deref().unwrap_or("")).collect();
     let expected: Vec<&str> = state.tables.keys().map(String::as_str).collect();
     if names != expected {
@@ -125,7 +137,7 @@ fn compare(txn: &ReadTxn, state: &State) -> Result<(), Unlike> {
             None => txn.main(),
             Some(name) => txn.table(&Table::<[u8], [u8]>::new(name)),
         };
-        let table = table.map_err(fails("a table cannot be opened"))?;
+        let table = table.map_err(said("a table cannot be opened"))?;
         if table.len() != model.entries.len() as u64 {
             return differs(format!(
                 "table {name:?} has {} entries, not {}",
@@ -133,7 +145,7 @@ fn compare(txn: &ReadTxn, state: &State) -> Result<(), Unlike> {
                 model.entries.len()
             ));
         }
-        let mut found = table.iter().map_err(fails("a table cannot be read"))?;
+        let mut found = table.iter().map_err(said("a table cannot be read"))?;
         for (key, value) in &model.entries {
             match found.next() {
                 Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
@@ -142,9 +154,7 @@ fn compare(txn: &ReadTxn, state: &State) -> Result<(), Unlike> {
                         "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
                     ));
                 }
-                Some(Err(error)) => {
-                    return Err(Unlike::Fails(format!("table {name:?} cannot be read: {error}")));
-                }
+                Some(Err(error)) => return Err(Mismatch::Said("a table cannot be read", error)),
                 None => return differs(format!("table {name:?} ends before key {key:02x?}")),
             }
         }

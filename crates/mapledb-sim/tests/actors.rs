@@ -44,6 +44,7 @@ fn a_story_told_again_with_the_model_is_what_the_engine_holds() {
                 first: life * 12,
                 end: life * 12 + 12,
                 dies: true,
+                catches_sigbus: false,
             };
             let status = actor::command(exe, &Role::Workload(orders)).status().expect("start");
             assert!(status.success(), "seed {seed}, life {life}: {status}");

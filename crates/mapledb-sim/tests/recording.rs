@@ -60,7 +60,7 @@ fn a_write_or_a_flush_fails_when_it_is_told_to() {
     }
     let dir = tempfile::tempdir().expect("a directory");
     let (recording, mounted, _janitor) = mounted(&dir);
-    let fault = |operation| Fault { operation, after: 1, errno: libc::EIO, for_good: false, kills: None };
+    let fault = |operation| Fault { operation, after: 1, errno: libc::EIO, for_good: false, kills: false };
     recording.fail(Some(fault(Operation::Write)));
     assert!(shell(&mounted, "printf 1 > a; printf 2 > b").is_err());
     recording.fail(Some(fault(Operation::Flush)));

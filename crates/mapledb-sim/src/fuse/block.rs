@@ -99,7 +99,8 @@ impl Kind {
         has_command(self.mkfs)
     }
 
-    fn tears(&self) -> bool {
+    /// Whether its disk may hold a block in parts.
+    pub fn tears(&self) -> bool {
         self.sector_bytes < 4096
     }
 
@@ -148,9 +149,18 @@ impl Stack {
         let device = Loop::new(&mounted.path().join(DISK), kind.sector_bytes, janitor)?;
         kind.format(device.device())?;
         let tree = kind.mount(device.device(), &dir.join(kind.name), janitor).map_err(said(kind.name))?;
-        let root = std::fs::File::open(tree.path()).map_err(said("open"))?;
-        nix::unistd::syncfs(&root).map_err(|error| format!("syncfs: {error}"))?;
-        Ok(Stack { tree: Some(tree), device: Some(device), mounted, kind })
+        let stack = Stack { tree: Some(tree), device: Some(device), mounted, kind };
+        stack.settle()?;
+        Ok(stack)
+    }
+
+    /// Makes everything on it durable.
+    ///
+    /// # Errors
+    /// The file system cannot.
+    pub fn settle(&self) -> Result<(), String> {
+        let root = std::fs::File::open(self.path()).map_err(|error| format!("open: {error}"))?;
+        nix::unistd::syncfs(&root).map_err(|error| format!("syncfs: {error}"))
     }
 
     /// Where the file system is.
@@ -272,6 +282,7 @@ fn record(
         end: u64::from(profile.transactions),
         profile,
         dies: rng.random(),
+        catches_sigbus: false,
     };
     let presses = WriteBack { paths: vec![at(DATA), at(LOCK)], seed };
     let mut crew = Crew::start(ask, orders, rng.random_ratio(1, 2).then_some(presses)).map_err(fail)?;
@@ -286,9 +297,9 @@ fn record(
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     images: AtomicU64,
-    refused: AtomicU64,
+    pub(super) refused: AtomicU64,
     absent: AtomicU64,
     passed_over: AtomicU64,
 }
@@ -308,11 +319,7 @@ fn look(
     examine(trace, from, story, plan, |number| {
         let mut bench = Bench::new(kind, &ask.dir, number)?;
         let profile = profile.clone();
-        Ok(move |moment: &Moment, rng: &mut SmallRng| {
-            let image = moment.volume.files[0].after_crash(kind.tears(), rng);
-            image.write_to(&bench.image).map_err(|error| format!("write an image: {error}"))?;
-            bench.verify(moment, &profile, counts, rng)
-        })
+        Ok(move |moment: &Moment, rng: &mut SmallRng| bench.verify(moment, &profile, counts, rng))
     })
 }
 
@@ -320,8 +327,7 @@ fn look(
 #[derive(Debug)]
 pub struct Bench {
     kind: &'static Kind,
-    /// The image, to be written before each look.
-    pub image: PathBuf,
+    image: PathBuf,
     at: PathBuf,
     janitor: Janitor,
     _scratch: Scratch,
@@ -339,13 +345,19 @@ impl Bench {
         Ok(Bench { kind, image: scratch.path().join(DISK), at, janitor, _scratch: scratch })
     }
 
-    fn verify(
+    /// Makes an image of the disk, mounts it, and holds what is there against the law.
+    ///
+    /// # Errors
+    /// How the law is broken.
+    pub(super) fn verify(
         &mut self,
         moment: &Moment,
         profile: &Profile,
         counts: &Counts,
         rng: &mut SmallRng,
     ) -> Result<(), Broken> {
+        let image = moment.volume.files[0].after_crash(self.kind.tears(), rng);
+        image.write_to(&self.image).map_err(|error| format!("write an image: {error}"))?;
         let device = Loop::new(&self.image, self.kind.sector_bytes, &mut self.janitor)?;
         let Ok(tree) = self.kind.mount(device.device(), &self.at, &mut self.janitor) else {
             counts.refused.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The processes at work on a file system that is watched.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::writeback::WriteBack;
@@ -49,16 +49,27 @@ impl Crew {
     /// # Errors
     /// It failed, and what it said; or it takes too long.
     pub fn wait(&mut self, patience: Duration) -> Result<(), Broken> {
+        match self.end(patience)? {
+            (status, _) if status.success() => Ok(()),
+            (status, said) => Err(format!("the process at work ended with {status}: {said}")),
+        }
+    }
+
+    /// Waits for the actor to end in whatever way. Answers how, and what it said.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub fn end(&mut self, patience: Duration) -> Result<(ExitStatus, String), Broken> {
         let deadline = Instant::now() + patience;
         loop {
             match self.actor.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
                     let mut said = String::new();
                     if let Some(mut stderr) = self.actor.stderr.take() {
+                        // What cannot be read is not told.
                         let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
                     }
-                    return Err(format!("the process at work ended with {status}: {}", said.trim()));
+                    return Ok((status, said.trim().to_string()));
                 }
                 Ok(None) if Instant::now() >= deadline => {
                     return Err(format!("the process at work has not ended within {patience:?}"));

@@ -12,14 +12,18 @@
 //! | [`crew`] | the processes at work |
 //! | [`recorded`] | the harness T2 |
 //! | [`block`] | the harness T3 |
+//! | [`witness`] | a process that says what it sees of a fault of another's |
+//! | [`faults`] | the harness T7 |
 
 pub mod block;
 pub mod crew;
 pub mod cuts;
+pub mod faults;
 pub mod mount;
 pub mod platter;
 pub mod recorded;
 pub mod server;
 pub mod story;
 pub mod trace;
+pub mod witness;
 pub mod writeback;

@@ -173,6 +173,7 @@ fn record(
         end: first + u64::from(profile.transactions),
         profile,
         dies: rng.random(),
+        catches_sigbus: false,
     };
     let presses = WriteBack { paths: vec![at(DATA), at(LOCK)], seed: plan.seed };
     let mut crew = Crew::start(ask, orders, rng.random_ratio(3, 4).then_some(presses)).map_err(fail)?;
@@ -202,7 +203,7 @@ fn early_writes(trace: &[Event]) -> u64 {
 
 /// What images were like.
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     absent: AtomicU64,
     without_lock: AtomicU64,
     old_boot: AtomicU64,
@@ -249,7 +250,12 @@ fn look(
 }
 
 /// One image: made, opened, held against the law.
-fn verify(moment: &Moment, profile: &Profile, counts: &Counts, rng: &mut SmallRng) -> Result<(), Broken> {
+pub(super) fn verify(
+    moment: &Moment,
+    profile: &Profile,
+    counts: &Counts,
+    rng: &mut SmallRng,
+) -> Result<(), Broken> {
     let Moment { volume, lawful } = moment;
     let which = if rng.random() {
         volume.names.len().wrapping_sub(1)

@@ -61,8 +61,8 @@ pub struct Fault {
     pub errno: i32,
     /// Whether all later ones fail as well, until they are told to stop.
     pub for_good: bool,
-    /// A process that dies before it hears of the failure.
-    pub kills: Option<u32>,
+    /// Whether the [victim](Recording::set_victim) dies before it hears of the failure.
+    pub kills: bool,
 }
 
 /// What the file system holds and has seen.
@@ -73,6 +73,7 @@ struct State {
     trace: Vec<Event>,
     place: Place,
     fault: Option<Fault>,
+    victim: Option<u32>,
     faults_met: u64,
     operations: [u64; 2],
     /// Whether a failed flush may leave a block half written.
@@ -106,7 +107,10 @@ impl State {
             return None;
         }
         let now = *fault;
-        fault.kills = None;
+        if let Some(victim) = self.victim.take().filter(|_| now.kills) {
+            // It may have gone by itself.
+            let _ = kill(Pid::from_raw(victim as i32), Signal::SIGKILL);
+        }
         self.faults_met += 1;
         if !now.for_good {
             self.fault = None;
@@ -188,6 +192,7 @@ impl Recording {
             trace: Vec::new(),
             place: 0,
             fault: None,
+            victim: None,
             faults_met: 0,
             operations: [0; 2],
             tears,
@@ -246,6 +251,11 @@ impl Recording {
     pub fn fail(&self, fault: Option<Fault>) {
         let mut state = self.state();
         state.fault = fault;
+    }
+
+    /// Names the process that is killed by a fault that kills.
+    pub fn set_victim(&self, pid: u32) {
+        self.state().victim = Some(pid);
     }
 
     /// How many operations have failed.
@@ -433,7 +443,6 @@ impl Filesystem for Server {
                     state.happens(Event::Write { file, offset, bytes: sector.into() });
                 }
             }
-            kills(fault);
             return reply.error(fuse_error(fault.errno));
         }
         state.happens(Event::Write { file, offset, bytes: bytes.into() });
@@ -449,7 +458,6 @@ impl Filesystem for Server {
             let State { volume, rng, tears, .. } = &mut *state;
             volume.files[file as usize].made_up(*tears, rng);
             state.happens(Event::Flushed { file, begun, with_length, ok: false });
-            kills(fault);
             return reply.error(fuse_error(fault.errno));
         }
         let micros = if state.rng.random() { state.rng.random_range(0..FLUSH_MICROS_MAX) } else { 0 };
@@ -560,12 +568,5 @@ impl Filesystem for Server {
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let free = CAPACITY_BLOCKS / 2;
         reply.statfs(CAPACITY_BLOCKS, free, free, 1 << 16, 1 << 15, 4096, 255, 4096);
-    }
-}
-
-fn kills(fault: Fault) {
-    if let Some(pid) = fault.kills {
-        // It may have gone by itself; then there is nobody to tell either.
-        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
     }
 }
