@@ -1,6 +1,6 @@
 //! T6: the n-th system call fails, or the n-th effect.
 //!
-//! `syscalls` runs the [`errand`](crate::errand) under `strace`, which answers the n-th call of one kind with an error in
+//! `syscalls` runs the [`errand`] under `strace`, which answers the n-th call of one kind with an error in
 //! the kernel's stead: each kind, each error, each n until there are no more, once and for good. `effects` fails the n-th
 //! effect at the engine's own seam instead and needs no tool.
 //!

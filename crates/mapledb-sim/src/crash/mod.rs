@@ -1,6 +1,6 @@
 //! Crash images in process (T1).
 //!
-//! A session makes a file and runs random transactions on it, whose effects a [`Recorder`] watches. Every effect, and some
+//! A session makes a file and runs random transactions on it, whose effects a [`Recorder`](crate::recorder::Recorder) watches. Every effect, and some
 //! moments between two stores, is a crash point; of each a few images are made, opened with the real engine, and held
 //! against the law. Of every few images one is not only opened: its recovery is watched in turn, and crashes again at
 //! any of *its* effects; so does the work that goes on after it. Syncs fail now and then, and the kernel then evicts what
