@@ -225,7 +225,7 @@ pub static HARNESSES: &[Harness] = &[
         name: "step",
         unit: "deeds",
         what: "creation, opening and commits instruction by instruction, each a moment to die",
-        needs: nothing,
+        needs: step::needs,
         run: step::run,
         smoke: 2,
         crash: 6,

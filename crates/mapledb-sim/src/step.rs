@@ -131,6 +131,19 @@ fn transact(txn: &mut mapledb::WriteTxn, seed: u64, number: u64) -> Result<(), B
     bank::transfer(&mut Writing::new(txn), &SIZE, &mut rng, 0, number, txnid).map(drop)
 }
 
+/// Whether a process may be traced here at all.
+///
+/// # Errors
+/// Why not.
+pub fn needs() -> Result<(), String> {
+    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+        Ok(scope) if scope.trim() == "3" => {
+            Err("the kernel lets nobody trace (yama.ptrace_scope is 3)".to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The harness. Its unit is a deed.
 ///
 /// # Errors
