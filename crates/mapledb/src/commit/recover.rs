@@ -124,6 +124,7 @@ pub(crate) struct Opener {
 /// the file.
 pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) -> Result<Recovered> {
     let metas = [Slot::A, Slot::B].map(|slot| Meta::decode(&store.read_meta(slot), slot));
+    let doubt = left.and_then(|left| left.doubt);
     let left = left.filter(|left| left.is_bound);
     let from = if left.is_some_and(|left| left.is_clean) { Source::Anywhere } else { Source::Disk };
     let (standing, passed_over) = stand(store, &metas, from)?;
@@ -132,7 +133,6 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
     let Ok(chosen) = &metas[standing as usize] else {
         return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
     };
-    let doubt = left.and_then(|left| left.doubt);
     let meta_checksum = meta::stored_sum(&store.read_meta(standing));
     let was_clean = left.is_some_and(|left| {
         left.is_clean
