@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use crate::harness::{Ask, Failure, Tally};
 use crate::processes::bank::{Broken, Size};
 use crate::processes::crew::{Crew, Death};
+use crate::processes::engine::Engine;
+use crate::processes::maple::Maple;
 use crate::processes::part::Way;
 use crate::processes::status::{Phase, Word, now_nanos};
 
@@ -28,9 +30,9 @@ const FULL_BUDGET: u64 = 100;
 const HANDOVER_MAX_MS: f64 = 1000.0;
 
 /// What became of a run's victims.
-#[derive(Default)]
 struct Deaths {
     kills: u64,
+    /// By what they were at: all that processes of this engine can say.
     phases: BTreeMap<Phase, u64>,
     in_commit: u64,
     in_barrier: u64,
@@ -41,6 +43,18 @@ struct Deaths {
 }
 
 impl Deaths {
+    fn new(engine: &dyn Engine) -> Deaths {
+        Deaths {
+            kills: 0,
+            phases: engine.phases().iter().map(|phase| (*phase, 0)).collect(),
+            in_commit: 0,
+            in_barrier: 0,
+            holders: 0,
+            handovers_ms: Vec::new(),
+            slowest_ms: 0.0,
+        }
+    }
+
     fn note(&mut self, death: Death) {
         *self.phases.entry(death.phase).or_default() += 1;
         self.in_commit += u64::from(death.in_commit);
@@ -48,14 +62,10 @@ impl Deaths {
         self.holders += u64::from(death.held_lock);
     }
 
-    fn in_phase(&self, phase: Phase) -> u64 {
-        self.phases.get(&phase).copied().unwrap_or(0)
-    }
-
     /// One of the phases with the fewest deaths.
     fn rarest(&self, rng: &mut SmallRng) -> Phase {
-        let mut phases = Phase::ALL;
-        phases.sort_by_key(|phase| self.in_phase(*phase));
+        let mut phases: Vec<_> = self.phases.keys().copied().collect();
+        phases.sort_by_key(|phase| self.phases[phase]);
         *phases[..3].choose(rng).expect("three phases")
     }
 }
@@ -65,33 +75,48 @@ impl Deaths {
 /// # Errors
 /// The law is broken, a process ends by itself, nothing happens any more, or the kills have missed a phase.
 pub fn run(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
-    let mut deaths = Deaths::default();
+    run_on(&Maple, ask, tally)
+}
+
+/// The same of the processes of any engine.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(engine: &'static dyn Engine, ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
+    let mut deaths = Deaths::new(engine);
     if let Some(case) = &ask.case {
         let seed = case["session"].as_u64().unwrap_or(ask.seed);
         // What the processes do is theirs, so once may not be enough.
         for _ in 0..20 {
-            session(ask, seed, SESSION_KILLS, &mut deaths, tally)?;
+            session(engine, ask, seed, SESSION_KILLS, &mut deaths, tally)?;
         }
         return Ok(());
     }
     let mut seed = ask.seed;
     while !ask.is_over(deaths.kills) {
-        session(ask, seed, SESSION_KILLS.min(ask.budget - deaths.kills), &mut deaths, tally)?;
+        session(engine, ask, seed, SESSION_KILLS.min(ask.budget - deaths.kills), &mut deaths, tally)?;
         seed += 1;
     }
     report(&mut deaths, tally);
     judge(&deaths).map_err(|what| Failure::new(ask.seed, Value::Null, what))
 }
 
-fn session(ask: &Ask, seed: u64, kills: u64, deaths: &mut Deaths, tally: &mut Tally) -> Result<(), Failure> {
+fn session(
+    engine: &'static dyn Engine,
+    ask: &Ask,
+    seed: u64,
+    kills: u64,
+    deaths: &mut Deaths,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     tally.count("sessions", 1);
-    perform(ask, seed, kills, deaths, tally)
+    perform(engine, ask, seed, kills, deaths, tally)
         .map_err(|what| Failure::new(ask.seed, json!({ "session": seed }), what))
 }
 
 fn report(deaths: &mut Deaths, tally: &mut Tally) {
-    for phase in Phase::ALL {
-        tally.count(phase.name(), deaths.in_phase(phase));
+    for (phase, count) in &deaths.phases {
+        tally.count(phase.name(), *count);
     }
     tally.count("killed inside commit", deaths.in_commit);
     tally.count("killed beside a barrier", deaths.in_barrier);
@@ -115,7 +140,7 @@ fn judge(deaths: &Deaths) -> Result<(), Broken> {
     if deaths.kills < FULL_BUDGET {
         return Ok(());
     }
-    if let Some(phase) = Phase::ALL.iter().find(|phase| deaths.in_phase(**phase) == 0) {
+    if let Some((phase, _)) = deaths.phases.iter().find(|(_, count)| **count == 0) {
         return Err(format!("of {} kills none hit a process that was {:?}", deaths.kills, phase));
     }
     let least = deaths.kills / 20;
@@ -143,11 +168,18 @@ fn way(rng: &mut SmallRng) -> Way {
     }
 }
 
-fn perform(ask: &Ask, seed: u64, kills: u64, deaths: &mut Deaths, tally: &mut Tally) -> Result<(), Broken> {
+fn perform(
+    engine: &'static dyn Engine,
+    ask: &Ask,
+    seed: u64,
+    kills: u64,
+    deaths: &mut Deaths,
+    tally: &mut Tally,
+) -> Result<(), Broken> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let way = way(&mut rng);
     let (writers, readers) = (rng.random_range(1..=4), rng.random_range(4..=8));
-    let mut crew = Crew::new(&ask.exe, &ask.dir, seed, way, writers, readers)?;
+    let mut crew = Crew::new(engine, &ask.exe, &ask.dir, seed, way, writers, readers)?;
     crew.start_missing()?;
     let last = deaths.kills + kills;
     while deaths.kills < last && !ask.is_over(0) {
@@ -175,7 +207,9 @@ fn perform(ask: &Ask, seed: u64, kills: u64, deaths: &mut Deaths, tally: &mut Ta
     let sum =
         |word| (0..crew.len()).map(|at| crew.status.word(at, word).load(Ordering::Relaxed)).sum::<u64>();
     tally.count("works", sum(Word::Works));
-    tally.count("forked children", sum(Word::ForksSound));
+    for (what, word) in engine.counts() {
+        tally.count(what, sum(*word));
+    }
     crew.clean_up();
     Ok(())
 }

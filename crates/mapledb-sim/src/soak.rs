@@ -17,6 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::harness::{Ask, Failure, Tally};
 use crate::processes::bank::{Broken, Size};
 use crate::processes::crew::Crew;
+use crate::processes::maple::Maple;
 use crate::processes::part::Way;
 use crate::processes::status::Word;
 
@@ -68,7 +69,7 @@ fn perform(ask: &Ask, seed: u64, seconds: u64, tally: &mut Tally) -> Result<u64,
     let mut rng = SmallRng::seed_from_u64(seed);
     let group = Cgroup::new(&format!("mapledb-sim-{}-{seed}", std::process::id()), LIMIT_BYTES)?;
     // Dropped before the group, on every way out.
-    let mut crew = Crew::new(&ask.exe, &ask.dir, seed, way(&mut rng), WRITERS, READERS)?;
+    let mut crew = Crew::new(&Maple, &ask.exe, &ask.dir, seed, way(&mut rng), WRITERS, READERS)?;
     let file = File::open(crew.data()).map_err(|error| error.to_string())?;
     let len = file.metadata().map_err(|error| error.to_string())?.len();
     // What this process has in the page cache counts as its own, outside the group's limit.

@@ -1,6 +1,5 @@
 //! The processes of a run: started, stopped, killed, and what is left of their work held against the law.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -8,16 +7,16 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mapledb_os::Seam;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::bank::{self, Broken};
+use super::bank::Broken;
+use super::engine::Engine;
+use super::law;
 use super::part::{Part, Way};
-use super::status::{Outcome, PLACES, Phase, RunWord, Status, WRITERS_MAX, Word};
-use crate::actor::{self, Role};
+use super::status::{PLACES, Phase, RunWord, Status, WRITERS_MAX, Word};
+use crate::actor;
 use crate::scratch::Scratch;
-use crate::verify;
 
 /// One process; killed when this is dropped.
 struct Other {
@@ -59,6 +58,7 @@ pub struct Death {
 
 /// The processes of a run and what they share.
 pub struct Crew {
+    engine: &'static dyn Engine,
     exe: PathBuf,
     dir: PathBuf,
     data: PathBuf,
@@ -83,6 +83,7 @@ impl Crew {
     /// # Errors
     /// The system's or the engine's.
     pub fn new(
+        engine: &'static dyn Engine,
         exe: &Path,
         dir: &Path,
         seed: u64,
@@ -94,18 +95,11 @@ impl Crew {
         let said = |error: std::io::Error| error.to_string();
         let scratch = Scratch::new().map_err(said)?;
         let status = Status::create(&scratch.path().join("status")).map_err(said)?;
-        let data = dir.join(format!("bank-{seed}.maple"));
-        remove(&data);
-        let env = way.open(&data, Seam::unwatched()).map_err(verify::said("the file cannot be made"))?;
-        let mut txn = env.write().map_err(verify::said("write"))?;
-        bank::found(&mut super::maple::Writing::new(&mut txn), &way.size)?;
-        for place in [bank::Place::Journal, bank::Place::Ballast] {
-            let name = place.name().unwrap_or_default();
-            txn.open_table(&mapledb::Table::<[u8], [u8]>::new(name)).map_err(verify::said("open a table"))?;
-        }
-        txn.commit().map_err(verify::said("commit"))?;
-        env.close().map_err(verify::said("close"))?;
+        let data = dir.join(format!("bank-{seed}.{}", engine.name()));
+        engine.remove(&data);
+        engine.found(&data, &way)?;
         Ok(Crew {
+            engine,
             exe: exe.to_path_buf(),
             dir: dir.to_path_buf(),
             data,
@@ -172,7 +166,7 @@ impl Crew {
         };
         let errors = self.scratch.path().join(format!("errors-{place}"));
         let said = |error: std::io::Error| format!("a process cannot be started: {error}");
-        let child = actor::command(&self.exe, &Role::Bank(part))
+        let child = actor::command(&self.exe, &self.engine.role(part))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&errors).map_err(said)?)
@@ -300,82 +294,26 @@ impl Crew {
         Ok(())
     }
 
-    /// The law of process death, when nobody is there: every acknowledged commit, relaxed ones too, nothing that was given
-    /// up, each transaction's number once, every snapshot that a reader has seen; and the engine's own full check.
-    /// Answers how many commits there are.
+    /// The law of process death, when nobody is there: see [`law::holds`]; every snapshot that a reader has seen; and the
+    /// engine's own full check. Answers how many commits there are.
     ///
     /// # Errors
     /// How it is broken.
     pub fn verify(&self) -> Result<u64, Broken> {
-        let env =
-            self.way.open(&self.data, Seam::unwatched()).map_err(verify::said("it cannot be opened"))?;
-        let txn = env.read().map_err(verify::said("a read cannot begin"))?;
-        let generation = bank::audit(&txn, &self.way.size)?;
+        let standing = self.engine.examine(&self.data, &self.way)?;
         for (what, word) in [("acknowledged", RunWord::Acknowledged), ("read", RunWord::Seen)] {
             let before = self.status.run(word).load(Ordering::SeqCst);
-            if generation < before {
-                return Err(format!("generation {generation} stands, and {before} was {what}"));
+            if standing.generation < before {
+                return Err(format!("generation {} stands, and {before} was {what}", standing.generation));
             }
         }
-        let lines = bank::journal(&txn)?;
-        self.compare_logs(&lines, txn.txnid())?;
-        drop(txn);
-        verify::checks_clean(&env)?;
-        env.close().map_err(verify::said("it cannot be closed"))?;
-        Ok(generation)
-    }
-
-    fn compare_logs(&self, lines: &[bank::Line], head: u64) -> Result<(), Broken> {
-        let mut order: Vec<_> = lines.iter().map(|line| (line.generation, line.txnid)).collect();
-        order.sort_unstable();
-        for (at, pair) in order.iter().enumerate() {
-            if pair.0 != at as u64 + 1 {
-                return Err(format!("generation {} is missing from the journal", at + 1));
-            }
-            if at > 0 && order[at - 1].1 >= pair.1 {
-                return Err(format!("txnid {} comes after {}", pair.1, order[at - 1].1));
-            }
-        }
-        let committed: HashMap<_, _> =
-            lines.iter().map(|line| ((line.writer, line.number), line.txnid)).collect();
-        let mut given_out = HashSet::new();
-        let mut may_stand = HashSet::new();
-        for writer in 0..self.writers {
-            for entry in self.status.log(writer) {
-                if !given_out.insert(entry.txnid) {
-                    return Err(format!("txnid {} was given out twice", entry.txnid));
-                }
-                if matches!(entry.outcome, Outcome::Relaxed | Outcome::Durable)
-                    && committed.get(&(writer as u64, entry.number)) != Some(&entry.txnid)
-                {
-                    return Err(format!("writer {writer}'s commit {entry:?} was acknowledged and is lost"));
-                }
-                if matches!(entry.outcome, Outcome::Relaxed | Outcome::Durable | Outcome::Committing) {
-                    may_stand.insert((writer as u64, entry.number, entry.txnid));
-                }
-            }
-        }
-        if let Some(line) =
-            lines.iter().find(|line| !may_stand.contains(&(line.writer, line.number, line.txnid)))
-        {
-            return Err(format!("{line:?} stands and was never committed"));
-        }
-        let last = order.last().map_or(0, |last| last.1);
-        match given_out.contains(&head) && head != last {
-            true => {
-                Err(format!("txnid {head} stands again: it was given out, and the last commit is {last}"))
-            }
-            false => Ok(()),
-        }
+        let logs: Vec<_> = (0..self.writers).map(|writer| self.status.log(writer)).collect();
+        law::holds(&standing, &logs, self.engine.gives_txnids_once())?;
+        Ok(standing.generation)
     }
 
     /// Removes the file. Kept after a failure, for a look.
     pub fn clean_up(&self) {
-        remove(&self.data);
+        self.engine.remove(&self.data);
     }
-}
-
-fn remove(data: &Path) {
-    let _ = std::fs::remove_file(data);
-    let _ = std::fs::remove_file(mapledb::mvcc::lock_path(data));
 }

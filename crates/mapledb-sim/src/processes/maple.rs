@@ -1,10 +1,70 @@
-//! MapleDB's transactions as the bank sees them.
+//! MapleDB as a run sees it, and its transactions as the bank sees them.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use mapledb::{Error, ReadTxn, Table, WriteTxn};
+use mapledb_os::Seam;
 
-use super::bank::{Broken, Place, Reads, Visit, Writes};
+use super::bank::{self, Broken, Place, Reads, Visit, Writes};
+use super::engine::Engine;
+use super::law::Standing;
+use super::part::{Part, Way};
+use super::status::{Phase, Word};
+use crate::actor::Role;
+use crate::verify::{self, said};
+
+/// MapleDB.
+#[derive(Clone, Copy, Debug)]
+pub struct Maple;
+
+impl Engine for Maple {
+    fn name(&self) -> &'static str {
+        "maple"
+    }
+
+    fn phases(&self) -> &'static [Phase] {
+        &Phase::ALL
+    }
+
+    fn counts(&self) -> &'static [(&'static str, Word)] {
+        &[("forked children", Word::ForksSound)]
+    }
+
+    fn gives_txnids_once(&self) -> bool {
+        true
+    }
+
+    fn role(&self, part: Part) -> Role {
+        Role::Bank(part)
+    }
+
+    fn found(&self, data: &Path, way: &Way) -> Result<(), Broken> {
+        let env = way.open(data, Seam::unwatched()).map_err(said("the file cannot be made"))?;
+        let mut txn = env.write().map_err(said("write"))?;
+        bank::found(&mut Writing::new(&mut txn), &way.size)?;
+        for place in [Place::Journal, Place::Ballast] {
+            txn.open_table(&table(place.name().unwrap_or_default())).map_err(said("open a table"))?;
+        }
+        txn.commit().map_err(said("commit"))?;
+        env.close().map_err(said("close"))
+    }
+
+    fn examine(&self, data: &Path, way: &Way) -> Result<Standing, Broken> {
+        let env = way.open(data, Seam::unwatched()).map_err(said("it cannot be opened"))?;
+        let txn = env.read().map_err(said("a read cannot begin"))?;
+        let standing = Standing::of(&txn, txn.txnid(), &way.size)?;
+        drop(txn);
+        verify::checks_clean(&env)?;
+        env.close().map_err(said("it cannot be closed"))?;
+        Ok(standing)
+    }
+
+    fn remove(&self, data: &Path) {
+        let _ = std::fs::remove_file(data);
+        let _ = std::fs::remove_file(mapledb::mvcc::lock_path(data));
+    }
+}
 
 fn broken(error: Error) -> Broken {
     error.to_string()

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mapledb::{Durability, Env, Error};
 use mapledb_os::{Effect, Observer, Seam};
@@ -16,8 +16,10 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::bank::{self, Broken, Size};
+use super::law::Onlooker;
 use super::maple::Writing;
-use super::status::{Outcome, Phase, RunWord, Status, Word, now_nanos};
+use super::status::{Outcome, Phase, RunWord, Status, Word};
+use super::voice::Voice;
 use crate::sys;
 
 /// A process's part in a run.
@@ -35,6 +37,19 @@ pub struct Part {
     pub seed: u64,
     /// What all processes of the run have in common.
     pub way: Way,
+}
+
+impl Part {
+    /// Plays it by `play`, no longer than whoever started this lives.
+    ///
+    /// # Errors
+    /// Those of `play`, with the part's name.
+    pub fn live(&self, play: impl FnOnce() -> Result<(), Broken>) -> Result<(), Broken> {
+        // Whoever started this waits for it; without it nobody would.
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        let kind = if self.writes { "writer" } else { "reader" };
+        play().map_err(|broken| format!("{kind} {}: {broken}", self.place))
+    }
 }
 
 /// How the processes of a run use the file.
@@ -84,18 +99,15 @@ impl Way {
 /// # Errors
 /// What the engine said where it should have gone well, and what does not hold of a snapshot.
 pub fn play(part: &Part) -> Result<(), Broken> {
-    // Whoever started this waits for it; without it nobody would.
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-    let kind = if part.writes { "writer" } else { "reader" };
-    let played = Player::new(part).and_then(|mut player| player.play());
-    played.map_err(|broken| format!("{kind} {}: {broken}", part.place))
+    part.live(|| Player::new(part)?.play())
 }
 
 const WORKING: u8 = 0;
 const COMING_OR_GOING: u8 = 1;
 
-/// Says what effect a process is at, and lingers there now and then so that its death finds it there.
+/// Says what effect a process is at.
 struct Watcher {
+    voice: Voice,
     status: Arc<Status>,
     place: usize,
     main: ThreadId,
@@ -103,42 +115,11 @@ struct Watcher {
     is_relaxed: AtomicBool,
     has_stored_meta: AtomicBool,
     has_grown: AtomicBool,
-    random: AtomicU64,
 }
 
 impl Watcher {
-    fn random(&self, below: u64) -> u64 {
-        // xorshift; the few threads of a process may well meet in it.
-        let mut x = self.random.load(Ordering::Relaxed);
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.random.store(x, Ordering::Relaxed);
-        x % below
-    }
-
-    fn say(&self, phase: Phase) {
-        self.status.say(self.place, phase);
-        self.linger(phase);
-    }
-
-    fn linger(&self, phase: Phase) {
-        if self.status.wish() == Some(phase) {
-            spin(Duration::from_micros(self.random(1500)));
-        } else if self.random(8) == 0 {
-            spin(Duration::from_micros(self.random(30)));
-        }
-    }
-
     fn is_elsewhere(&self) -> bool {
         std::thread::current().id() != self.main
-    }
-}
-
-fn spin(time: Duration) {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        std::hint::spin_loop();
     }
 }
 
@@ -149,16 +130,18 @@ impl Observer for Watcher {
             return Ok(());
         }
         if self.stage.load(Ordering::Relaxed) == COMING_OR_GOING {
-            self.linger(self.status.phase(self.place));
+            self.voice.linger(self.status.phase(self.place));
             return Ok(());
         }
         match effect {
             Effect::Grow { .. } | Effect::WriteZeros { .. } | Effect::Truncate { .. } => {
-                self.say(Phase::Growth)
+                self.voice.say(Phase::Growth)
             }
-            Effect::StorePages { .. } | Effect::Redirty { .. } => self.say(Phase::Stores),
-            Effect::StoreMeta { .. } => self.say(Phase::Meta),
-            Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile => self.say(Phase::Sync),
+            Effect::StorePages { .. } | Effect::Redirty { .. } => self.voice.say(Phase::Stores),
+            Effect::StoreMeta { .. } => self.voice.say(Phase::Meta),
+            Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile => {
+                self.voice.say(Phase::Sync)
+            }
             _ => {}
         }
         Ok(())
@@ -175,18 +158,20 @@ impl Observer for Watcher {
         match effect {
             Effect::Grow { .. } | Effect::WriteZeros { .. } | Effect::Truncate { .. } => {
                 self.has_grown.store(true, Ordering::Relaxed);
-                self.linger(Phase::Growth);
+                self.voice.linger(Phase::Growth);
                 self.status.say(self.place, Phase::Stores);
             }
-            Effect::StorePages { .. } if self.is_relaxed.load(Ordering::Relaxed) => self.say(Phase::Publish),
+            Effect::StorePages { .. } if self.is_relaxed.load(Ordering::Relaxed) => {
+                self.voice.say(Phase::Publish)
+            }
             Effect::StoreMeta { .. } => {
                 self.has_stored_meta.store(true, Ordering::Relaxed);
-                self.linger(Phase::Meta);
+                self.voice.linger(Phase::Meta);
             }
             Effect::Sync { .. } | Effect::SyncFile { .. }
                 if self.has_stored_meta.swap(false, Ordering::Relaxed) =>
             {
-                self.say(Phase::Publish);
+                self.voice.say(Phase::Publish);
             }
             _ => {}
         }
@@ -201,13 +186,14 @@ struct Player<'p> {
     env: Option<Env>,
     /// How many commits it has made, over all its lives.
     number: u64,
-    last_seen: (u64, u64),
+    onlooker: Onlooker,
 }
 
 impl<'p> Player<'p> {
     fn new(part: &'p Part) -> Result<Player<'p>, Broken> {
         let status = Arc::new(Status::open(&part.status).map_err(|error| error.to_string())?);
         let watcher = Arc::new(Watcher {
+            voice: Voice::new(Arc::clone(&status), part.place, part.seed),
             status: Arc::clone(&status),
             place: part.place,
             main: std::thread::current().id(),
@@ -215,10 +201,9 @@ impl<'p> Player<'p> {
             is_relaxed: AtomicBool::new(false),
             has_stored_meta: AtomicBool::new(false),
             has_grown: AtomicBool::new(false),
-            random: AtomicU64::new(part.seed | 1),
         });
         let rng = SmallRng::seed_from_u64(part.seed);
-        Ok(Player { part, status, watcher, rng, env: None, number: 0, last_seen: (0, 0) })
+        Ok(Player { part, status, watcher, rng, env: None, number: 0, onlooker: Onlooker::default() })
     }
 
     fn play(&mut self) -> Result<(), Broken> {
@@ -284,7 +269,7 @@ impl<'p> Player<'p> {
     fn write(&mut self, wish: Option<Phase>) -> Result<(), Broken> {
         let place = self.part.place;
         self.say(Phase::Lock);
-        self.watcher.linger(Phase::Lock);
+        self.watcher.voice.linger(Phase::Lock);
         let patience = Duration::from_millis(self.rng.random_range(0..20));
         let begun = match self.rng.random_range(0..10) {
             0 => self.env().try_write(),
@@ -292,8 +277,7 @@ impl<'p> Player<'p> {
             _ => self.env().write().map(Some),
         };
         let Some(mut txn) = begun.map_err(|error| format!("write: {error}"))? else { return Ok(()) };
-        self.status.word(place, Word::LockedAt).store(now_nanos(), Ordering::SeqCst);
-        self.status.word(place, Word::Holds).store(1, Ordering::SeqCst);
+        self.status.has_lock(place);
         let txnid = txn.txnid();
         let entry = self.status.append(place, txnid, self.number);
         self.say(Phase::Stores);
@@ -316,23 +300,19 @@ impl<'p> Player<'p> {
         } else if self.rng.random_ratio(1, 12) {
             bank::reload(&mut writing, &way.size, &mut self.rng, way.pieces_max)?;
         }
-        self.watcher.linger(Phase::Stores);
+        self.watcher.voice.linger(Phase::Stores);
         self.fork_if_asked()?;
         if self.one_in(10) {
             self.status.settle(place, entry, Outcome::Aborted);
             drop(txn);
         } else {
-            self.status.settle(place, entry, Outcome::Committing);
-            self.status.word(place, Word::InCommit).store(1, Ordering::SeqCst);
-            let committed = txn.commit();
-            self.status.word(place, Word::InCommit).store(0, Ordering::SeqCst);
+            let committed = self.status.committing(place, entry, || txn.commit());
             let committed = committed.map_err(|error| format!("commit: {error}"))?;
             if committed != txnid {
                 return Err(format!("transaction {txnid} was committed as {committed}"));
             }
             let outcome = if is_relaxed { Outcome::Relaxed } else { Outcome::Durable };
-            self.status.settle(place, entry, outcome);
-            self.status.run(RunWord::Acknowledged).fetch_max(generation, Ordering::SeqCst);
+            self.status.acknowledge(place, entry, outcome, generation);
             self.number += 1;
         }
         self.status.word(place, Word::Holds).store(0, Ordering::SeqCst);
@@ -350,16 +330,7 @@ impl<'p> Player<'p> {
         let txn = self.env().read().map_err(|error| format!("read: {error}"))?;
         self.say(Phase::Read);
         let size = &self.part.way.size;
-        let generation = bank::audit(&txn, size)?;
-        if generation < acknowledged {
-            return Err(format!("generation {generation} is read after {acknowledged} was acknowledged"));
-        }
-        self.status.run(RunWord::Seen).fetch_max(generation, Ordering::SeqCst);
-        let now = (txn.txnid(), generation);
-        if now.0 < self.last_seen.0 || now.1 < self.last_seen.1 {
-            return Err(format!("(txnid, generation) {now:?} is read after {:?}", self.last_seen));
-        }
-        self.last_seen = now;
+        let now = self.onlooker.look(&txn, txn.txnid(), size, acknowledged, &self.status)?;
         if self.part.way.hold_millis > 0 && self.one_in(6) {
             let time = self.rng.random_range(0..self.part.way.hold_millis * 1000);
             std::thread::sleep(Duration::from_micros(time));

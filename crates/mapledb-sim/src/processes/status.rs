@@ -268,6 +268,27 @@ impl Status {
         second.store(number << 8 | outcome as u64, Ordering::SeqCst);
     }
 
+    /// Says that the writer in `place` has just got the writer lock.
+    pub fn has_lock(&self, place: usize) {
+        self.word(place, Word::LockedAt).store(now_nanos(), Ordering::SeqCst);
+        self.word(place, Word::Holds).store(1, Ordering::SeqCst);
+    }
+
+    /// Commits by `commit`: while that goes on, nobody can know whether the entry's transaction stands.
+    pub fn committing<R>(&self, writer: usize, index: usize, commit: impl FnOnce() -> R) -> R {
+        self.settle(writer, index, Outcome::Committing);
+        self.word(writer, Word::InCommit).store(1, Ordering::SeqCst);
+        let committed = commit();
+        self.word(writer, Word::InCommit).store(0, Ordering::SeqCst);
+        committed
+    }
+
+    /// Notes that a commit was acknowledged, which made a generation.
+    pub fn acknowledge(&self, writer: usize, index: usize, outcome: Outcome, generation: u64) {
+        self.settle(writer, index, outcome);
+        self.run(RunWord::Acknowledged).fetch_max(generation, Ordering::SeqCst);
+    }
+
     /// A writer's log.
     pub fn log(&self, writer: usize) -> Vec<Entry> {
         let logged = self.word(writer, Word::Logged).load(Ordering::SeqCst) as usize;
