@@ -3,9 +3,11 @@
 CARGO_TARGET_DIR ?= target
 HOURS ?= 1
 FUZZ_SECONDS ?= 60
+BUDGET ?= 500
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash crash-smoke crash-long canaries fuzz demo bench-lmdb fanout bless
+.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench-lmdb fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +19,8 @@ check: ## formatting, lints and documentation, none of which may complain
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; else echo "SKIP fmt: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
 	    cargo clippy --workspace --all-targets --locked --features mapledb/seam -- -D warnings && \
-	    cargo clippy --package mapledb --locked --features tracing -- -D warnings; \
+	    cargo clippy --package mapledb --locked --features tracing -- -D warnings && \
+	    cargo clippy --package mapledb-sim --all-targets --locked --features lmdb -- -D warnings; \
 	else echo "SKIP clippy: clippy is not installed"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam
 
@@ -39,6 +42,11 @@ crash-smoke: ## a twentieth of that or more, and every planted bug
 
 crash-long: ## the same harnesses for HOURS=8, or as many as are given, shared evenly
 	scripts/crash long $(HOURS)
+
+crash-lmdb: ## MapleDB's processes killed, then LMDB's, to compare: BUDGET=500 kills of each, SEED=1
+	cargo build --release --locked --package mapledb-sim --features lmdb
+	$(CARGO_TARGET_DIR)/release/mapledb-sim run kill --seed $(SEED) --budget $(BUDGET)
+	$(CARGO_TARGET_DIR)/release/mapledb-sim run kill-lmdb --seed $(SEED) --budget $(BUDGET)
 
 canaries: ## one planted engine bug after the other, each of which a harness must catch
 	scripts/canaries

@@ -14,6 +14,8 @@ use crate::errand::Errand;
 use crate::hostile;
 use crate::journal::Event;
 use crate::model::State;
+#[cfg(feature = "lmdb")]
+use crate::processes::lmdb::{self, Lmdb};
 use crate::processes::part::{self, Part};
 use crate::workload::{Profile, Step};
 
@@ -37,6 +39,9 @@ pub enum Role {
     Witness(crate::fuse::witness::Witness),
     /// Works at a bank until it is killed.
     Bank(Part),
+    /// The same with LMDB.
+    #[cfg(feature = "lmdb")]
+    Lmdb(Lmdb, Part),
     /// Changes small files and looks at what the engine says.
     Hostile(hostile::Shard),
     /// Does one thing, to be executed step by step.
@@ -73,6 +78,8 @@ pub fn run_if_asked() -> Option<ExitCode> {
         #[cfg(feature = "fuse")]
         Role::Witness(witness) => witness.run(),
         Role::Bank(part) => part::play(&part),
+        #[cfg(feature = "lmdb")]
+        Role::Lmdb(lmdb, part) => lmdb::play(lmdb, &part),
         Role::Hostile(shard) => hostile::work(&shard),
         Role::Steps(steps) => steps.run(),
         Role::Errand(errand) => errand.run(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "fuse")]
 use crate::fuse::{block, faults, mount, recorded};
-use crate::{crash, damage, full, hostile, kill, soak, step, syscalls};
+use crate::{baseline, crash, damage, full, hostile, kill, soak, step, syscalls};
 
 /// Set by whoever wants every run to end at the next chance: on Ctrl-C, say.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -143,7 +143,7 @@ pub type Run = fn(&Ask, &mut Tally) -> Result<(), Failure>;
 /// A harness.
 #[derive(Clone, Copy, Debug)]
 pub struct Harness {
-    /// Its row in the documents: `T1` to `T13`.
+    /// Its row in the documents: `T1` to `T13`; `B` and a number for the baseline of one.
     pub id: &'static str,
     /// Its name on the command line.
     pub name: &'static str,
@@ -178,7 +178,7 @@ impl Harness {
 
     /// The harness of a name.
     pub fn named(name: &str) -> Option<&'static Harness> {
-        HARNESSES.iter().find(|harness| harness.name == name || harness.id == name)
+        HARNESSES.iter().chain(BASELINES).find(|harness| harness.name == name || harness.id == name)
     }
 }
 
@@ -312,3 +312,15 @@ pub static HARNESSES: &[Harness] = &[
         crash: 120,
     },
 ];
+
+/// Other engines under the same harnesses, to compare with. They run if they are named, and are part of no campaign.
+pub static BASELINES: &[Harness] = &[Harness {
+    id: "B5",
+    name: "kill-lmdb",
+    unit: "kills",
+    what: "the baseline of `kill`: LMDB's processes killed and stopped",
+    needs: baseline::needs,
+    run: baseline::run,
+    smoke: 150,
+    crash: 2_000,
+}];

@@ -21,6 +21,7 @@
 //! | [`crash`] | the harness of crash images (T1) |
 //! | [`step`] | the harness of single instructions (T4) |
 //! | [`kill`] | the harness of killed processes (T5) |
+//! | [`baseline`] | LMDB under the same harness, to compare with (B5) |
 //! | [`recovery_time`] | how long a recovery takes, by the size of the file |
 //! | [`full`] | the harness of full disks (T8) |
 //! | [`errand`] | a short life of a file that meets an error of the system |
@@ -33,6 +34,7 @@
 //! Everything random derives from one seed, so the seed alone replays a run.
 
 pub mod actor;
+pub mod baseline;
 pub mod campaign;
 pub mod cgroup;
 pub mod crash;

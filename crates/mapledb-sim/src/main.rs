@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mapledb_sim::campaign::{Campaign, tell_failure};
-use mapledb_sim::harness::{Failure, HARNESSES, Harness};
+use mapledb_sim::harness::{BASELINES, Failure, HARNESSES, Harness};
 use mapledb_sim::recovery_time::{self, Plan};
 use mapledb_sim::report::{Report, Reproducer, Row};
 use mapledb_sim::{actor, scratch::Scratch};
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
 fn act(verb: Verb) -> Result<bool, String> {
     match verb {
         Verb::List => {
-            for harness in HARNESSES {
+            for harness in HARNESSES.iter().chain(BASELINES) {
                 println!("{:4} {:10} {} ({})", harness.id, harness.name, harness.what, harness.unit);
             }
             Ok(true)
@@ -159,7 +159,9 @@ fn act(verb: Verb) -> Result<bool, String> {
                 Profile::Crash => harness.crash,
                 Profile::Long => u64::MAX,
             };
-            let plan = HARNESSES.iter().filter(is_wanted).map(|harness| (harness, budget(harness)));
+            let baselines = if only.is_empty() { &[] } else { BASELINES };
+            let plan =
+                HARNESSES.iter().chain(baselines).filter(is_wanted).map(|harness| (harness, budget(harness)));
             run(&plan.collect::<Vec<_>>(), Duration::from_secs(seconds_each), &place)
         }
         Verb::Replay { file, place } => {

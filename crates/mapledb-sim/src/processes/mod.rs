@@ -5,6 +5,7 @@
 //! | [`bank`] | what they do, and the invariant of every snapshot |
 //! | [`engine`] | what a run must know of the engine |
 //! | [`maple`] | MapleDB as a run sees it, and its transactions as the bank sees them |
+//! | `lmdb` | LMDB as a run sees it, and what one of its processes does; behind the feature `lmdb` |
 //! | [`status`] | the memory in which each says what it is at, and writers log what they were told |
 //! | [`voice`] | how a process says it, and lingers |
 //! | [`part`] | what one process does |
@@ -15,6 +16,8 @@ pub mod bank;
 pub mod crew;
 pub mod engine;
 pub mod law;
+#[cfg(feature = "lmdb")]
+pub mod lmdb;
 pub mod maple;
 pub mod part;
 pub mod status;

@@ -144,6 +144,8 @@ pub enum Word {
     Works,
     /// How many entries its log has.
     Logged,
+    /// How many reader slots of dead processes it has cleared, where that is a process's to do.
+    SlotsCleared,
 }
 
 /// The words of the run.
