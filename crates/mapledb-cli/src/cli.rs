@@ -23,6 +23,7 @@ use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
 #[cfg(feature = "torture")]
 use crate::verbs::torture::TortureArgs;
+use crate::verbs::trim::TrimArgs;
 
 /// Create, look into, change, dump, load, check and copy MapleDB files.
 #[derive(Debug, Parser)]
@@ -83,6 +84,7 @@ pub enum Verb {
     Dump(DumpArgs),
     Check(CheckArgs),
     Copy(CopyArgs),
+    Trim(TrimArgs),
     Readers(ReadersArgs),
     Page(PageArgs),
     #[cfg(feature = "torture")]

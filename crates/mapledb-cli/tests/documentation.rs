@@ -136,7 +136,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     let of_page: Vec<&str> = of_page.iter().map(String::as_str).collect();
     // Before other verbs write: then these pages may be others.
     let of_page = printed(&place, &of_page);
-    let table: [(&str, BTreeSet<String>); 12] = [
+    let table: [(&str, BTreeSet<String>); 13] = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
         ("### `maple get`", printed(&place, &["get a.maple k"])),
@@ -148,6 +148,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple dump`", printed(&place, &["dump a.maple -o a.jsonl"])),
         ("### `maple load`", printed(&place, &["load a.maple a.jsonl"])),
         ("### `maple copy`", printed(&place, &["copy a.maple b.maple"])),
+        ("### `maple trim`", printed(&place, &["trim a.maple"])),
         ("### `maple page`", of_page),
     ];
     for (heading, printed) in table {

@@ -1,4 +1,4 @@
-//! The lock file: shared memory that all processes of one data file meet in. Layout version 1.
+//! The lock file: shared memory that all processes of one data file meet in. Layout version 2.
 //!
 //! ```text
 //!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
@@ -7,7 +7,7 @@
 //!    192  writer word u32             | 196 reserved u32        | 200 next_ticket u64
 //!    256  last_txnid u64
 //!    320  durable_txnid u64           | 328 meta_txnid u64 of A and B
-//!    344  durable meta checksum u64   | 352 poisoned u32
+//!    344  durable meta checksum u64   | 352 pages_allocated u64  | 360 poisoned u32
 //!    384  wake word u32               | 388 wake waiters u32
 //!    448  blocks_len u32: process blocks that have ever been claimed
 //!   4096  counters, one to a 64-byte line
@@ -47,7 +47,7 @@ use crate::{FormatError, Result};
 /// The first bytes of a lock file.
 pub const LOCK_MAGIC: [u8; 8] = *b"MapleLK\n";
 /// The version of this layout.
-pub const LOCK_VERSION: u32 = 1;
+pub const LOCK_VERSION: u32 = 2;
 /// What a lock file's name adds to that of its data file.
 pub const LOCK_SUFFIX: &str = "-lock";
 
@@ -81,8 +81,10 @@ pub const DURABLE_TXNID_AT: usize = 320;
 pub const META_TXNID_AT: usize = 328;
 /// The checksum of the durable meta, u64.
 pub const DURABLE_CHECKSUM_AT: usize = 344;
+/// How many pages have blocks, those of free runs without blocks apart, u64.
+pub const PAGES_ALLOCATED_AT: usize = 352;
 /// Whether a sync failed, u32.
-pub const POISONED_AT: usize = 352;
+pub const POISONED_AT: usize = 360;
 /// The futex word of newer commits, u32.
 pub const WAKE_WORD_AT: usize = 384;
 /// How many wait on it, u32.

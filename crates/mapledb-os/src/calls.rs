@@ -74,6 +74,24 @@ pub(crate) fn fallocate(file: &File, blocks: Blocks, offset: u64, len: u64) -> i
     }
 }
 
+/// Gives the blocks of a range of a file that nobody else knows yet back; it reads as zero then. Answers `false` where the
+/// file system cannot. One system call.
+///
+/// # Errors
+/// Not permitted, or an I/O error.
+pub fn punch(file: &File, offset: u64, len: u64) -> io::Result<bool> {
+    is_supported(fallocate(file, Blocks::Punch, offset, len))
+}
+
+/// Tells a file system that cannot do what was asked from one that could and failed.
+pub(crate) fn is_supported(answer: io::Result<()>) -> io::Result<bool> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Has the kernel drop what it has cached of a range, or of all from `offset` on if `len` is 0. Pages that are dirty or
 /// mapped stay.
 pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {

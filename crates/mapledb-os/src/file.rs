@@ -336,11 +336,7 @@ impl DataFile {
         let punched = self.seam.run(Effect::Punch { offset, len }, || {
             calls::fallocate(self.file.file(), Blocks::Punch, offset, len)
         });
-        match punched {
-            Ok(()) => Ok(true),
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(false),
-            Err(e) => Err(self.failed("punch a hole in", e)),
-        }
+        calls::is_supported(punched).map_err(|e| self.failed("punch a hole in", e))
     }
 
     /// Has the kernel forget what it has cached of `len` bytes at `offset`, or of all from there on if `len` is 0, so

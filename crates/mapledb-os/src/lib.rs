@@ -28,6 +28,7 @@ pub mod sync;
 mod write_map;
 
 pub use anon::AnonMap;
+pub use calls::punch;
 #[doc(hidden)]
 pub use canary::planted;
 pub use create::NamedDraft;

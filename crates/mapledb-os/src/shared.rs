@@ -16,6 +16,7 @@ mod region {
     use std::mem::MaybeUninit;
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::FileExt;
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -164,8 +165,15 @@ mod region {
                 let zeros = vec![0; end.saturating_sub(len) as usize];
                 file.write_all_at(&zeros, len).map_err(failed)
             }
+            // On a full disk XFS refuses even what is there.
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && has_blocks(file, end) => Ok(()),
             answer => answer.map_err(failed),
         }
+    }
+
+    /// Whether a file reaches `end` and none of it is a hole.
+    fn has_blocks(file: &File, end: u64) -> bool {
+        file.metadata().is_ok_and(|about| about.len() >= end && about.blocks() * 512 >= about.len())
     }
 
     /// The raw call: the C library's would write to the file where the file system cannot allocate.

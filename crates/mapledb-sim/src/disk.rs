@@ -7,10 +7,14 @@
 //! A length is durable when the file itself has been synced through its descriptor; `msync` promises bytes, not
 //! lengths. So after a crash the file has any length it has had since.
 //!
+//! A page that was punched out has no block until one is allocated for it; and since that is not known to be on disk before
+//! the file itself has been synced, a crash may take it again.
+//!
 //! A failed sync leaves what it covered *clean*: the kernel does not write it again by itself, and a later sync that
 //! succeeds says nothing about it. Only a new store makes it dirty. And being clean it may be evicted, after which the
 //! file shows what the disk holds.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -77,6 +81,11 @@ impl Bytes {
     }
 }
 
+/// The blocks of a range.
+fn blocks_of(offset: u64, len: u64) -> std::ops::Range<u64> {
+    offset / BLOCK_BYTES as u64..(offset + len).div_ceil(BLOCK_BYTES as u64)
+}
+
 /// The parts of a file that are not holes, of whole blocks.
 fn data_ranges(file: &File, len: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut ranges = Vec::new();
@@ -137,6 +146,11 @@ pub struct Disk {
     lens: Vec<u64>,
     len_in_sync: Vec<(SyncId, u64, usize)>,
     syncs: u64,
+    /// Blocks that were punched out and not allocated since.
+    holes: Arc<BTreeSet<u64>>,
+    /// Those that were allocated since, which the disk may not know yet.
+    filled: Arc<BTreeSet<u64>>,
+    filled_in_sync: Vec<(SyncId, Arc<BTreeSet<u64>>)>,
 }
 
 impl Disk {
@@ -144,7 +158,50 @@ impl Disk {
     pub fn synced(bytes: &Bytes) -> Disk {
         let blocks = bytes.blocks.iter().map(|content| Arc::new(Block::holding(content))).collect();
         let len_bytes = bytes.len_bytes;
-        Disk { blocks, len_bytes, lens: vec![len_bytes], len_in_sync: Vec::new(), syncs: 0 }
+        Disk {
+            blocks,
+            len_bytes,
+            lens: vec![len_bytes],
+            len_in_sync: Vec::new(),
+            syncs: 0,
+            holes: Arc::default(),
+            filled: Arc::default(),
+            filled_in_sync: Vec::new(),
+        }
+    }
+
+    /// As [`Disk::synced`], where these blocks may be holes.
+    pub fn with_holes(bytes: &Bytes, holes: BTreeSet<u64>) -> Disk {
+        Disk { holes: Arc::new(holes), ..Disk::synced(bytes) }
+    }
+
+    /// The blocks of a range were given back.
+    pub fn punched(&mut self, offset: u64, len: u64) {
+        Arc::make_mut(&mut self.holes).extend(blocks_of(offset, len));
+    }
+
+    /// Blocks were allocated for a range.
+    pub fn allocated(&mut self, offset: u64, len: u64) {
+        let range = blocks_of(offset, len);
+        let filled: Vec<u64> = self.holes.range(range).copied().collect();
+        if !filled.is_empty() {
+            let holes = Arc::make_mut(&mut self.holes);
+            filled.iter().for_each(|block| {
+                holes.remove(block);
+            });
+            Arc::make_mut(&mut self.filled).extend(filled);
+        }
+    }
+
+    /// A block of a range that is a hole.
+    pub fn hole_in(&self, offset: u64, len: u64) -> Option<u64> {
+        self.holes.range(blocks_of(offset, len)).next().copied()
+    }
+
+    /// The blocks that may be holes after a crash of the system.
+    pub fn holes_after_crash(&self) -> BTreeSet<u64> {
+        let settling = self.filled_in_sync.iter().flat_map(|(_, blocks)| blocks.iter());
+        self.holes.iter().chain(self.filled.iter()).chain(settling).copied().collect()
     }
 
     /// Takes note of what a file shows now; answers whether it shows anything new.
@@ -252,6 +309,7 @@ impl Disk {
             }
         }
         if with_length {
+            self.filled_in_sync.push((id, std::mem::take(&mut self.filled)));
             self.len_in_sync.push((id, self.len_bytes, self.lens.len()));
         }
         id
@@ -264,6 +322,7 @@ impl Disk {
             settle(&mut block.may_hold, &mut block.in_sync, id);
         }
         settle(&mut self.lens, &mut self.len_in_sync, id);
+        self.filled_in_sync.retain(|(other, _)| *other != id);
     }
 
     /// The sync that began has failed: what it found is clean, on disk or not.
@@ -272,6 +331,9 @@ impl Disk {
             Arc::make_mut(block).in_sync.retain(|(other, ..)| *other != id);
         }
         self.len_in_sync.retain(|(other, ..)| *other != id);
+        for (_, blocks) in self.filled_in_sync.extract_if(.., |(other, _)| *other == id) {
+            Arc::make_mut(&mut self.filled).extend(blocks.iter());
+        }
     }
 
     /// Who waited for the sync has died: what it found may be on disk, and is as dirty as it was if it is not.

@@ -98,10 +98,11 @@ enum Step {
     WaitForNewer,
     Copy,
     CopyCompact,
+    Trim,
     Reopen,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step::Commit(Durability::Sync),
     Step::Commit(Durability::Relaxed),
     Step::Grow(Durability::Relaxed),
@@ -109,6 +110,7 @@ const STEPS: [Step; 15] = [
     Step::Read,
     Step::Grow(Durability::Sync),
     Step::GiveUp,
+    Step::Trim,
     Step::Commit(Durability::Relaxed),
     Step::WaitForNewer,
     Step::Copy,
@@ -323,6 +325,11 @@ impl Runner<'_> {
             Step::Barrier => {
                 self.tell(&Event::Syncing)?;
                 self.env().sync().map_err(|error| self.refused("sync", &error))?;
+                Ok(self.tell(&Event::Synced)?)
+            }
+            Step::Trim => {
+                self.tell(&Event::Syncing)?;
+                self.env().trim().map_err(|error| self.refused("trim", &error))?;
                 Ok(self.tell(&Event::Synced)?)
             }
             Step::Read => self.read(),

@@ -322,13 +322,16 @@ pub fn play(orders: &Orders) -> Result<(), Broken> {
 }
 
 /// What happened besides points.
-const COUNTS: [&str; 9] = [
+const COUNTS: [&str; 12] = [
     "commits",
     "creations refused",
     "refused within a commit",
     "reopened while full",
     "deleted while full",
     "deleting refused",
+    "trimmed while full",
+    "trimming refused",
+    "MiB punched",
     "faults caught",
     "indeterminate",
     "went on",
@@ -552,6 +555,9 @@ impl<'o> Session<'o> {
                 }
                 if self.rng.random_ratio(1, 2) {
                     self.delete_some()?;
+                }
+                if self.rng.random_ratio(1, 3) {
+                    self.trim()?;
                 }
                 self.room_comes_back()?;
                 self.goes_on()
@@ -785,6 +791,56 @@ impl<'o> Session<'o> {
         Ok(())
     }
 
+    /// Gives free space back to the file system, and has the ballast take it now and then: what is needed again is then
+    /// missed, which must be no more than that.
+    fn trim(&mut self) -> Result<(), Broken> {
+        match self.env()?.trim() {
+            Ok(report) => {
+                self.bounds.durable = self.bounds.acked;
+                *self.told.counts.entry("MiB punched".to_string()).or_default() += report.bytes / MIB;
+                self.count("trimmed while full");
+            }
+            Err(error) => match self.outcome(&error)? {
+                Outcome::Poisoned => {
+                    self.count("faults caught");
+                    self.env = None;
+                    return self.recover();
+                }
+                _ => self.count("trimming refused"),
+            },
+        }
+        // Its commits change nothing, so the last one goes by their numbers, too.
+        let head = self.head()?;
+        self.history.also(self.bounds.txnid_max + 1..=head);
+        self.bounds.txnid_max = self.bounds.txnid_max.max(head);
+        self.stands("after trimming on a full disk")?;
+        if self.rng.random_ratio(1, 2)
+            && let Some(ballast) = &mut self.ballast
+        {
+            ballast.leave(0)?;
+            self.turn_on_nothing()?;
+        }
+        Ok(())
+    }
+
+    /// The published commit.
+    fn head(&self) -> Result<u64, Broken> {
+        Ok(self.env()?.read().map_err(said("read"))?.txnid())
+    }
+
+    /// Transactions on a disk that is as full as can be: each is done or refused.
+    fn turn_on_nothing(&mut self) -> Result<(), Broken> {
+        for _ in 0..3 {
+            if let Outcome::Poisoned = self.transact()? {
+                self.count("faults caught");
+                self.env = None;
+                self.room_comes_back()?;
+                return self.recover();
+            }
+        }
+        self.stands("on a disk as full as can be")
+    }
+
     /// Some of the ballast goes, or the quota is raised.
     fn room_comes_back(&mut self) -> Result<(), Broken> {
         let bytes = self.rng.random_range(3 * MIB..8 * MIB);
@@ -812,7 +868,9 @@ impl<'o> Session<'o> {
             std::fs::remove_file(&gone).map_err(|error| format!("{}: {error}", gone.display()))?;
         }
         run(Command::new("sync").arg("-f").arg(&self.orders.dir))?;
-        self.create()
+        self.create()?;
+        // Room for the file itself need not be room for more.
+        self.given_more().map(drop)
     }
 
     /// With room again a small commit goes well.

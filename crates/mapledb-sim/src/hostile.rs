@@ -437,6 +437,8 @@ fn judge(path: &Path, subject: &Subject, change: Change, sequel: Sequel) -> Resu
         still_holds(&env, &state).map_err(|broken| format!("after a commit: {broken}"))?;
     }
     if took_a_commit && sequel == Sequel::Reopening {
+        // It may refuse, and does no harm.
+        let _ = env.trim();
         drop(env);
         match open(path, options()) {
             Ok(env) => still_holds(&env, &state).map_err(|broken| format!("after reopening: {broken}"))?,

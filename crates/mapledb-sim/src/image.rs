@@ -1,5 +1,6 @@
 //! The files after a crash: one choice of what they may hold, written to a fresh directory.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +60,8 @@ pub struct Image {
     pub ending: Ending,
     /// What the page cache knows of the disk when it is opened, if it has outlived the end.
     disk: Option<Disk>,
+    /// The blocks that may be holes then.
+    holes: BTreeSet<u64>,
     bytes: Bytes,
     lock: Option<Arc<Vec<u8>>>,
     /// What may be found.
@@ -103,12 +106,13 @@ impl Image {
             }
         };
         let label = format!("{ending:?} {style} {}", point.label);
-        Image { ending, disk, bytes, lock, bounds, history: point.history.clone(), label }
+        let holes = point.disk.holes_after_crash();
+        Image { ending, disk, holes, bytes, lock, bounds, history: point.history.clone(), label }
     }
 
     /// What the page cache shows and the disk may hold when it is opened.
     pub fn disk(&self) -> Disk {
-        self.disk.clone().unwrap_or_else(|| Disk::synced(&self.bytes))
+        self.disk.clone().unwrap_or_else(|| Disk::with_holes(&self.bytes, self.holes.clone()))
     }
 
     /// The blocks that hold something else than in `other`, each with that.

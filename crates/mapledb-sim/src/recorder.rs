@@ -176,7 +176,7 @@ impl Recorder {
         self.inner().meanwhile = act;
     }
 
-    /// What was found during a sync to break the law.
+    /// What was found during an effect to break the law.
     pub fn take_broken(&self) -> Option<Broken> {
         self.inner().broken.take()
     }
@@ -278,6 +278,19 @@ impl Inner {
         }
     }
 
+    /// A store to a page without a block is a signal on a full disk.
+    fn look_for_holes(&mut self, effect: &Effect) {
+        let (Effect::StorePages { offset, len }
+        | Effect::Redirty { offset, len }
+        | Effect::Populate { offset, len }) = *effect
+        else {
+            return;
+        };
+        if let Some(block) = self.disk.hole_in(offset, len) {
+            self.broken.get_or_insert(format!("{effect:?} stores to block {block}, which may be a hole"));
+        }
+    }
+
     fn reach_commit_point(&mut self) {
         if let Some(index) = self.in_flight {
             self.bounds.reached = self.bounds.reached.max(index);
@@ -337,6 +350,7 @@ impl Observer for Recorder {
         }
         let mut inner = self.inner();
         inner.note(&self.path, &format!("before {effect:?}"))?;
+        inner.look_for_holes(effect);
         let range = match *effect {
             Effect::Sync { offset, len } => Some((offset, len, false)),
             Effect::SyncFile { .. } => Some((0, u64::from(u32::MAX), true)),
@@ -375,6 +389,10 @@ impl Observer for Recorder {
                 inner.disk.stored(offset, len);
             }
             Effect::Redirty { offset, len } => inner.disk.stored(offset, len),
+            Effect::Punch { offset, len } if ok => inner.disk.punched(offset, len),
+            Effect::Grow { offset, len } | Effect::WriteZeros { offset, len } if ok => {
+                inner.disk.allocated(offset, len);
+            }
             Effect::StoreMeta { slot } => {
                 if let Some(offset) = META_OFFSETS.get(usize::from(slot)) {
                     inner.disk.stored(*offset, META_BYTES);

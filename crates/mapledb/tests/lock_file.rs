@@ -136,7 +136,7 @@ fn another_layout_version_is_refused_while_others_are_attached_and_replaced_afte
     let lock = File::options().write(true).open(data.lock()).expect("open");
     lock.write_all_at(&9u32.to_le_bytes(), 8).expect("write");
     let refused = try_attach(&data.path, Mode::Shared).expect_err("refused");
-    assert!(matches!(refused, AttachError::OtherVersion { found: 9, ours: 1 }), "{refused}");
+    assert!(matches!(refused, AttachError::OtherVersion { found: 9, ours: 2 }), "{refused}");
     drop(attached);
     let left = try_attach(&data.path, Mode::Shared).expect("attach").1.expect("first");
     assert!(!left.is_bound);

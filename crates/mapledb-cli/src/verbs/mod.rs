@@ -16,6 +16,7 @@ pub mod stat;
 pub mod tables;
 #[cfg(feature = "torture")]
 pub mod torture;
+pub mod trim;
 
 use mapledb_format::PageSize;
 
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Dump(args) => dump::run(args, manner),
         Verb::Check(args) => check::run(args, manner),
         Verb::Copy(args) => copy::run(args, manner),
+        Verb::Trim(args) => trim::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
         Verb::Page(args) => page::run(args, manner),
         #[cfg(feature = "torture")]

@@ -81,6 +81,8 @@ pub struct Counts {
     pub flips: u64,
     /// Evictions under an open environment.
     pub live_evictions: u64,
+    /// Times that free space was given back.
+    pub trims: u64,
     /// Second processes on the file.
     pub seconds: u64,
     /// Those of them that died at their work, and were taken over from.
@@ -88,7 +90,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn numbers(&mut self) -> [&mut u64; 16] {
+    fn numbers(&mut self) -> [&mut u64; 17] {
         [
             &mut self.sessions,
             &mut self.commits,
@@ -104,6 +106,7 @@ impl Counts {
             &mut self.writers_in_syncs,
             &mut self.flips,
             &mut self.live_evictions,
+            &mut self.trims,
             &mut self.seconds,
             &mut self.deaths,
         ]
@@ -226,6 +229,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
     tally.count("writers let in during syncs", counts.writers_in_syncs);
     tally.count("flipped bits", counts.flips);
     tally.count("evictions beside readers", counts.live_evictions);
+    tally.count("trims", counts.trims);
     tally.count("second processes", counts.seconds);
     tally.count("deaths of one", counts.deaths);
     answer.map_err(|failure| harness::Failure::new(failure.seed, "session".into(), failure.what))
@@ -373,8 +377,12 @@ impl Session<'_> {
         if run.rng.random_ratio(1, 12) {
             run.recorder.fail_sync_after(run.rng.random_range(0..3));
         }
-        let fate = match run.rng.random_range(0..24) {
+        let fate = match run.rng.random_range(0..26) {
             0 | 1 => run.sync()?,
+            24 | 25 => {
+                self.counts.trims += 1;
+                run.trim()?
+            }
             20..24 => {
                 run.recorder.stop_failing();
                 self.counts.seconds += 1;
@@ -395,7 +403,7 @@ impl Session<'_> {
         if fate == Fate::SyncFailed {
             self.after_failed_sync(run)?;
         }
-        Ok(())
+        run.recorder.take_broken().map_or(Ok(()), Err)
     }
 
     /// The environment is poisoned: closed and opened again, with or without the kernel having evicted meanwhile, and

@@ -137,6 +137,7 @@ impl Observer for Watcher {
             Effect::Grow { .. } | Effect::WriteZeros { .. } | Effect::Truncate { .. } => {
                 self.voice.say(Phase::Growth)
             }
+            Effect::Punch { .. } => self.voice.say(Phase::Punch),
             Effect::StorePages { .. } | Effect::Redirty { .. } => self.voice.say(Phase::Stores),
             Effect::StoreMeta { .. } => self.voice.say(Phase::Meta),
             Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile => {
@@ -216,7 +217,9 @@ impl<'p> Player<'p> {
                 self.close()?;
                 self.open()?;
             }
-            if self.part.writes && !self.status.is_full(self.part.place) {
+            if self.part.writes && (self.one_in(60) || wish == Some(Phase::Punch) && self.one_in(2)) {
+                self.trim()?;
+            } else if self.part.writes && !self.status.is_full(self.part.place) {
                 self.write(wish)?;
             } else {
                 self.read(wish)?;
@@ -264,6 +267,11 @@ impl<'p> Player<'p> {
             Some(env) => env.close().map_err(|error| format!("close: {error}")),
             None => Ok(()),
         }
+    }
+
+    fn trim(&mut self) -> Result<(), Broken> {
+        self.say(Phase::Lock);
+        self.env().trim().map(drop).map_err(|error| format!("trim: {error}"))
     }
 
     fn write(&mut self, wish: Option<Phase>) -> Result<(), Broken> {

@@ -46,6 +46,8 @@ pub enum Phase {
     Stores,
     /// Allocating blocks.
     Growth,
+    /// Giving blocks back.
+    Punch,
     /// From the store of a meta to its sync.
     Meta,
     /// In a sync.
@@ -58,7 +60,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Phase; 11] = [
+    pub const ALL: [Phase; 12] = [
         Phase::Idle,
         Phase::Open,
         Phase::Lock,
@@ -66,6 +68,7 @@ impl Phase {
         Phase::Read,
         Phase::Stores,
         Phase::Growth,
+        Phase::Punch,
         Phase::Meta,
         Phase::Sync,
         Phase::Publish,
@@ -86,6 +89,7 @@ impl Phase {
             Phase::Read => "killed in read",
             Phase::Stores => "killed in stores",
             Phase::Growth => "killed in growth",
+            Phase::Punch => "killed in punch",
             Phase::Meta => "killed in meta",
             Phase::Sync => "killed in sync",
             Phase::Publish => "killed in publish",

@@ -113,13 +113,18 @@ impl Committer<'_> {
             is_durable,
             wants_two_syncs: self.wants_two_syncs,
             builds_on_durable: durable.txnid == base.get(),
-            has_grown: !self.store.has_durable_length(head.pages_used),
+            has_grown: draft.space.has_grown(),
             manifest_fits: manifest.is_some(),
         });
         if steps.contains(&Step::SyncPages) {
             manifest = None;
         }
+        // What a tail that is given back leaves is known as without blocks before anybody sees it go; blocks are counted on
+        // only when they are as durable as the head.
+        let (before, after) = (self.attached.pages_allocated(self.guard)?, draft.space.pages_allocated());
+        self.attached.set_pages_allocated(self.guard, before.min(after))?;
         self.perform(steps, &head, manifest.unwrap_or_else(Manifest::empty), draft.generation())?;
+        self.attached.set_pages_allocated(self.guard, after)?;
         event!(debug, txnid = head.txnid.get(), pages = draft.space.handed_pages(), ?durability, "committed");
         self.count(draft, durability);
         Ok(())

@@ -3,7 +3,7 @@
 //! | commit | effects |
 //! |---|---|
 //! | relaxed | publish |
-//! | durable, fits one manifest, builds on the durable snapshot, length durable | store meta, sync all, publish |
+//! | durable, fits one manifest, builds on the durable snapshot, no new blocks | store meta, sync all, publish |
 //! | any other durable one | sync pages, store meta with an empty manifest, sync meta, publish |
 //!
 //! In the first durable form the kernel may write the meta before the pages it vouches for; the manifest is what tells
@@ -35,7 +35,7 @@ pub(crate) struct Circumstances {
     pub(crate) wants_two_syncs: bool,
     /// Whether the snapshot the commit builds on is the last durable one.
     pub(crate) builds_on_durable: bool,
-    /// Whether the commit needs the file to be longer than it is known to be on disk.
+    /// Whether the commit has had blocks allocated: they are durable before a meta counts on them.
     pub(crate) has_grown: bool,
     /// Whether the manifest fits the meta.
     pub(crate) manifest_fits: bool,

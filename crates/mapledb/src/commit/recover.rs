@@ -71,6 +71,8 @@ pub(crate) struct Recovered {
     pub(crate) meta_checksum: u64,
     pub(crate) durable_txnid: u64,
     pub(crate) last_txnid: u64,
+    /// How many pages are known to have blocks.
+    pub(crate) pages_allocated: u64,
     pub(crate) recovery: Recovery,
 }
 
@@ -147,6 +149,7 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
         meta_checksum,
         durable_txnid: chosen.head.txnid.get(),
         last_txnid,
+        pages_allocated: 0,
         recovery: Recovery {
             was_clean,
             passed_over,
@@ -167,6 +170,9 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
             *refused = refused.take().or_else(|| doubt.map(str::to_string));
         }
     }
+    // What lies behind, growth in advance or a hole, is only known after a clean close; else it is allocated again.
+    let known = left.filter(|_| was_clean).map_or(0, |left| left.pages_allocated);
+    recovered.pages_allocated = known.min(store.len_pages()?).max(recovered.head.pages_used.get());
     Ok(recovered)
 }
 

@@ -1,17 +1,20 @@
 //! Copies of a snapshot, made while readers and writers work.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use mapledb_format::free::PageBounds;
 use mapledb_format::order::Bytewise;
-use mapledb_format::{HeadBody, Manifest, Meta, Slot, TreeRecord};
+use mapledb_format::{HeadBody, Manifest, Meta, PageSize, Slot, TreeRecord};
 use mapledb_os::{DataFile, OsError, Seam};
 
 use super::Env;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::Pages;
+use crate::space::{Extents, marked_runs};
 use crate::tree::{Appender, Cursor, Tree, TreeMut, Visit, walk};
 use crate::txn::{ReadTxn, TableId};
 
@@ -30,7 +33,7 @@ pub struct CopyReport {
 impl Env {
     /// Copies the latest snapshot to a new file at `path`.
     ///
-    /// The copy has the permissions of the original. An exact copy keeps every page where it is, and the file's identity. A
+    /// The copy has the permissions of the original. An exact copy keeps every page where it is, holes, and the file's identity. A
     /// compact one is written afresh, sorted and full, with a new identity. Neither is longer than what it uses; both
     /// are durable when the call returns, and appear under their name whole or not at all. `progress` gets how much is
     /// done of how much, in pages or, for a compact copy, entries: first nothing, last all of it. When it answers
@@ -75,6 +78,8 @@ impl Env {
         let trees = every_tree(txn, head)?;
         let total = trees.iter().map(|tree| tree.leaf_pages + tree.branch_pages + tree.overflow_pages).sum();
         go_on(progress(0, total))?;
+        let holes = holes_of(txn, head)?;
+        let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
         let mut fault = None;
         let mut pages = 0;
         let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
@@ -84,13 +89,13 @@ impl Env {
             let mut visit = |visit: Visit| {
                 let bytes = txn.raw_pages(visit.pgno, visit.pages)?;
                 txn.still_sound()?;
-                let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
                 file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
                 pages += visit.pages;
                 if pages % 256 < visit.pages { go_on(progress(pages, total)) } else { Ok(()) }
             };
             let walked =
                 trees.iter().try_for_each(|tree| walk::<_, Bytewise>(txn, tree, &mut visit).map(|_| ()));
+            let walked = walked.and_then(|()| punch_holes(file, &holes, size).map_err(failed));
             walked.and_then(|()| go_on(progress(pages, total))).map_err(|error| {
                 fault = Some(error);
                 io::Error::other("the copy was given up")
@@ -130,6 +135,20 @@ impl Env {
         })?;
         Ok(report)
     }
+}
+
+/// The runs of a snapshot that may have no blocks.
+fn holes_of(txn: &ReadTxn, head: &HeadBody) -> Result<Extents> {
+    let bounds = PageBounds { first: txn.page_size().first_data_pgno(), end: head.pages_used };
+    marked_runs(txn, &head.free, bounds)
+}
+
+/// Gives the blocks of these runs back, as far as the file system can.
+fn punch_holes(copy: &File, holes: &Extents, size: PageSize) -> io::Result<()> {
+    for run in holes.iter() {
+        mapledb_os::punch(copy, run.first.offset(size), run.pages << size.shift())?;
+    }
+    Ok(())
 }
 
 /// Cuts what a file grew by in advance. Nobody has it open.

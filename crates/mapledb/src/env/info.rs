@@ -24,6 +24,8 @@ pub struct Info {
     pub page_size: usize,
     /// The file's length in bytes.
     pub file_bytes: u64,
+    /// What it takes of the disk in bytes: less than its length where it has holes.
+    pub allocated_bytes: u64,
     /// Pages of the file up to the first never allocated, metas left out.
     pub used_pages: u64,
     /// Pages that may be used again at once.
@@ -87,6 +89,7 @@ impl Env {
         let (txn, head) = self.snapshot_with_head()?;
         let (available_pages, waiting_pages) = free_pages(&txn, &head)?;
         let store = &self.core.store;
+        let about = store.file().stat()?;
         let first = store.page_size().first_data_pgno().get();
         // The transaction this call reads through is not one of the user's.
         let own = mapledb_os::process::tid();
@@ -99,7 +102,8 @@ impl Env {
             path: self.path().to_path_buf(),
             identity: self.core.identity.0,
             page_size: self.page_size(),
-            file_bytes: store.file().stat()?.len_bytes,
+            file_bytes: about.len_bytes,
+            allocated_bytes: about.allocated_bytes,
             used_pages: head.pages_used.get().saturating_sub(first),
             available_pages,
             waiting_pages,

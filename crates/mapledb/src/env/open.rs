@@ -335,9 +335,6 @@ impl Options {
                         return Err(error);
                     }
                 };
-                if recovered.recovery.was_clean {
-                    store.has_been_settled();
-                }
                 let head = NewHead {
                     body: body_words(&recovered.head),
                     durable_txnid: recovered.durable_txnid,
@@ -347,6 +344,7 @@ impl Options {
                     head: &head,
                     meta_txnids: recovered.meta_txnids,
                     last_txnid: recovered.last_txnid,
+                    pages_allocated: recovered.pages_allocated,
                 })?;
                 if !recovered.recovery.was_clean {
                     attached.counters().recoveries.add(1);

@@ -221,6 +221,8 @@ pub struct Start<'a> {
     pub meta_txnids: [u64; 2],
     /// No txnid up to this one is given out again.
     pub last_txnid: u64,
+    /// How many pages are known to have blocks.
+    pub pages_allocated: u64,
 }
 
 /// The first process to attach, alone with the data file until it finishes or is dropped.
@@ -309,6 +311,7 @@ fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left: &LeftBehin
     store_16(&header.boot_id, process::boot_id());
     header.wake_waiters.store(0, Ordering::Relaxed);
     header.writer.store(WriterWord::FREE.0, Ordering::Relaxed);
+    header.pages_allocated.store(start.pages_allocated, Ordering::Relaxed);
     header.poisoned.store(0, Ordering::Relaxed);
     // The head before the publication: a death in between must not leave a publication after the head.
     header.head_seq.store(seq, Ordering::Release);

@@ -199,6 +199,20 @@ impl Attached {
         Ok(())
     }
 
+    /// How many pages have blocks: every one below, those of free runs without blocks apart. What the shared memory says, so
+    /// it may be anything.
+    pub fn pages_allocated(&self, guard: &WriterGuard) -> Result<u64> {
+        self.check_writer(guard)?;
+        Ok(self.member.pages_allocated())
+    }
+
+    /// Notes how many pages have blocks. What is said of more pages than before is durable, or as durable as the head.
+    pub fn set_pages_allocated(&self, guard: &WriterGuard, pages: u64) -> Result<()> {
+        self.check_writer(guard)?;
+        self.member.set_pages_allocated(pages);
+        Ok(())
+    }
+
     /// Sleeps until a head newer than `txnid` is published by any process. False if it was not in time.
     pub fn wait_newer(&self, txnid: u64, wait: Wait) -> Result<bool> {
         self.member.wait_newer(txnid, wait)

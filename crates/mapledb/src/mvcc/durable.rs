@@ -1,5 +1,5 @@
-//! What is on disk, as far as the processes know, and whether a sync has failed: words that only the holder of the writer
-//! lock stores to.
+//! What is on disk, as far as the processes know, where blocks end, and whether a sync has failed: words that only the
+//! holder of the writer lock stores to.
 //!
 //! At most one meta is in flight (I8): who stores one holds the writer lock until its sync has returned, stores it to
 //! the slot that [`Durable::free_slot`] names, and notes it here before it lets go.
@@ -52,6 +52,17 @@ impl Member {
         }
         header.durable_meta_checksum.store(durable.meta_checksum, Ordering::Relaxed);
         header.durable_txnid.store(durable.txnid, Ordering::Release);
+    }
+
+    /// How many pages have blocks: every one below, those of free runs without blocks apart. Never more than the truth;
+    /// in a file that lies, anything.
+    pub(super) fn pages_allocated(&self) -> u64 {
+        self.memory.header().pages_allocated.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many pages have blocks.
+    pub(super) fn set_pages_allocated(&self, pages: u64) {
+        self.memory.header().pages_allocated.store(pages, Ordering::Relaxed);
     }
 
     /// Notes, for every process, that a sync has failed, and wakes who waits for a commit.

@@ -67,6 +67,8 @@ pub struct LeftBehind {
     pub meta_txnids: [u64; 2],
     /// The checksum of the last durable meta.
     pub durable_meta_checksum: u64,
+    /// How many pages had blocks.
+    pub pages_allocated: u64,
     /// The published head, if its checksum is right.
     pub published: Option<HeadRecord>,
     /// The newest head, if its checksum is right; after the published one if a commit had not been acknowledged.
@@ -111,6 +113,7 @@ impl LeftBehind {
             durable_txnid: header.durable_txnid.load(Ordering::Relaxed),
             meta_txnids: std::array::from_fn(|i| header.meta_txnid[i].load(Ordering::Relaxed)),
             durable_meta_checksum: header.durable_meta_checksum.load(Ordering::Relaxed),
+            pages_allocated: header.pages_allocated.load(Ordering::Relaxed),
             published,
             head,
             doubt: doubt.filter(|_| state != STATE_CLEAN),

@@ -51,10 +51,12 @@ shared_struct! {
         pub meta_txnid: [AtomicU64; 2],
         /// The checksum of the last durable meta.
         pub durable_meta_checksum: AtomicU64,
+        /// How many pages have blocks.
+        pub pages_allocated: AtomicU64,
         /// 1 after a failed sync.
         pub poisoned: AtomicU32,
         /// Nothing.
-        pub _pad4: Pad<28>,
+        pub _pad4: Pad<20>,
         /// Moves on with every publication.
         pub wake: AtomicU32,
         /// Threads that sleep on it.
@@ -242,6 +244,7 @@ mod facts {
     const _: () = assert!(offset_of!(Header, durable_txnid) == DURABLE_TXNID_AT);
     const _: () = assert!(offset_of!(Header, meta_txnid) == META_TXNID_AT);
     const _: () = assert!(offset_of!(Header, durable_meta_checksum) == DURABLE_CHECKSUM_AT);
+    const _: () = assert!(offset_of!(Header, pages_allocated) == PAGES_ALLOCATED_AT);
     const _: () = assert!(offset_of!(Header, poisoned) == POISONED_AT);
     const _: () = assert!(offset_of!(Header, wake) == WAKE_WORD_AT);
     const _: () = assert!(offset_of!(Header, wake_waiters) == WAKE_WAITERS_AT);

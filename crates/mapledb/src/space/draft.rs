@@ -246,13 +246,29 @@ impl Draft {
         let shift = self.store.page_size().shift();
         let step = (self.space.pages_allocated / 8).clamp((1 << 20) >> shift, (256 << 20) >> shift);
         let generous = least.max(self.space.pages_allocated + step).min(self.quota_pages).max(least);
-        match self.store.grow(generous) {
-            Err(error) if error.is_want_of_room() => self.store.grow(least)?,
-            other => other?,
-        }
-        self.space.pages_allocated = self.store.len_pages()?;
+        // Below the end of the used part are pages of others, whatever is known about blocks.
+        let from = self.space.pages_allocated.max(self.space.pages_used);
+        let allocated = match self.store.grow(from, generous) {
+            Err(error) if error.is_want_of_room() => self.store.grow(from, least).map(|()| least),
+            other => other.map(|()| generous),
+        };
+        self.space.pages_allocated = allocated?;
         self.space.has_grown = true;
         Ok(())
+    }
+
+    /// Gives blocks to a free run that has none, before anything is stored there. Answers whether the disk had some.
+    pub(super) fn allocate_again(&mut self, run: Extent) -> Result<bool> {
+        if planted("unallocated_reuse") {
+            return Ok(true);
+        }
+        match self.store.allocate_again(run) {
+            Err(error) if error.is_want_of_room() => Ok(false),
+            other => other.map(|()| {
+                self.space.has_grown = true;
+                true
+            }),
+        }
     }
 }
 

@@ -104,6 +104,12 @@ impl Extents {
         before.is_some_and(|(&at, &pages)| extent.end() <= at + pages)
     }
 
+    /// The pages that this set and `other` both hold.
+    pub(crate) fn both(&self, other: &Extents) -> Extents {
+        let alone: Extents = self.without(other).into_iter().collect();
+        self.without(&alone).into_iter().collect()
+    }
+
     /// The pages of this set that `other` does not hold, ascending.
     pub(crate) fn without(&self, other: &Extents) -> Vec<Extent> {
         let mut left = Vec::new();
@@ -119,6 +125,17 @@ impl Extents {
             push(&mut left, first, extent.end());
         }
         left
+    }
+}
+
+impl FromIterator<Extent> for Extents {
+    /// The set of extents that have no page in common.
+    fn from_iter<I: IntoIterator<Item = Extent>>(extents: I) -> Extents {
+        let mut set = Extents::default();
+        for extent in extents {
+            set.insert(extent);
+        }
+        set
     }
 }
 
@@ -175,6 +192,8 @@ mod tests {
             let without: Vec<u64> =
                 set.without(&other).iter().flat_map(|e| e.first.get()..e.end()).collect();
             assert_eq!(without, model.difference(&other_model).copied().collect::<Vec<_>>());
+            let both: Vec<u64> = set.both(&other).iter().flat_map(|e| e.first.get()..e.end()).collect();
+            assert_eq!(both, model.intersection(&other_model).copied().collect::<Vec<_>>());
         }
     }
 }

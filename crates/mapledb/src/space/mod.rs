@@ -16,6 +16,7 @@
 
 mod draft;
 mod extents;
+mod holes;
 mod release;
 mod spill;
 
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 
 pub use draft::Draft;
 pub(crate) use extents::Extents;
+pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
 
 /// The state of free space within one write transaction.
 #[derive(Debug)]
@@ -51,9 +53,9 @@ pub(crate) struct Space {
     is_busy: bool,
     /// The first page never allocated.
     pages_used: u64,
-    /// How many pages the file has blocks for.
+    /// Every page below has blocks, those of free runs without blocks apart.
     pages_allocated: u64,
-    /// Whether the file was grown.
+    /// Whether blocks were allocated.
     has_grown: bool,
     /// How many pages of the groups released were moved, for counters.
     released: u64,
@@ -62,7 +64,8 @@ pub(crate) struct Space {
 impl Space {
     /// The free space that `head` leaves to the transaction after it, when `pins` are pinned.
     ///
-    /// Cost: none but the inline area's; the free tree is not touched.
+    /// Cost: none but the inline area's; the free tree is not touched. `pages_allocated` have blocks, but for free runs that
+    /// say they have none.
     pub(crate) fn of(head: &HeadBody, bounds: PageBounds, mut pins: Vec<Txnid>, pages_allocated: u64) -> Result<Space> {
         pins.sort_unstable();
         pins.dedup();
@@ -189,8 +192,20 @@ impl Space {
         self.released
     }
 
+    /// Ends the used part, and what is known to have blocks, at `end`.
+    fn end_blocks_at(&mut self, end: Pgno) {
+        self.pages_used = end.get();
+        self.pages_allocated = self.pages_allocated.min(end.get());
+    }
+
+    /// Whether blocks were allocated.
     pub(crate) fn has_grown(&self) -> bool {
         self.has_grown
+    }
+
+    /// Every page below has blocks, those of free runs without blocks apart.
+    pub(crate) fn pages_allocated(&self) -> u64 {
+        self.pages_allocated
     }
 
     pub(crate) fn pages_used(&self) -> Pgno {

@@ -19,11 +19,11 @@ const TAIL_RUNS_MAX: usize = 4;
 
 impl Draft {
     /// The pages a free record may name.
-    fn free_bounds(&self) -> PageBounds {
+    pub(super) fn free_bounds(&self) -> PageBounds {
         PageBounds { first: self.store().page_size().first_data_pgno(), end: self.space.pages_used() }
     }
 
-    fn bad_record(&self, cause: mapledb_format::FormatError) -> Error {
+    pub(super) fn bad_record(&self, cause: mapledb_format::FormatError) -> Error {
         Error::Corrupt { pgno: self.space.tree.root, cause }
     }
 
@@ -42,10 +42,7 @@ impl Draft {
 
     fn claim_available(&mut self, wish: u64, least: u64) -> Result<bool> {
         match self.find_run(wish)? {
-            Some((longest, chunk)) if longest >= least => {
-                self.take_from_chunk(chunk, longest, wish)?;
-                Ok(true)
-            }
+            Some((longest, chunk)) if longest >= least => self.take_from_chunk(chunk, wish),
             _ => Ok(false),
         }
     }
@@ -64,29 +61,42 @@ impl Draft {
         }
     }
 
-    fn take_from_chunk(&mut self, chunk: ChunkNo, longest: u64, wish: u64) -> Result<()> {
+    /// Moves a run of up to `wish` pages from a chunk to the pool. Answers whether it could: a run without blocks is left
+    /// where it is when the disk has none for it.
+    fn take_from_chunk(&mut self, chunk: ChunkNo, wish: u64) -> Result<bool> {
         let record = self.chunk_record(chunk)?.ok_or_else(|| {
             self.bad_record(mapledb_format::FormatError::BadFreeRecord("a size key leads to no chunk"))
         })?;
-        let taken = match record.available {
+        let run = choose_run(chunk, &record, wish).ok_or_else(|| {
+            let lie = mapledb_format::FormatError::BadFreeRecord("a size key leads to a chunk without a run");
+            self.bad_record(lie)
+        })?;
+        if record.punched && !self.allocate_again(run)? {
+            return Ok(false);
+        }
+        self.take_out(chunk, &record, run)?;
+        self.poison(run)?;
+        self.space.make_available(run)?;
+        Ok(true)
+    }
+
+    /// Takes a run out of the record of its chunk; of a run of chunks the run is the front.
+    fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, run: Extent) -> Result<()> {
+        let longest = record.longest();
+        match record.available {
             AvailableIn::Bitmap(mut bitmap) => {
-                let fit = bitmap.best_fit(wish.min(u64::from(CHUNK_PAGES)) as u32).or_else(|| bitmap.longest_run());
-                let Some(run) = fit.filter(|run| bitmap.clear_range(run.clone())) else {
-                    let lie = mapledb_format::FormatError::BadFreeRecord("a size key leads to a chunk without a run");
-                    return Err(self.bad_record(lie));
-                };
-                let extent = Extent::new(chunk.pgno(run.start), u64::from(run.end - run.start));
-                self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)?;
-                extent
+                let start = ChunkNo::index_of(run.first);
+                // The run was found in this very bitmap.
+                let _ = bitmap.clear_range(start..start + run.pages as u32);
+                self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)
             }
             AvailableIn::Chunks(chunks) => {
-                // Whole chunks from the front; what is left of the last one becomes a bitmap.
-                let pages = wish.min(chunks * u64::from(CHUNK_PAGES));
-                let whole = pages / u64::from(CHUNK_PAGES);
-                let part = (pages % u64::from(CHUNK_PAGES)) as u32;
+                let whole = run.pages / u64::from(CHUNK_PAGES);
+                let part = (run.pages % u64::from(CHUNK_PAGES)) as u32;
                 self.drop_chunk(chunk, longest)?;
                 let at = |n: u64| ChunkNo::new(chunk.get() + n);
                 let mut next = whole;
+                // What is left of the last chunk becomes a bitmap.
                 if part > 0
                     && let Some(broken) = at(whole)
                 {
@@ -100,36 +110,30 @@ impl Draft {
                 {
                     self.put_chunk(rest, None, AvailableIn::Chunks(chunks - next), record.punched)?;
                 }
-                Extent::new(chunk.first_pgno(), pages)
+                Ok(())
             }
-        };
-        if record.punched {
-            self.store().allocate_again(taken)?;
         }
-        self.poison(taken)?;
-        self.space.make_available(taken)
     }
 
-    /// Moves available runs at the end of the used part from the free tree to the pool, whence they are given back.
+    /// Gives available runs at the end of the used part back: from the free tree to the pool, whence they go when free
+    /// space is settled, or at once if they have no blocks.
     ///
     /// Cost: one descent; two or three records rewritten for each run.
     pub(super) fn unshelve_tail(&mut self) -> Result<()> {
         for _ in 0..TAIL_RUNS_MAX {
             let Some((chunk, record, run)) = self.shelved_tail()? else { return Ok(()) };
-            let longest = record.longest();
-            match record.available {
-                AvailableIn::Chunks(_) => self.drop_chunk(chunk, longest)?,
-                AvailableIn::Bitmap(mut bitmap) => {
-                    let start = (run.first.get() - chunk.first_pgno().get()) as u32;
-                    let _ = bitmap.clear_range(start..start + run.pages as u32);
-                    self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)?;
-                }
-            }
             if record.punched {
-                self.store().allocate_again(run)?;
+                self.give_tail_back();
+                if run.end() != self.space.pages_used {
+                    return Ok(());
+                }
+                self.space.end_blocks_at(run.first);
+                self.take_out(chunk, &record, run)?;
+            } else {
+                self.take_out(chunk, &record, run)?;
+                self.poison(run)?;
+                self.space.make_available(run)?;
             }
-            self.poison(run)?;
-            self.space.make_available(run)?;
         }
         Ok(())
     }
@@ -155,7 +159,7 @@ impl Draft {
         Ok(run.filter(|run| run.end() == end).map(|run| (chunk, record, run)))
     }
 
-    fn chunk_record(&self, chunk: ChunkNo) -> Result<Option<ChunkRecord>> {
+    pub(super) fn chunk_record(&self, chunk: ChunkNo) -> Result<Option<ChunkRecord>> {
         let value = Tree::<_>::new(self, &self.space.tree).get(&chunk_key(chunk))?;
         let bounds = self.free_bounds();
         value
@@ -165,7 +169,7 @@ impl Draft {
     }
 
     /// Writes what is available in a chunk, whose longest run was `was` pages; nothing available is no record.
-    fn put_chunk(&mut self, chunk: ChunkNo, was: Option<u64>, available: AvailableIn, punched: bool) -> Result<()> {
+    pub(super) fn put_chunk(&mut self, chunk: ChunkNo, was: Option<u64>, available: AvailableIn, punched: bool) -> Result<()> {
         let record = ChunkRecord { available, punched };
         let longest = record.longest();
         self.free_tree(|tree| {
@@ -327,3 +331,16 @@ impl Draft {
     }
 }
 
+/// The run of a chunk that is best for a wish of so many pages: the shortest that grants it, else the longest. A run of
+/// chunks is taken from the front.
+fn choose_run(chunk: ChunkNo, record: &ChunkRecord, wish: u64) -> Option<Extent> {
+    match record.available {
+        AvailableIn::Bitmap(bitmap) => {
+            let fit = bitmap.best_fit(wish.min(u64::from(CHUNK_PAGES)) as u32).or_else(|| bitmap.longest_run())?;
+            Some(Extent::new(chunk.pgno(fit.start), u64::from(fit.end - fit.start)))
+        }
+        AvailableIn::Chunks(chunks) => {
+            Some(Extent::new(chunk.first_pgno(), wish.min(chunks.saturating_mul(u64::from(CHUNK_PAGES)))))
+        }
+    }
+}

@@ -105,16 +105,8 @@ impl Draft {
 
     /// Pages that are available again are not the transaction's any more.
     fn forget_handed(&mut self, shelved: &Extents) {
-        let live = self.space.handed.without(&self.space.pool);
-        let mut handed = Extents::default();
-        for extent in live {
-            handed.insert(extent);
-        }
-        let mut left = Extents::default();
-        for extent in handed.without(shelved) {
-            left.insert(extent);
-        }
-        self.space.handed = left;
+        let live: Extents = self.space.handed.without(&self.space.pool).into_iter().collect();
+        self.space.handed = live.without(shelved).into_iter().collect();
     }
 
     /// Writes a waiting group as records that fit leaves.
@@ -135,7 +127,7 @@ impl Draft {
     }
 
     /// Gives available pages at the end of the used part back: the next growth takes them without asking the disk.
-    fn give_tail_back(&mut self) {
+    pub(super) fn give_tail_back(&mut self) {
         loop {
             let tail = [&self.space.pool, &self.space.loose]
                 .into_iter()

@@ -83,8 +83,6 @@ pub(crate) struct Store {
     poison: OnceLock<PoisonNote>,
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
-    /// How long the file is on disk, as far as this process knows; never more than the truth.
-    durable_len_bytes: AtomicU64,
 }
 
 impl Store {
@@ -114,7 +112,6 @@ impl Store {
             catches,
             poison: OnceLock::new(),
             len_bytes: AtomicU64::new(len_bytes),
-            durable_len_bytes: AtomicU64::new(0),
         })
     }
 
@@ -241,21 +238,19 @@ impl Store {
         maps
     }
 
-    /// Grows the file to hold `pages`; nothing is durable yet. The file is as before after an error.
-    pub(crate) fn grow(&self, pages: u64) -> Result<()> {
-        let (from, to) = (self.file.len_bytes()?, pages << self.size.shift());
-        if to > from {
-            self.file.grow(from, to).map_err(Error::of_growth)?;
-            self.len_bytes.store(to, Ordering::Relaxed);
-            event!(debug, from, to, "grew the file");
-        }
+    /// Grows the file to hold `pages`, with blocks for all behind the first `allocated`; nothing is durable yet. The file is
+    /// as long as before after an error.
+    pub(crate) fn grow(&self, allocated: u64, pages: u64) -> Result<()> {
+        let (from, to) = (allocated << self.size.shift(), pages << self.size.shift());
+        self.file.grow(from, to).map_err(Error::of_growth)?;
+        self.len_bytes.fetch_max(to, Ordering::Relaxed);
+        event!(debug, from, to, "grew the file");
         Ok(())
     }
 
     /// Cuts the file to `bytes`. Nobody else has it open, and nothing behind them is read or stored to any more.
     pub(crate) fn cut(&self, bytes: u64) -> Result<()> {
         self.len_bytes.fetch_min(bytes, Ordering::Relaxed);
-        self.durable_len_bytes.fetch_min(bytes, Ordering::Relaxed);
         Ok(self.file.truncate(bytes)?)
     }
 
@@ -263,6 +258,12 @@ impl Store {
     pub(crate) fn allocate_again(&self, pages: Extent) -> Result<()> {
         let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());
         self.file.allocate(offset, len).map_err(Error::of_growth)
+    }
+
+    /// Gives the blocks of pages back. Answers whether the file system can. No pinned snapshot and neither meta reaches
+    /// them, and whoever is to store to them next knows.
+    pub(crate) fn punch(&self, pages: Extent) -> Result<bool> {
+        Ok(self.file.punch(pages.first.offset(self.size), pages.pages << self.size.shift())?)
     }
 
     /// The file's length in whole pages, by `fstat`.
@@ -321,33 +322,10 @@ impl Store {
         self.check_faults()
     }
 
-    /// Makes the file's length and blocks durable.
+    /// Makes the file durable, its length and blocks included.
     pub(crate) fn sync_growth(&self) -> Result<()> {
-        let len_bytes = self.file.len_bytes()?;
         self.file.sync_all()?;
-        self.check_faults()?;
-        self.durable_len_bytes.fetch_max(len_bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Takes note that the file's length is durable: its last use ended cleanly.
-    pub(crate) fn has_been_settled(&self) {
-        self.durable_len_bytes.fetch_max(self.len_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Makes the file's length durable. Cost: a sync if it is not known to be.
-    pub(crate) fn settle_length(&self) -> Result<()> {
-        let len_bytes = self.file.len_bytes()?;
-        match len_bytes <= self.durable_len_bytes.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => self.sync_growth(),
-        }
-    }
-
-    /// Whether the file is known to be as long as `pages` on disk. Growth is made durable by a sync of the file, which
-    /// need not have been the growing transaction's: that one may have been given up, or another process's.
-    pub(crate) fn has_durable_length(&self, pages: Pgno) -> bool {
-        pages.offset(self.size) <= self.durable_len_bytes.load(Ordering::Relaxed)
+        self.check_faults()
     }
 
     /// Forgets what is cached of pages and is not dirty: what is read next is what the disk holds. Nobody else has them

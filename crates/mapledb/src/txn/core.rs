@@ -79,7 +79,8 @@ impl Core {
         let is_far_ahead = txnid.get().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX;
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
-        let space = Space::of(&head, bounds, self.pins(head.txnid)?, self.store.len_pages()?)?;
+        let pages_allocated = self.attached.pages_allocated(&guard)?.min(self.store.len_pages()?);
+        let space = Space::of(&head, bounds, self.pins(head.txnid)?, pages_allocated)?;
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
@@ -245,7 +246,7 @@ impl Core {
         synced = synced.and_then(|()| self.check_faults());
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
             let durable = self.attached.durable()?.txnid;
-            if durable == self.attached.published_txnid()? && self.store.settle_length().is_ok() {
+            if durable == self.attached.published_txnid()? {
                 // A file that stays longer than it must is no reason to fail.
                 let _ = cut_tail(&self.store);
                 detaching.mark_clean();

@@ -3,10 +3,12 @@
 mod core;
 mod read;
 mod syncer;
+mod trim;
 mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
 pub use self::read::ReadTxn;
+pub use self::trim::TrimReport;
 pub(crate) use self::write::{TableId, check_types};
 pub use self::write::WriteTxn;
 

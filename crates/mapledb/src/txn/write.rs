@@ -157,6 +157,11 @@ impl WriteTxn {
         TreeMut::new(&mut self.draft, record)
     }
 
+    /// Marks free runs whose blocks are to be given back.
+    pub(super) fn mark_holes(&mut self) -> Result<()> {
+        self.attempt(|txn| txn.draft.mark_holes())
+    }
+
     /// Takes `count` numbers of a table's sequence; answers the first.
     pub(crate) fn take_sequence(&mut self, table: TableId, count: u64) -> Result<u64> {
         self.check()?;

@@ -60,7 +60,7 @@ pub fn try_attach(
         Attach::First(first) => {
             let left = first.left_behind().clone();
             let head = left.published.as_ref().map_or(new_head(1), |record| record.head.clone());
-            let start = Start { head: &head, meta_txnids: [0, 1], last_txnid: 1 };
+            let start = Start { head: &head, meta_txnids: [0, 1], last_txnid: 1, pages_allocated: 0 };
             Ok((first.finish(&start)?, Some(left)))
         }
     }
