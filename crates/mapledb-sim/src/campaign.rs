@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ask, Failure, Harness, STOP, Tally};
+use crate::harness::{About, Ask, Failure, Harness, STOP, Tally};
 use crate::report::{Report, Reproducer, Row};
 
 /// What a campaign is to do.
@@ -38,13 +38,14 @@ impl Campaign {
             Ok((tally, answer)) => (tally, answer.err()),
             Err(error) => {
                 let what = format!("its directory cannot be made: {error}");
-                let failure = Failure::new(self.seed, serde_json::Value::Null, what);
+                let failure = Failure::of_harness(self.seed, what);
                 (Tally::default(), Some(Failure { harness: harness.name.to_string(), ..failure }))
             }
         };
         // Whoever asked for an end has sent a signal, and children may have died of it: nothing can be said.
         let failure = failure.filter(|_| !STOP.load(Ordering::Relaxed));
-        report.rows.push(Row::new(harness, budget, &tally, began.elapsed(), failure.is_some()));
+        let is_broken = failure.as_ref().is_some_and(|failure| failure.about == About::Engine);
+        report.rows.push(Row::new(harness, budget, &tally, began.elapsed(), is_broken));
         report.failure = failure.or(report.failure.take());
         report.failure.is_none() && !STOP.load(Ordering::Relaxed)
     }
@@ -59,9 +60,16 @@ impl Campaign {
         (harness.needs)()?;
         let replayed = Campaign { seed: failure.seed, ..self.clone() };
         let end = Instant::now() + Duration::from_secs(3600);
-        let case = (!failure.case.is_null()).then(|| failure.case.clone());
-        let (_, answer) = replayed.one(harness, 1, end, case).map_err(|error| error.to_string())?;
-        Ok(answer)
+        // Where the seed is all there is, the run is done again that met it.
+        let (case, budget) = match &failure.case {
+            serde_json::Value::Null => (None, harness.crash),
+            case => (Some(case.clone()), 1),
+        };
+        let (_, answer) = replayed.one(harness, budget, end, case).map_err(|error| error.to_string())?;
+        match answer {
+            Err(failure) if failure.about == About::Harness => Err(failure.what),
+            answer => Ok(answer),
+        }
     }
 
     fn one(
@@ -115,14 +123,14 @@ fn show(
     bar.finish_and_clear();
 }
 
-/// Writes what replays the report's failure beside its directory, and says in words how to.
+/// Writes what replays a failure into a directory; answers where.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn tell_failure(failure: &Failure, dir: &Path) -> std::io::Result<String> {
+pub fn write_reproducer(failure: &Failure, dir: &Path) -> std::io::Result<PathBuf> {
     let path = dir.join(format!("failure-{}-{}.json", failure.harness, failure.seed));
     Reproducer::write(failure, &path)?;
-    Ok(format!("{failure}\nreproducer: {}", path.display()))
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -148,18 +156,20 @@ mod tests {
         unit: "tries",
         what: "always fails",
         needs: || Ok(()),
+        room_bytes: 0,
         run: fails,
         smoke: 1,
         crash: 1,
     };
     static FAILING: Harness = FAILS;
     static PANICKING: Harness = Harness { name: "panics", run: panics, ..FAILS };
+    static ROOMY: Harness = Harness { room_bytes: u64::MAX, ..FAILS };
     static ABSENT: Harness = Harness { name: "absent", needs: || Err("no such device".to_string()), ..FAILS };
 
     fn campaign(dir: &Scratch) -> (Campaign, Report) {
         let exe = PathBuf::from("/proc/self/exe");
         let campaign = Campaign { seed: 5, dir: dir.path().to_path_buf(), exe, shows_progress: false };
-        let report = Report::new(dir.path(), 5);
+        let report = Report::new(dir.path(), 5, Default::default());
         (campaign, report)
     }
 
@@ -171,9 +181,10 @@ mod tests {
         assert_eq!((report.rows[0].violations, report.rows[0].done), (1, 3));
         let failure = report.failure.expect("a failure");
         assert_eq!((failure.harness.as_str(), failure.seed), ("fails", 8));
-        let told = tell_failure(&failure, dir.path()).expect("written");
+        let told = failure.to_string();
         assert!(told.contains("a page was lost") && told.contains("--seed 8 --case '\"third\"'"), "{told}");
-        let found = Reproducer::read(&dir.path().join("failure-fails-8.json")).expect("read");
+        let found = write_reproducer(&failure, dir.path()).expect("written");
+        let found = Reproducer::read(&found).expect("read");
         assert_eq!(found.failure, failure);
     }
 
@@ -185,5 +196,16 @@ mod tests {
         assert_eq!(report.rows[0].skipped, ["absent: no such device"]);
         assert!(!campaign.run(&PANICKING, 1, Duration::from_secs(1), &mut report));
         assert!(report.failure.expect("a failure").what.contains("out of order"));
+    }
+
+    #[test]
+    fn a_harness_without_room_has_failed_and_broken_no_law() {
+        let dir = Scratch::new().expect("a directory");
+        let (campaign, mut report) = campaign(&dir);
+        assert!(!campaign.run(&ROOMY, 1, Duration::from_secs(1), &mut report));
+        assert_eq!((report.rows[0].violations, report.rows[0].done), (0, 0));
+        let failure = report.failure.expect("a failure");
+        assert_eq!(failure.about, About::Harness);
+        assert!(failure.what.contains("MiB are needed"), "{failure}");
     }
 }

@@ -90,7 +90,8 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
     let mut counts = Counts::default();
     let mut seed = ask.seed;
     let mut answer = Ok(());
-    while answer.is_ok() && !ask.is_over(counts.changes) && (ask.case.is_none() || counts.files == 0) {
+    let is_again = ask.is_again("file")?;
+    while answer.is_ok() && !ask.is_over(counts.changes) && !(is_again && counts.files > 0) {
         let before = counts.changes;
         let left = ask.end.saturating_duration_since(Instant::now());
         answer = run(seed, 1, 1000, left, &mut counts);

@@ -116,9 +116,9 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     unmount_below(&ask.dir);
     let mut cannot: BTreeMap<Kind, String> = BTreeMap::new();
     let only = match &ask.case {
-        Some(case) => Some(serde_json::from_value::<Case>(case.clone()).map_err(|error| {
-            Failure::new(ask.seed, case.clone(), format!("no case of this harness: {error}"))
-        })?),
+        Some(case) => {
+            Some(serde_json::from_value::<Case>(case.clone()).map_err(|error| Failure::no_case(ask, error))?)
+        }
         None => None,
     };
     let mut round = 0u64;

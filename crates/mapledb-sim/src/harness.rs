@@ -33,6 +33,18 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Whether the case of an earlier failure is to be done again, where the seed is the case and `word` its only name.
+    ///
+    /// # Errors
+    /// It is another case.
+    pub fn is_again(&self, word: &str) -> Result<bool, Failure> {
+        match &self.case {
+            None => Ok(false),
+            Some(case) if case == word => Ok(true),
+            Some(_) => Err(Failure::no_case(self, format!("it is {word:?} and nothing else"))),
+        }
+    }
+
     /// Whether to end: so many units are done, the time is over, or somebody wants an end.
     pub fn is_over(&self, done: u64) -> bool {
         done >= self.budget || Instant::now() >= self.end || STOP.load(Ordering::Relaxed)
@@ -104,6 +116,17 @@ impl Tally {
     }
 }
 
+/// What a failure is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// The engine, or what lies below it: a law is broken.
+    #[default]
+    Engine,
+    /// The harness: it could not do what it is for, and nothing is said of the engine.
+    Harness,
+}
+
 /// A broken law, and how to meet it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -115,18 +138,35 @@ pub struct Failure {
     pub case: serde_json::Value,
     /// What was found.
     pub what: String,
+    /// Whether that is a broken law.
+    #[serde(default)]
+    pub about: About,
 }
 
 impl Failure {
     /// A failure whose harness is filled in by [`Harness::go`].
     pub fn new(seed: u64, case: serde_json::Value, what: impl Into<String>) -> Failure {
-        Failure { harness: String::new(), seed, case, what: what.into() }
+        Failure { harness: String::new(), seed, case, what: what.into(), about: About::Engine }
+    }
+
+    /// A harness that could not go on.
+    pub fn of_harness(seed: u64, what: impl Into<String>) -> Failure {
+        Failure { about: About::Harness, ..Failure::new(seed, serde_json::Value::Null, what) }
+    }
+
+    /// What was given is no case of the harness.
+    pub fn no_case(ask: &Ask, why: impl std::fmt::Display) -> Failure {
+        let case = ask.case.clone().unwrap_or_default();
+        Failure { case, ..Failure::of_harness(ask.seed, format!("that is no case of this harness: {why}")) }
     }
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}: seed {}: {}", self.harness, self.seed, self.what)?;
+        if self.about == About::Harness {
+            return write!(f, "that is a failure of the harness, and says nothing of the engine");
+        }
         write!(f, "replay: cargo run --release -p mapledb-sim -- run {} --seed {}", self.harness, self.seed)?;
         match &self.case {
             serde_json::Value::Null => Ok(()),
@@ -136,6 +176,9 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// With less free than that nothing a harness meets says anything.
+const NO_ROOM_BYTES: u64 = 16 << 20;
 
 /// How a harness runs.
 pub type Run = fn(&Ask, &mut Tally) -> Result<(), Failure>;
@@ -153,6 +196,8 @@ pub struct Harness {
     pub what: &'static str,
     /// Whether it can run here, or why not.
     pub needs: fn() -> Result<(), String>,
+    /// Bytes that must be free where it works.
+    pub room_bytes: u64,
     /// Runs it.
     pub run: Run,
     /// Units of a smoke run.
@@ -167,13 +212,29 @@ impl Harness {
     /// # Errors
     /// The first broken law.
     pub fn go(&self, ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
+        let free_bytes = || mapledb_os::free_space_bytes(&ask.dir).unwrap_or(u64::MAX);
+        if free_bytes() < self.room_bytes {
+            let (free, room) = (free_bytes() >> 20, self.room_bytes >> 20);
+            let what = format!("{} has {free} MiB free, and {room} MiB are needed", ask.dir.display());
+            return Err(Failure { harness: self.name.to_string(), ..Failure::of_harness(ask.seed, what) });
+        }
         let run = std::panic::AssertUnwindSafe(|| (self.run)(ask, tally));
         let answer = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause");
             Err(Failure::new(ask.seed, serde_json::Value::Null, format!("panic: {text}")))
         });
-        answer.map_err(|failure| Failure { harness: self.name.to_string(), ..failure })
+        answer.map_err(|failure| {
+            let harness = self.name.to_string();
+            match free_bytes() < NO_ROOM_BYTES {
+                // What it keeps beside the databases found no room either.
+                true => {
+                    let what = format!("{} is full: {}", ask.dir.display(), failure.what);
+                    Failure { harness, about: About::Harness, what, ..failure }
+                }
+                false => Failure { harness, ..failure },
+            }
+        })
     }
 
     /// The harness of a name.
@@ -194,6 +255,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "images",
         what: "crash images of random transactions, from a model of what the disk may hold",
         needs: nothing,
+        room_bytes: 64 << 20,
         run: crash::harness,
         smoke: 25_000,
         crash: 500_000,
@@ -205,6 +267,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "images",
         what: "the real binary on a recording file system; crash images from the log of its writes",
         needs: mount::needs_fuse,
+        room_bytes: 64 << 20,
         run: recorded::harness,
         smoke: 2_500,
         crash: 50_000,
@@ -216,6 +279,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "images",
         what: "the real binary on ext4, XFS and btrfs; crash images from the log of their block device",
         needs: mount::needs_loop,
+        room_bytes: 1 << 30,
         run: block::harness,
         smoke: 33,
         crash: 550,
@@ -226,6 +290,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "deeds",
         what: "creation, opening and commits instruction by instruction, each a moment to die",
         needs: step::needs,
+        room_bytes: 64 << 20,
         run: step::run,
         smoke: 2,
         crash: 6,
@@ -236,6 +301,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "kills",
         what: "processes killed, stopped and forked at work on one file",
         needs: nothing,
+        room_bytes: 64 << 20,
         run: kill::run,
         smoke: 150,
         crash: 2_000,
@@ -246,6 +312,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "runs",
         what: "the n-th system call fails, under strace",
         needs: syscalls::needs,
+        room_bytes: 64 << 20,
         run: syscalls::run_calls,
         smoke: 200,
         crash: 3_000,
@@ -256,6 +323,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "runs",
         what: "the n-th effect fails, at the engine's seam",
         needs: nothing,
+        room_bytes: 64 << 20,
         run: syscalls::run_effects,
         smoke: 300,
         crash: 3_000,
@@ -267,6 +335,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "points",
         what: "failed writes and flushes under the real binary, on FUSE, ext4 and XFS; healing by other processes",
         needs: mount::needs_fuse,
+        room_bytes: 1 << 30,
         run: faults::harness,
         smoke: 40,
         crash: 400,
@@ -277,8 +346,9 @@ pub static HARNESSES: &[Harness] = &[
         unit: "points",
         what: "a full disk at every growth, on file systems of its own, and room that comes back",
         needs: nothing,
+        room_bytes: 1 << 30,
         run: full::harness,
-        smoke: 48,
+        smoke: 72,
         crash: 600,
     },
     Harness {
@@ -287,6 +357,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "changes",
         what: "every flipped bit, cut length and lost sector of small data and lock files",
         needs: nothing,
+        room_bytes: 64 << 20,
         run: hostile::harness,
         smoke: 190_000,
         crash: 3_800_000,
@@ -297,6 +368,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "changes",
         what: "flipped bits, cut ends and lost sectors of larger files, at random",
         needs: nothing,
+        room_bytes: 64 << 20,
         run: damage::harness,
         smoke: 5_000,
         crash: 50_000,
@@ -307,6 +379,7 @@ pub static HARNESSES: &[Harness] = &[
         unit: "seconds",
         what: "eight processes on a file larger than the memory they may use",
         needs: soak::needs,
+        room_bytes: 64 << 20,
         run: soak::run,
         smoke: 8,
         crash: 120,
@@ -320,6 +393,7 @@ pub static BASELINES: &[Harness] = &[Harness {
     unit: "kills",
     what: "the baseline of `kill`: LMDB's processes killed and stopped",
     needs: baseline::needs,
+    room_bytes: 64 << 20,
     run: baseline::run,
     smoke: 150,
     crash: 2_000,

@@ -680,8 +680,8 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
         Failure::new(seed, case, what)
     };
     if let Some(case) = &ask.case {
-        let case: Case = serde_json::from_value(case.clone())
-            .map_err(|error| failed(ask.seed, None, error.to_string()))?;
+        let case: Case =
+            serde_json::from_value(case.clone()).map_err(|error| Failure::no_case(ask, error))?;
         return again(ask.seed, case, tally).map_err(|what| failed(ask.seed, Some(case), what));
     }
     for seed in ask.seed.. {

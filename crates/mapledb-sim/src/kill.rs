@@ -85,7 +85,7 @@ pub fn run(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
 pub fn run_on(engine: &'static dyn Engine, ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     let mut deaths = Deaths::new(engine);
     if let Some(case) = &ask.case {
-        let seed = case["session"].as_u64().unwrap_or(ask.seed);
+        let seed = case["session"].as_u64().ok_or_else(|| Failure::no_case(ask, "it names no session"))?;
         // What the processes do is theirs, so once may not be enough.
         for _ in 0..20 {
             session(engine, ask, seed, SESSION_KILLS, &mut deaths, tally)?;
@@ -98,7 +98,7 @@ pub fn run_on(engine: &'static dyn Engine, ask: &Ask, tally: &mut Tally) -> Resu
         seed += 1;
     }
     report(&mut deaths, tally);
-    judge(&deaths).map_err(|what| Failure::new(ask.seed, Value::Null, what))
+    judge(&deaths, ask.seed)
 }
 
 fn session(
@@ -132,20 +132,25 @@ fn report(deaths: &mut Deaths, tally: &mut Tally) {
 }
 
 /// Whether the kills were where they should be.
-fn judge(deaths: &Deaths) -> Result<(), Broken> {
+fn judge(deaths: &Deaths, seed: u64) -> Result<(), Failure> {
     let slow = deaths.handovers_ms.iter().copied().fold(0.0, f64::max);
     if slow > HANDOVER_MAX_MS {
-        return Err(format!("after a killed lock holder the next writer got in after {slow:.0} ms"));
+        let what = format!("after a killed lock holder the next writer got in after {slow:.0} ms");
+        return Err(Failure::new(seed, Value::Null, what));
     }
     if deaths.kills < FULL_BUDGET {
         return Ok(());
     }
     if let Some((phase, _)) = deaths.phases.iter().find(|(_, count)| **count == 0) {
-        return Err(format!("of {} kills none hit a process that was {:?}", deaths.kills, phase));
+        let what = format!("of {} kills none hit a process that was {phase:?}", deaths.kills);
+        return Err(Failure::of_harness(seed, what));
     }
     let least = deaths.kills / 20;
     match deaths.in_commit < least {
-        true => Err(format!("of {} kills only {} hit a commit", deaths.kills, deaths.in_commit)),
+        true => {
+            let what = format!("of {} kills only {} hit a commit", deaths.kills, deaths.in_commit);
+            Err(Failure::of_harness(seed, what))
+        }
         false => Ok(()),
     }
 }

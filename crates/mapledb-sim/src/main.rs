@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use mapledb_sim::campaign::{Campaign, tell_failure};
+use mapledb_sim::actor;
+use mapledb_sim::campaign::{Campaign, write_reproducer};
 use mapledb_sim::harness::{BASELINES, Failure, HARNESSES, Harness};
 use mapledb_sim::recovery_time::{self, Plan};
-use mapledb_sim::report::{Report, Reproducer, Row};
-use mapledb_sim::{actor, scratch::Scratch};
+use mapledb_sim::report::{Report, Reproducer, Row, RunOptions};
+use mapledb_sim::scratch::{Scratch, own_mounts};
 
 /// Crash images, faults and kills for MapleDB. Every failure prints its seed and the command that replays it.
 #[derive(Parser)]
@@ -31,7 +32,7 @@ enum Verb {
         #[arg(long, default_value_t = u64::MAX)]
         budget: u64,
         /// Seconds after which to end.
-        #[arg(long, default_value_t = 86_400)]
+        #[arg(long, default_value_t = 86_400, value_parser = seconds())]
         seconds: u64,
         /// Do one case again: what a failure printed.
         #[arg(long)]
@@ -48,7 +49,7 @@ enum Verb {
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
         /// Seconds after which each ends at the latest.
-        #[arg(long, default_value_t = 86_400)]
+        #[arg(long, default_value_t = 86_400, value_parser = seconds())]
         seconds_each: u64,
         #[command(flatten)]
         place: Place,
@@ -118,7 +119,9 @@ fn main() -> ExitCode {
     if let Some(code) = actor::run_if_asked() {
         return code;
     }
-    match act(Arguments::parse().verb) {
+    let verb = Arguments::parse().verb;
+    own_mounts();
+    match act(verb) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -126,6 +129,11 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Up to a year: more than that no clock counts on.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=31_536_000)
 }
 
 fn act(verb: Verb) -> Result<bool, String> {
@@ -144,8 +152,10 @@ fn act(verb: Verb) -> Result<bool, String> {
             replay(&failure, &place)
         }
         Verb::Run { harness, budget, seconds, case: None, place } => {
-            let plan = [(named(&harness)?, budget)];
-            run(&plan, Duration::from_secs(seconds), &place)
+            let harness = named(&harness)?;
+            let asked = (budget < u64::MAX).then_some(budget);
+            let options = RunOptions { seconds, budget: asked, only: vec![harness.name.to_string()] };
+            run(&[(harness, budget)], options, &place)
         }
         Verb::All { profile, only, seconds_each, place } => {
             for name in &only {
@@ -162,7 +172,9 @@ fn act(verb: Verb) -> Result<bool, String> {
             let baselines = if only.is_empty() { &[] } else { BASELINES };
             let plan =
                 HARNESSES.iter().chain(baselines).filter(is_wanted).map(|harness| (harness, budget(harness)));
-            run(&plan.collect::<Vec<_>>(), Duration::from_secs(seconds_each), &place)
+            let plan = plan.collect::<Vec<_>>();
+            let options = RunOptions { seconds: seconds_each, budget: None, only: only.clone() };
+            run(&plan, options, &place)
         }
         Verb::Replay { file, place } => {
             let found = Reproducer::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -197,9 +209,10 @@ fn campaign(place: &Place) -> Result<(Campaign, Option<Scratch>), String> {
     Ok((Campaign { seed: place.seed, dir, exe, shows_progress: !place.quiet }, scratch))
 }
 
-fn run(plan: &[(&'static Harness, u64)], time: Duration, place: &Place) -> Result<bool, String> {
+fn run(plan: &[(&'static Harness, u64)], options: RunOptions, place: &Place) -> Result<bool, String> {
     let (campaign, scratch) = campaign(place)?;
-    let mut report = Report::new(&campaign.dir, place.seed);
+    let time = Duration::from_secs(options.seconds);
+    let mut report = Report::new(&campaign.dir, place.seed, options);
     for (harness, budget) in plan {
         let goes_on = campaign.run(harness, *budget, time, &mut report);
         if let Some(row) = report.rows.last() {
@@ -214,7 +227,10 @@ fn run(plan: &[(&'static Harness, u64)], time: Duration, place: &Place) -> Resul
     if let Some(failure) = &report.failure {
         // What a failure needs stays, wherever it was made.
         std::mem::forget(scratch);
-        eprintln!("{}", tell_failure(failure, &campaign.dir).map_err(|error| error.to_string())?);
+        eprintln!("{failure}");
+        let written = write_reproducer(failure, &campaign.dir);
+        let path = written.map_err(|error| format!("{}: {error}", campaign.dir.display()))?;
+        eprintln!("reproducer: {}", path.display());
     }
     Ok(report.failure.is_none())
 }
@@ -273,7 +289,7 @@ fn recovery_time(plan: &Plan, svg: Option<&Path>, json: Option<&Path>) -> Result
 }
 
 fn table(files: &[PathBuf], json: Option<&Path>) -> Result<bool, String> {
-    let mut report = Report::new(Path::new("."), 0);
+    let mut report = Report::new(Path::new("."), 0, RunOptions::default());
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         if let Ok(found) = serde_json::from_str::<Report>(&text) {

@@ -10,11 +10,12 @@
 //! | `kernel`, `machine` | release and machine of the system |
 //! | `file_system` | what the directory of the run lies on |
 //! | `seed` | the seed of the run |
+//! | `options` | `seconds`, in all or for each harness, `budget` or null, `only`: what was asked for |
 //! | `rows` | one for each harness: `id`, `name`, `unit`, `done`, `asked`, `seconds`, `violations`, `counts`, `figures`, `skipped` |
 //! | `failure` | of the run, or null: what a reproducer file holds |
 //!
-//! A reproducer file is one JSON object: `schema` (1), `engine`, and the fields of [`Failure`]: `harness`, `seed`, `case`
-//! and `what`. `mapledb-sim replay FILE` and `maple torture --replay FILE` do that case again.
+//! A reproducer file is one JSON object: `schema` (1), `engine`, and the fields of [`Failure`]: `harness`, `seed`, `case`,
+//! `what` and `about`. `mapledb-sim replay FILE` and `maple torture --replay FILE` do that case again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -96,6 +97,17 @@ impl Row {
     }
 }
 
+/// What a run was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Seconds after which to end, in all or for each harness.
+    pub seconds: u64,
+    /// Units after which each harness ends; `None` if only the time does.
+    pub budget: Option<u64>,
+    /// The harnesses; none means all.
+    pub only: Vec<String>,
+}
+
 /// What a run did, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -113,6 +125,9 @@ pub struct Report {
     pub file_system: String,
     /// The seed of the run.
     pub seed: u64,
+    /// What was asked for.
+    #[serde(default)]
+    pub options: RunOptions,
     /// A row for each harness.
     pub rows: Vec<Row>,
     /// The failure that ended it.
@@ -121,7 +136,7 @@ pub struct Report {
 
 impl Report {
     /// A report without rows.
-    pub fn new(dir: &Path, seed: u64) -> Report {
+    pub fn new(dir: &Path, seed: u64, options: RunOptions) -> Report {
         let of_kernel = |name: &str| {
             let text = std::fs::read_to_string(Path::new("/proc/sys/kernel").join(name));
             text.map_or_else(|_| "unknown".to_string(), |text| text.trim_end().to_string())
@@ -134,6 +149,7 @@ impl Report {
             machine: std::env::consts::ARCH.to_string(),
             file_system: file_system_of(dir).unwrap_or_else(|| "unknown".to_string()),
             seed,
+            options,
             rows: Vec::new(),
             failure: None,
         }

@@ -5,12 +5,28 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::CloneFlags;
+
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static BASE: OnceLock<PathBuf> = OnceLock::new();
 
 /// From now on directories are made under `base` and nowhere else. The first call counts.
 pub fn keep_under(base: &Path) {
     let _ = BASE.set(base.to_path_buf());
+}
+
+/// Gives this process, if it is root's, mounts of its own: what it and its children mount goes when they have gone,
+/// however they end. To be called before there are other threads.
+pub fn own_mounts() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    // Where that is refused, as in some containers, mounts are taken off one by one.
+    if nix::sched::unshare(CloneFlags::CLONE_NEWNS).is_ok() {
+        let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let _ = mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
+    }
 }
 
 /// A directory of its own.

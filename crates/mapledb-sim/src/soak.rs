@@ -40,6 +40,9 @@ pub fn needs() -> Result<(), String> {
 /// # Errors
 /// The law is broken, a process ends by itself, or nothing happens any more.
 pub fn run(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
+    if ask.case.is_some() {
+        return Err(Failure::no_case(ask, "it has none but its seed"));
+    }
     let mut done = 0;
     let mut seed = ask.seed;
     while !ask.is_over(done) {

@@ -144,16 +144,19 @@ pub fn needs() -> Result<(), String> {
     }
 }
 
+fn case_of(ask: &Ask, case: &serde_json::Value) -> Result<(Deed, u64), Failure> {
+    let deed = serde_json::from_value(case["deed"].clone()).map_err(|error| Failure::no_case(ask, error))?;
+    let seed = case["seed"].as_u64().ok_or_else(|| Failure::no_case(ask, "it has no seed"))?;
+    Ok((deed, seed))
+}
+
 /// The harness. Its unit is a deed.
 ///
 /// # Errors
 /// The law is broken at one of the moments.
 pub fn run(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     let mut done = 0;
-    let only: Option<(Deed, u64)> = ask
-        .case
-        .as_ref()
-        .and_then(|case| Some((serde_json::from_value(case["deed"].clone()).ok()?, case["seed"].as_u64()?)));
+    let only = ask.case.as_ref().map(|case| case_of(ask, case)).transpose()?;
     while !ask.is_over(done) {
         let (deed, seed) = only.unwrap_or((DEEDS[(done % 6) as usize], ask.seed + done / 6));
         perform(ask, deed, seed, tally)

@@ -138,8 +138,8 @@ type Cases<'c> = dyn Fn(&Ask, u64) -> Result<Vec<Case>, Broken> + 'c;
 
 fn run(ask: &Ask, tally: &mut Tally, cases_of: &Cases<'_>) -> Result<(), Failure> {
     if let Some(case) = &ask.case {
-        let case: Case = serde_json::from_value(case.clone())
-            .map_err(|error| Failure::new(ask.seed, case.clone(), format!("not a case: {error}")))?;
+        let case: Case =
+            serde_json::from_value(case.clone()).map_err(|error| Failure::no_case(ask, error))?;
         let done = one(ask, &case);
         return done.map(drop).map_err(|what| failure(ask, &case, what));
     }

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use mapledb_sim::campaign::{Campaign, tell_failure};
-use mapledb_sim::harness::{HARNESSES, Harness, STOP};
-use mapledb_sim::report::{ENGINE, Report, Reproducer};
-use mapledb_sim::scratch;
+use mapledb_sim::campaign::{Campaign, write_reproducer};
+use mapledb_sim::harness::{About, HARNESSES, Harness, STOP};
+use mapledb_sim::report::{ENGINE, Report, Reproducer, RunOptions};
+use mapledb_sim::scratch::{self, own_mounts};
 
 use crate::cli::Manner;
 use crate::failure::{Failure, Kind};
@@ -24,7 +24,7 @@ pub struct TortureArgs {
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// End after so many seconds
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     seconds: u64,
     /// End each harness after so many units of its work
     #[arg(long, value_name = "N")]
@@ -73,6 +73,7 @@ pub fn run(args: &TortureArgs, manner: Manner) -> Result<(), Failure> {
     if args.list {
         return list(manner);
     }
+    own_mounts();
     interrupt::catch()?;
     thread::spawn(|| {
         while !interrupt::is_requested() {
@@ -141,7 +142,12 @@ impl Room {
 fn torture(args: &TortureArgs, room: &Room, manner: Manner) -> Result<(), Failure> {
     let seed = args.seed.unwrap_or_else(seed_of_now);
     let campaign = room.campaign(seed, manner)?;
-    let mut report = Report::new(&room.path, seed);
+    let options = RunOptions {
+        seconds: args.seconds,
+        budget: args.budget,
+        only: args.only.iter().map(|n| n.to_string()).collect(),
+    };
+    let mut report = Report::new(&room.path, seed, options);
     let is_wanted = |harness: &&Harness| args.only.is_empty() || args.only.contains(&harness.name);
     let wanted: Vec<&'static Harness> = harnesses().filter(is_wanted).collect();
     let end = Instant::now() + Duration::from_secs(args.seconds);
@@ -154,18 +160,28 @@ fn torture(args: &TortureArgs, room: &Room, manner: Manner) -> Result<(), Failur
             break;
         }
     }
-    if let Some(file) = &args.report {
-        report.write(file).map_err(|error| Failure::os("write", file, error))?;
-    }
-    output::report(manner.json, &report, in_words)?;
-    match &report.failure {
+    let found = report.failure.as_ref().map(|failure| verdict(failure, room));
+    let written = match &args.report {
+        Some(file) => report.write(file).map_err(|error| Failure::os("write", file, error)),
         None => Ok(()),
-        Some(failure) => {
-            let told = tell_failure(failure, &room.path);
-            let told = told.map_err(|error| Failure::os("write in", &room.path, error))?;
-            Err(Failure::new(Kind::Damaged, told))
-        }
+    };
+    let printed = output::report(manner.json, &report, in_words);
+    // What was found comes before what became of its report.
+    found.map_or(Ok(()), Err).and(written).and(printed)
+}
+
+/// What is to be said of a failure, and how to meet it again.
+fn verdict(failure: &mapledb_sim::harness::Failure, room: &Room) -> Failure {
+    let what = failure.what.replace('\n', ";");
+    if failure.about == About::Harness {
+        return Failure::file(format!("{} could not go on: {what}", failure.harness));
     }
+    let how = match write_reproducer(failure, &room.path) {
+        Ok(path) => format!("maple torture --replay {}", path.display()),
+        Err(error) => format!("none, for it cannot be written in {}: {error}", room.path.display()),
+    };
+    let (harness, seed) = (&failure.harness, failure.seed);
+    Failure::new(Kind::Damaged, format!("{harness}: seed {seed}: {what}; to meet it again: {how}"))
 }
 
 fn in_words(report: &Report, output: &mut Output) -> Result<(), Failure> {
@@ -193,7 +209,11 @@ fn replay(file: &Path, campaign: Campaign) -> Result<(), Failure> {
         _ => Failure::os("read", file, error),
     })?;
     match campaign.replay(&found.failure).map_err(Failure::file)? {
-        Err(again) => Err(Failure::new(Kind::Damaged, again.to_string())),
+        Err(again) => {
+            let (harness, seed) = (&again.harness, again.seed);
+            let what = again.what.replace('\n', ";");
+            Err(Failure::new(Kind::Damaged, format!("{harness}: seed {seed}: {what}")))
+        }
         Ok(()) => {
             let mut output = Output::open();
             let by = format!("{} with seed {}", found.failure.harness, found.failure.seed);

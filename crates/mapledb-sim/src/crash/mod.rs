@@ -207,8 +207,10 @@ pub fn run(seed: u64, limits: Limits, counts: &mut Counts, done: &AtomicU64) -> 
 /// The first broken law.
 pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
     // A failure's seed is that of its session, so its case is that session.
-    let sessions = if ask.case.is_some() { 1 } else { u64::MAX };
-    let images = if ask.case.is_some() { u64::MAX } else { ask.budget };
+    let (sessions, images) = match ask.is_again("session")? {
+        true => (1, u64::MAX),
+        false => (u64::MAX, ask.budget),
+    };
     let mut counts = Counts::default();
     let answer = run(
         ask.seed,

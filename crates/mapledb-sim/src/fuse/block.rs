@@ -249,8 +249,9 @@ fn case(ask: &Ask, kind: &Kind, images: u64, from: usize, cut: Option<Cut>) -> C
 
 fn replay(ask: &Ask, case: &serde_json::Value, tally: &mut Tally) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(ask.seed, case.clone(), what);
-    let (case, trace) = Case::load(case).map_err(fail)?;
-    let kind = Kind::named(&case.on).ok_or_else(|| fail(format!("no file system {:?}", case.on)))?;
+    let (case, trace) = Case::load(case).map_err(|why| Failure::no_case(ask, why))?;
+    let no_such = || Failure::no_case(ask, format!("no file system {:?}", case.on));
+    let kind = Kind::named(&case.on).ok_or_else(no_such)?;
     let plan = Plan { seed: case.images, images: 1, end: ask.end, workers: 1, only: case.cut };
     let counts = Counts::default();
     let done =

@@ -110,7 +110,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     let mut janitor = Janitor::start().map_err(|error| broken(format!("sh: {error}")))?;
     if let Some(case) = &ask.case {
         let point = serde_json::from_value::<Point>(case["point"].clone())
-            .map_err(|error| Failure::new(ask.seed, case.clone(), format!("no case: {error}")))?;
+            .map_err(|error| Failure::no_case(ask, error))?;
         let met = meet(ask, Some(&point), &point, &mut janitor, tally)?;
         tally.done(met);
         return Ok(());

@@ -102,7 +102,7 @@ fn case(ask: &Ask, images: u64, from: usize, cut: Option<Cut>) -> Case {
 
 fn replay(ask: &Ask, case: &serde_json::Value, tally: &mut Tally) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(ask.seed, case.clone(), what);
-    let (case, trace) = Case::load(case).map_err(fail)?;
+    let (case, trace) = Case::load(case).map_err(|why| Failure::no_case(ask, why))?;
     let plan = Plan { seed: case.images, images: 1, end: ask.end, workers: 1, only: case.cut };
     let done =
         look(&trace, case.from, ask.seed, &plan, &Counts::default()).map_err(|(_, what)| fail(what))?;
