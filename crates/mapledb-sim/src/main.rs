@@ -310,5 +310,7 @@ fn table(files: &[PathBuf], json: Option<&Path>) -> Result<bool, String> {
         row.skipped.iter().for_each(|why| println!("   skipped: {why}"));
     }
     finish(&report, json)?;
-    Ok(report.rows.iter().all(|row| row.violations == 0))
+    let idle: Vec<_> = report.rows.iter().filter(|row| row.done == 0 && row.skipped.is_empty()).collect();
+    idle.iter().for_each(|row| println!("{} {}: nothing was done, and nobody knows why", row.id, row.name));
+    Ok(idle.is_empty() && report.rows.iter().all(|row| row.violations == 0))
 }

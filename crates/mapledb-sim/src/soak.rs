@@ -47,8 +47,7 @@ pub fn run(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     let mut seed = ask.seed;
     while !ask.is_over(done) {
         let seconds = SESSION_SECONDS.min(ask.budget - done);
-        done +=
-            perform(ask, seed, seconds, tally).map_err(|what| Failure::new(ask.seed, Value::Null, what))?;
+        done += perform(ask, seed, seconds, tally).map_err(|what| Failure::new(seed, Value::Null, what))?;
         seed += 1;
     }
     Ok(())

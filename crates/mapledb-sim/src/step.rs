@@ -52,8 +52,9 @@ pub enum Deed {
     Create,
 }
 
+/// In an order in which the first few differ most.
 const DEEDS: [Deed; 6] =
-    [Deed::OneSync, Deed::TwoSyncs, Deed::Relaxed, Deed::Create, Deed::Open, Deed::Growth];
+    [Deed::OneSync, Deed::Create, Deed::Growth, Deed::Open, Deed::Relaxed, Deed::TwoSyncs];
 
 /// What the child is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]

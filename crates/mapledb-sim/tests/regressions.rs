@@ -26,7 +26,7 @@ fn open(path: &Path, options: Options) -> Env {
     unsafe { options.open_or_create(path) }.expect("open")
 }
 
-/// A growing transaction that is given up leaves a longer file whose length no sync has made durable. `msync` promises
+/// A growing transaction that is given up leaves a longer file whose length and blocks no sync has made durable. `msync` promises
 /// bytes, not lengths: a commit that then took the new space with one sync could be lost after it was acknowledged.
 #[test]
 fn a_commit_into_space_that_an_aborted_transaction_grew_makes_the_length_durable_first() {
@@ -44,7 +44,6 @@ fn a_commit_into_space_that_an_aborted_transaction_grew_makes_the_length_durable
     txn.main().put(b"k", b"v").expect("put");
     txn.commit().expect("commit");
     let effects = effects.0.lock().expect("no panic");
-    assert!(!effects.iter().any(is_grow), "the space was there");
     let meta = effects.iter().position(|effect| matches!(effect, Effect::StoreMeta { .. }));
     let sync = effects.iter().position(|effect| matches!(effect, Effect::SyncFile { .. }));
     assert!(sync.is_some() && sync < meta, "the length is durable before a meta depends on it: {effects:?}");

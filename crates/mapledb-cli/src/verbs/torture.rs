@@ -10,6 +10,7 @@ use mapledb_sim::campaign::{Campaign, write_reproducer};
 use mapledb_sim::harness::{About, HARNESSES, Harness, STOP};
 use mapledb_sim::report::{ENGINE, Report, Reproducer, RunOptions};
 use mapledb_sim::scratch::{self, own_mounts};
+use serde::Serialize;
 
 use crate::cli::Manner;
 use crate::failure::{Failure, Kind};
@@ -83,7 +84,7 @@ pub fn run(args: &TortureArgs, manner: Manner) -> Result<(), Failure> {
     });
     let room = Room::new(&args.dir)?;
     let answer = match &args.replay {
-        Some(file) => replay(file, room.campaign(0, manner)?),
+        Some(file) => replay(file, room.campaign(0, manner)?, manner),
         None => torture(args, &room, manner),
     };
     let is_interrupted = interrupt::is_requested();
@@ -203,7 +204,7 @@ fn in_words(report: &Report, output: &mut Output) -> Result<(), Failure> {
     ))
 }
 
-fn replay(file: &Path, campaign: Campaign) -> Result<(), Failure> {
+fn replay(file: &Path, campaign: Campaign, manner: Manner) -> Result<(), Failure> {
     let found = Reproducer::read(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidData => Failure::input(format!("{}: {error}", file.display())),
         _ => Failure::os("read", file, error),
@@ -215,11 +216,25 @@ fn replay(file: &Path, campaign: Campaign) -> Result<(), Failure> {
             Err(Failure::new(Kind::Damaged, format!("{harness}: seed {seed}: {what}")))
         }
         Ok(()) => {
-            let mut output = Output::open();
-            let by = format!("{} with seed {}", found.failure.harness, found.failure.seed);
-            output.line(format!("{by}: nothing is wrong with this case in engine {ENGINE}"))?;
-            output.finish()
+            let replayed =
+                Replayed { harness: found.failure.harness, seed: found.failure.seed, engine: ENGINE };
+            output::report(manner.json, &replayed, Replayed::in_words)
         }
+    }
+}
+
+/// A case that does not fail.
+#[derive(Debug, Serialize)]
+struct Replayed {
+    harness: String,
+    seed: u64,
+    engine: &'static str,
+}
+
+impl Replayed {
+    fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
+        let Replayed { harness, seed, engine } = self;
+        output.line(format!("{harness} with seed {seed}: nothing is wrong with this case in engine {engine}"))
     }
 }
 

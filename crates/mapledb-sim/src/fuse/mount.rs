@@ -86,6 +86,11 @@ printf '%s' "$list" | while read -r kind what; do
     loop) losetup -j "$what" | cut -d: -f1 | while read -r device; do losetup -d "$device"; done ;;
     esac
 done
+# A command that outlived the harness may have attached one more.
+sleep 1
+printf '%s' "$list" | while read -r kind what; do
+    [ "$kind" = loop ] && losetup -j "$what" | cut -d: -f1 | while read -r device; do losetup -d "$device"; done
+done
 "#;
 
 impl Janitor {
