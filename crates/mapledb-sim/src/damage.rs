@@ -13,7 +13,7 @@ use mapledb::{Durability, Env, Options};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::harness::{self, Ask, Tally};
+use crate::harness::{Ask, Failure, Tally};
 use crate::image::{lock_path, write_sparse};
 use crate::model::State;
 use crate::scratch::Scratch;
@@ -35,34 +35,17 @@ pub struct Counts {
     pub discarded: u64,
 }
 
-/// A wrong answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The file's seed.
-    pub seed: u64,
-    /// What was found, and for which change.
-    pub what: Broken,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(
-            f,
-            "replay: cargo run --release -p mapledb-sim -- run damage --seed {} --case '\"file\"'",
-            self.seed
-        )
-    }
-}
-
-impl std::error::Error for Failure {}
-
 /// One change to a file.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Flip { byte: usize, bit: u8 },
     Cut { len: usize },
     Zero { sector: usize },
+}
+
+/// A wrong answer about a file, which its seed alone makes again.
+fn failure(seed: u64, what: Broken) -> Failure {
+    Failure { harness: "damage".to_string(), ..Failure::new(seed, "file".into(), what) }
 }
 
 /// Makes files with the seeds from `seed` on, until so many are done or the time is over, and changes each in about
@@ -77,7 +60,7 @@ pub fn run(seed: u64, files: u64, changes: u32, time: Duration, counts: &mut Cou
             break;
         }
         counts.files += 1;
-        file(seed, changes, counts).map_err(|what| Failure { seed, what })?;
+        file(seed, changes, counts).map_err(|what| failure(seed, what))?;
     }
     Ok(())
 }
@@ -86,7 +69,7 @@ pub fn run(seed: u64, files: u64, changes: u32, time: Duration, counts: &mut Cou
 ///
 /// # Errors
 /// The first wrong answer.
-pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
+pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     let mut counts = Counts::default();
     let mut seed = ask.seed;
     let mut answer = Ok(());
@@ -102,7 +85,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
     tally.count("detected", counts.detected);
     tally.count("harmless", counts.harmless);
     tally.count("discarded", counts.discarded);
-    answer.map_err(|failure| harness::Failure::new(failure.seed, "file".into(), failure.what))
+    answer
 }
 
 fn options(profile: &Profile) -> Options {

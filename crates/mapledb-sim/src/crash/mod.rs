@@ -37,7 +37,7 @@ use self::birth::{Cradle, Moment};
 use self::run::{Fate, Run};
 use crate::actor::options;
 use crate::disk::{Bytes, Disk};
-use crate::harness::{self, Ask, Tally};
+use crate::harness::{Ask, Failure, Tally};
 use crate::image::{Ending, Image};
 use crate::model::{Bounds, History, State};
 use crate::recorder::CrashPoint;
@@ -135,27 +135,10 @@ pub struct Limits {
     pub exe: PathBuf,
 }
 
-/// A broken law.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The session's seed.
-    pub seed: u64,
-    /// What was found, and where.
-    pub what: Broken,
+/// The broken law of a session, which its seed alone does again.
+fn failure(seed: u64, what: Broken) -> Failure {
+    Failure { harness: "images".to_string(), ..Failure::new(seed, "session".into(), what) }
 }
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(
-            f,
-            "replay: cargo run --release -p mapledb-sim -- run images --seed {} --case '\"session\"'",
-            self.seed
-        )
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// Runs sessions with the seeds from `seed` on until a limit is reached or the law is broken, as many at once as there
 /// are processors. `done` counts images meanwhile.
@@ -205,7 +188,7 @@ pub fn run(seed: u64, limits: Limits, counts: &mut Counts, done: &AtomicU64) -> 
 ///
 /// # Errors
 /// The first broken law.
-pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
+pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     // A failure's seed is that of its session, so its case is that session.
     let (sessions, images) = match ask.is_again("session")? {
         true => (1, u64::MAX),
@@ -234,7 +217,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), harness::Failure> {
     tally.count("trims", counts.trims);
     tally.count("second processes", counts.seconds);
     tally.count("deaths of one", counts.deaths);
-    answer.map_err(|failure| harness::Failure::new(failure.seed, "session".into(), failure.what))
+    answer
 }
 
 /// Runs the session of one seed, cut short when `is_over` says so.
@@ -250,11 +233,11 @@ pub fn session(
     counts.sessions += 1;
     let run = AssertUnwindSafe(|| Session { exe, is_over, counts }.run(seed));
     match std::panic::catch_unwind(run) {
-        Ok(answer) => answer.map_err(|what| Failure { seed, what }),
+        Ok(answer) => answer.map_err(|what| failure(seed, what)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause");
-            Err(Failure { seed, what: format!("panic: {text}") })
+            Err(failure(seed, format!("panic: {text}")))
         }
     }
 }
