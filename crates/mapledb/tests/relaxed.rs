@@ -114,6 +114,14 @@ fn as_another_process() {
             txn.main().put(&5u64.to_be_bytes(), b"changed").expect("put");
             println!("answer: {}", txn.commit().expect("commit"));
         }
+        "take a number, relaxed, and close" => {
+            let mut txn = env.write().expect("write");
+            txn.durability(Durability::Relaxed);
+            txn.main().next_sequence(1).expect("a number");
+            let txnid = txn.commit().expect("commit");
+            env.close().expect("close");
+            println!("answer: {txnid}");
+        }
         "commit durably and count threads" => {
             for n in 0..200 {
                 put(&env, &n.to_string(), Durability::Sync);
@@ -294,6 +302,15 @@ fn a_relaxed_commit_that_reaches_the_bound_by_itself_is_durable_when_it_returns(
     let large = txn.commit().expect("commit");
     assert_eq!(durable(&env), large);
     check(&env);
+}
+
+#[test]
+fn a_relaxed_commit_that_changes_the_head_alone_is_synced_by_who_closes() {
+    let file = TestFile::with_entries(10);
+    let env = open(file.path(), bound(NEVER)).expect("open");
+    let (child, txnid) = start("take a number, relaxed, and close", file.path());
+    assert!(durable(&env) >= txnid, "{} of {txnid}", durable(&env));
+    end(child);
 }
 
 #[test]

@@ -30,12 +30,21 @@ const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)]
 struct Owed {
     /// The latest of them.
     txnid: u64,
-    /// What those of this process have written.
+    /// What those of this process have written; nothing, if they have changed the head alone.
     bytes: u64,
+    /// Whether some are of this process.
+    has_own: bool,
     /// When the first of them was published, or come across.
     since: Instant,
     /// When paying is tried again.
     not_before: Option<Instant>,
+}
+
+impl Owed {
+    /// From this moment on, for a commit that need not be this process's.
+    fn since_now(txnid: u64) -> Owed {
+        Owed { txnid, bytes: 0, has_own: false, since: Instant::now(), not_before: None }
+    }
 }
 
 #[derive(Default)]
@@ -64,7 +73,7 @@ impl Syncer {
     /// would sync it.
     pub(super) fn note(&self, core: &Arc<Core>, txnid: u64, bytes: u64) -> bool {
         self.looked_at.store(txnid, Ordering::Relaxed);
-        self.owe(core, txnid, bytes)
+        self.owe(core, Owed { bytes, has_own: true, ..Owed::since_now(txnid) })
     }
 
     /// Whether the snapshot has been looked at. Cost: a load.
@@ -79,18 +88,17 @@ impl Syncer {
         self.looked_at.store(txnid, Ordering::Relaxed);
         if let Some(txnid) = core.published_relaxed() {
             // Without a thread it is left to whoever looks at the next snapshot.
-            self.owe(core, txnid, 0);
+            self.owe(core, Owed::since_now(txnid));
         }
     }
 
-    fn owe(&self, core: &Arc<Core>, txnid: u64, bytes: u64) -> bool {
+    fn owe(&self, core: &Arc<Core>, more: Owed) -> bool {
         let (debt, wake) = &*self.shared;
         let mut debt = debt.lock();
         let is_first = debt.owed.is_none();
-        let owed = debt.owed.get_or_insert_with(|| Owed { txnid, bytes: 0, since: Instant::now(), not_before: None });
-        owed.txnid = owed.txnid.max(txnid);
-        owed.bytes = owed.bytes.saturating_add(bytes);
-        let wakes = is_first || owed.bytes >= self.bytes_max;
+        let owed = merged(debt.owed, Some(more));
+        debt.owed = owed;
+        let wakes = is_first || owed.is_some_and(|owed| owed.bytes >= self.bytes_max);
         let runs = self.run(core, &mut debt);
         if wakes {
             wake.notify_all();
@@ -111,7 +119,7 @@ impl Syncer {
 
     /// Whether relaxed commits of this process are to be synced yet.
     pub(super) fn owes_own(&self) -> bool {
-        self.shared.0.lock().owed.is_some_and(|owed| owed.bytes > 0)
+        self.shared.0.lock().owed.is_some_and(|owed| owed.has_own)
     }
 
     /// Does `act` with how many times the thread may hold the core, which does not begin to meanwhile.
@@ -191,8 +199,7 @@ fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64
 fn pay(core: &Core, owed: Owed, time_max: Duration) -> Option<Owed> {
     let now = match core.sync_up_to(owed.txnid) {
         Ok(()) => {
-            let now = Instant::now();
-            return core.published_relaxed().map(|txnid| Owed { txnid, bytes: 0, since: now, not_before: None });
+            return core.published_relaxed().map(Owed::since_now);
         }
         // Every write reports it from now on.
         Err(_) if core.attached.is_poisoned().unwrap_or(true) => return None,
@@ -207,6 +214,7 @@ fn merged(left: Option<Owed>, new: Option<Owed>) -> Option<Owed> {
     Some(Owed {
         txnid: left.txnid.max(new.txnid),
         bytes: left.bytes.saturating_add(new.bytes),
+        has_own: left.has_own || new.has_own,
         since: left.since.min(new.since),
         not_before: left.not_before,
     })
