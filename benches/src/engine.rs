@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
+use crate::workload::Key;
 
 /// A key and a value.
 pub type Entry<'a> = (&'a [u8], &'a [u8]);
@@ -54,6 +55,10 @@ pub trait Reader {
 pub trait Table<'t>: Copy {
     /// The value of `key`.
     fn get(self, key: &[u8]) -> Result<Option<&'t [u8]>>;
+    /// Calls `each` on the value of each key, in the order of the keys, the fastest way the engine has.
+    fn get_all(self, keys: &[Key], mut each: impl FnMut(Option<&'t [u8]>)) -> Result<()> {
+        keys.iter().try_for_each(|key| Ok(each(self.get(key)?)))
+    }
     /// Calls `each` on all entries in order, and returns their number.
     fn scan(self, each: impl FnMut(&[u8], &[u8])) -> Result<u64>;
     /// Calls `each` on at most `limit` entries from the first at or after `from`, and returns their number.

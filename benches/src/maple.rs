@@ -8,6 +8,7 @@ use mapledb::{Env, ReadTable, ReadTxn, Verify, WriteTxn};
 use crate::Result;
 use crate::engine::{Engine, Entry, Reader, Table, Writer};
 use crate::machine;
+use crate::workload::Key;
 
 /// A MapleDB environment.
 pub struct Maple {
@@ -89,6 +90,12 @@ impl<'t> Table<'t> for ReadTable<'t, [u8], [u8]> {
     #[inline]
     fn get(self, key: &[u8]) -> Result<Option<&'t [u8]>> {
         Ok(ReadTable::get(&self, key)?)
+    }
+
+    #[inline]
+    fn get_all(self, keys: &[Key], each: impl FnMut(Option<&'t [u8]>)) -> Result<()> {
+        self.multi_get(keys.iter().map(|key| &key[..]))?.into_iter().for_each(each);
+        Ok(())
     }
 
     #[inline]

@@ -13,6 +13,9 @@ use crate::workload::{Key, Workload};
 /// The entries of one range scan.
 pub const RANGE_ENTRIES: usize = 100;
 
+/// The keys of one group of lookups.
+pub const GROUP_KEYS: usize = 64;
+
 /// The puts of one durable batch.
 pub const BATCH_PUTS: usize = 1000;
 
@@ -52,6 +55,23 @@ pub fn lookups<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
         sum = sum.wrapping_add(touch(black_box(value)));
     }
     Ok((nanoseconds_each(&started, keys.len()), sum))
+}
+
+/// Nanoseconds a lookup of keys that are there, so many handed over at once.
+pub fn groups<E: Engine>(engine: &E, keys: &[Key]) -> Result<Checked> {
+    let reader = engine.reader()?;
+    let table = reader.table()?;
+    let (mut sum, mut missing) = (0u64, 0u64);
+    let watch = Stopwatch::new();
+    let started = watch.start();
+    for group in keys.chunks(GROUP_KEYS) {
+        table.get_all(group, |value| match value {
+            Some(value) => sum = sum.wrapping_add(touch(black_box(value))),
+            None => missing += 1,
+        })?;
+    }
+    let nanoseconds = nanoseconds_each(&started, keys.len());
+    if missing > 0 { Err("a key that was put is missing".into()) } else { Ok((nanoseconds, sum)) }
 }
 
 /// Nanoseconds a lookup of keys that are not there.

@@ -14,6 +14,8 @@ const fn durable(row: Row) -> Row {
 
 /// Keys that are there, in one read transaction.
 pub const LOOKUPS: Row = time("point lookups", "ns", Some(1.5));
+/// The same, 64 keys at once: `multi_get` against single gets.
+pub const GROUPS: Row = time("lookups of 64 keys at once", "ns", Some(4.0));
 /// Keys that are not there.
 pub const MISSES: Row = time("misses", "ns", None);
 /// All entries in order.

@@ -201,7 +201,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// All rows of LMDB and engine `B`, which the table calls `name`.
     fn measure<B: Engine>(&mut self, name: &str, setup: &B::Setup) -> Result<()> {
-        let reads = [row::LOOKUPS, row::MISSES, row::SCAN, row::RANGES, row::BEGINS];
+        let reads = [row::LOOKUPS, row::GROUPS, row::MISSES, row::SCAN, row::RANGES, row::BEGINS];
         if reads.iter().chain(&ONE_PUT_ROWS).chain(&BATCH_ROWS).any(|row| self.options.wants(*row)) {
             let lmdb = self.fill::<Lmdb>("lmdb", &())?;
             let other = self.fill::<B>("other", setup)?;
@@ -235,6 +235,14 @@ impl Bench<'_> {
                 sums.check(round, measure::lookups(engine, keys)?)
             });
             self.report.add(row::LOOKUPS, samples);
+        }
+        if options.wants(row::GROUPS) {
+            let sums = Agreement::default();
+            let [samples] = both!(1, rounds, lmdb, other, name, |engine, round| {
+                let keys = Workload::window(&workload.looked_up, ROUND_LOOKUPS, round);
+                sums.check(round, measure::groups(engine, keys)?)
+            });
+            self.report.add(row::GROUPS, samples);
         }
         if options.wants(row::MISSES) {
             let sums = Agreement::default();

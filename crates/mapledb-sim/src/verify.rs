@@ -145,6 +145,15 @@ pub fn compare(txn: &ReadTxn, state: &State) -> Result<(), Mismatch> {
                 model.entries.len()
             ));
         }
+        let keys: Vec<&[u8]> = model.entries.keys().map(|key| &key[..]).step_by(5).collect();
+        let values = table.multi_get(keys.iter().copied()).map_err(said("keys cannot be looked up"))?;
+        if let Some(at) = keys
+            .iter()
+            .zip(&values)
+            .position(|(key, value)| *value != model.entries.get(*key).map(|value| &value[..]))
+        {
+            return differs(format!("table {name:?} differs at key {:02x?}, looked up", keys[at]));
+        }
         let mut found = table.iter().map_err(said("a table cannot be read"))?;
         for (key, value) in &model.entries {
             match found.next() {

@@ -420,6 +420,9 @@ fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key:
     let (above, below) = ((Bound::Excluded(key), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(key)));
     let reading = table.reading().expect("reading");
     assert_eq!(table.get(key).expect("get"), entries.get(key).map(|value| &value[..]));
+    let many: Vec<_> = entries.keys().rev().step_by(7).take(40).map(|key| &key[..]).chain([key]).collect();
+    let values: Vec<_> = many.iter().map(|key| entries.get(*key).map(|value| &value[..])).collect();
+    assert_eq!(table.multi_get(many).expect("multi_get"), values);
     assert_eq!(own(reading.first()), pair(entries.first_key_value()));
     assert_eq!(own(reading.last()), pair(entries.last_key_value()));
     assert_eq!(own(reading.higher(key)), pair(entries.range::<[u8], _>(above).next()));

@@ -9,7 +9,7 @@ use super::codec::{Codec, Key, Typed};
 use super::cursor::{Cursor, Item, Range, decode};
 use crate::error::Result;
 use crate::pages::Pages;
-use crate::tree::{self, Tree};
+use crate::tree::{self, GROUP_MAX, Tree};
 use crate::txn::ReadTxn;
 
 /// The size of a table.
@@ -37,6 +37,38 @@ impl TableStat {
             branch_pages: record.branch_pages,
             overflow_pages: record.overflow_pages,
         }
+    }
+}
+
+/// The keys of a group of lookups, as bytes.
+#[derive(Default)]
+struct Group {
+    bytes: Vec<u8>,
+    ends: [usize; GROUP_MAX],
+    len: usize,
+}
+
+impl Group {
+    /// Takes the next keys.
+    fn take<'k, K: Key + ?Sized + 'k>(&mut self, keys: &mut impl Iterator<Item = &'k K>) {
+        self.bytes.clear();
+        self.len = 0;
+        for (end, key) in self.ends.iter_mut().zip(keys) {
+            K::with_bytes(key, |key| self.bytes.extend_from_slice(key));
+            *end = self.bytes.len();
+            self.len += 1;
+        }
+    }
+
+    /// The keys, and empty ones behind them.
+    fn keys(&self) -> [&[u8]; GROUP_MAX] {
+        let mut begin = 0;
+        std::array::from_fn(|at| {
+            let end = if at < self.len { self.ends[at] } else { begin };
+            let key = &self.bytes[begin..end];
+            begin = end;
+            key
+        })
     }
 }
 
@@ -90,6 +122,48 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
         K::with_bytes(key, |key| self.tree().get(key))?.map(V::decode).transpose()
+    }
+
+    /// The value of each key, in the order of the keys, which may be any; faster than as many [`get`](ReadTable::get)s, for
+    /// the lookups wait for memory together, 16 at a time.
+    ///
+    /// Cost: the page touches of as many lookups, one or two small allocations, and the waits of one lookup in sixteen.
+    ///
+    /// # Errors
+    /// Those of the first lookup that fails.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("ages.maple");
+    /// # const AGES: mapledb::Table<'static, str, u64> = mapledb::Table::new("ages");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&AGES)?.put("ada", &36)?;
+    /// txn.commit()?;
+    ///
+    /// let txn = env.read()?;
+    /// assert_eq!(txn.table(&AGES)?.multi_get(["bob", "ada"])?, [None, Some(36)]);
+    /// # drop(txn);
+    /// # env.close()
+    /// # }
+    /// ```
+    pub fn multi_get<'k>(&self, keys: impl IntoIterator<Item = &'k K>) -> Result<Vec<Option<V::Item<'t>>>>
+    where
+        K: 'k,
+    {
+        let mut keys = keys.into_iter().peekable();
+        let mut values = Vec::with_capacity(keys.size_hint().0);
+        let (mut group, mut found) = (Group::default(), Vec::with_capacity(GROUP_MAX));
+        while keys.peek().is_some() {
+            group.take(&mut keys);
+            self.tree().get_group(&group.keys()[..group.len], &mut found)?;
+            for value in found.drain(..) {
+                values.push(value.map(V::decode).transpose()?);
+            }
+        }
+        Ok(values)
     }
 
     /// Whether the table holds `key`.

@@ -204,6 +204,14 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         self.reading()?.get(key)
     }
 
+    /// As [`ReadTable::multi_get`].
+    pub fn multi_get<'k>(&self, keys: impl IntoIterator<Item = &'k K>) -> Result<Vec<Option<V::Item<'_>>>>
+    where
+        K: 'k,
+    {
+        self.reading()?.multi_get(keys)
+    }
+
     /// Whether the table holds `key`.
     pub fn contains(&self, key: &K) -> Result<bool> {
         self.reading()?.contains(key)

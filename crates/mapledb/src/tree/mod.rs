@@ -12,6 +12,7 @@ mod count;
 mod cull;
 mod cursor;
 mod delete;
+mod group;
 mod insert;
 mod overflow;
 mod range;
@@ -40,6 +41,7 @@ pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
 pub(crate) use cursor::Cursor;
+pub(crate) use group::GROUP_MAX;
 pub(crate) use insert::Value;
 pub(crate) use range::Range;
 pub(crate) use walk::{Visit, walk, walk_since};

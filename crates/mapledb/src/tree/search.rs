@@ -38,16 +38,29 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         let mut at = self.root();
         let mut implied = 0;
         for level in (1..depth).rev() {
-            let branch = self.branch(at, level)?;
-            let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
-            let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
-            self.pages.prefetch(entry.child);
-            implied = branch.implied_for(index, implied);
-            at = child(at, entry)?;
+            (at, implied) = self.descend(at, level, key, implied)?;
         }
+        let (leaf, place) = self.search_leaf(at, key, implied)?;
+        Ok(Some((leaf, at, place)))
+    }
+
+    /// From the branch `at` to the child where `key` is, which is asked for at once; and how many units of the key its fences
+    /// imply, where those of the branch imply `implied`.
+    #[inline(always)]
+    pub(super) fn descend(&self, at: PageRef, level: usize, key: &[u8], implied: usize) -> Result<(PageRef, usize)> {
+        let branch = self.branch(at, level)?;
+        let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
+        self.pages.prefetch(entry.child);
+        Ok((child(at, entry)?, branch.implied_for(index, implied)))
+    }
+
+    /// The leaf `at`, and the place of `key` in it.
+    #[inline(always)]
+    pub(super) fn search_leaf(&self, at: PageRef, key: &[u8], implied: usize) -> Result<(Leaf<'p>, Position)> {
         let leaf = self.leaf(at)?;
         let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
-        Ok(Some((leaf, at, place)))
+        Ok((leaf, place))
     }
 
     /// The value of slot `index` of a leaf, wherever it lies.

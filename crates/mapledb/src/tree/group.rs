@@ -1,0 +1,44 @@
+//! Many keys at once: lookups that go down the tree together.
+//!
+//! A lookup in a tree that is larger than the processor's caches waits for memory at every level, about 300 ns each time
+//! at a gigabyte, and does nothing meanwhile. Here a group of lookups takes turns: each asks for the page it needs next
+//! and lets the others go on, so the group waits about as long as one of them would. All leaves of a tree lie on one
+//! level, so the lookups of a group arrive together. (The idea: Chen, Ailamaki, Gibbons and Mowry, "Improving Hash Join
+//! Performance through Prefetching", ICDE 2004, group prefetching.)
+//!
+//! Pages that are not in memory are read one after the other, as for single lookups.
+
+use mapledb_format::order::Order;
+
+use super::{PageRef, Pages, Tree};
+use crate::error::Result;
+
+/// The most lookups that go down together: enough to hide the wait for memory, and as many as a core keeps misses in
+/// flight.
+pub(crate) const GROUP_MAX: usize = 16;
+
+impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
+    /// The value of each of up to [`GROUP_MAX`] keys, in their order; those past it are left out.
+    ///
+    /// Cost: as [`Tree::get`] for each, but the waits for memory of one.
+    pub(crate) fn get_group(&self, keys: &[&[u8]], found: &mut Vec<Option<&'p [u8]>>) -> Result<()> {
+        let keys = &keys[..keys.len().min(GROUP_MAX)];
+        let depth = usize::from(self.record.depth);
+        if depth == 0 {
+            found.extend(keys.iter().map(|_| None));
+            return Ok(());
+        }
+        // Where each lookup is, and how much of its key the fences imply there.
+        let mut lookups: [(PageRef, usize); GROUP_MAX] = [(self.root(), 0); GROUP_MAX];
+        for level in (1..depth).rev() {
+            for ((at, implied), key) in lookups.iter_mut().zip(keys) {
+                (*at, *implied) = self.descend(*at, level, key, *implied)?;
+            }
+        }
+        for ((at, implied), key) in lookups.iter().zip(keys) {
+            let (leaf, place) = self.search_leaf(*at, key, *implied)?;
+            found.push(if place.exact { Some(self.value(&leaf, *at, place.index)?) } else { None });
+        }
+        self.pages.still_sound()
+    }
+}
