@@ -13,7 +13,7 @@ use super::sharing::may_share;
 use super::{Env, registry};
 use crate::commit::{Durability, Found, Opener, Recovery, body_words, create, examine, recover};
 use crate::error::{Error, Result};
-use crate::mvcc::{Attach, Attached, Mode, NewHead, Start, Target, attach};
+use crate::mvcc::{Attach, Attached, First, Mode, NewHead, Start, Target, attach};
 use crate::store::{Store, Verify};
 use crate::txn::{Core, CoreOptions};
 
@@ -296,10 +296,7 @@ impl Options {
             may_share(file.path(), file.filesystem()?)?;
         }
         let Found { identity, page_size, compatible, is_read_only } = examine(&file)?;
-        if file.stat()?.len_bytes < ids::DATA_OFFSET {
-            let (path, found) = (file.path().to_path_buf(), file.stat()?.len_bytes);
-            return Err(Error::Truncated { path, expected: ids::DATA_OFFSET, found });
-        }
+        holds_both_metas(&file)?;
         let path = file.path().to_path_buf();
         let target = Target {
             data: file.as_fd(),
@@ -314,42 +311,23 @@ impl Options {
             file.drop_cached(0, 0)?;
         }
         let store = Arc::new(Store::map(file, page_size, self.reserve_bytes, self.advice, self.verify, self.catch_sigbus)?);
-        let (attached, recovery) = match attached {
-            Attach::Joined(attached) => {
-                let was_poisoned = attached.is_poisoned()?;
-                (attached, Recovery { was_clean: !was_poisoned, was_poisoned, ..Default::default() })
-            }
-            Attach::First(first) => {
-                let opener = Opener {
-                    made_it: self.is_new,
-                    may_write: self.access.writes() && !is_read_only,
-                    is_shared: self.mode() == Mode::Shared,
-                };
-                let recovered = match recover(&store, Some(first.left_behind()), opener) {
-                    Ok(recovered) => recovered,
-                    Err(error) => {
-                        // It may have been a sync, and nobody is left to tell the next one that it failed (I11). Pages
-                        // that are mapped would stay cached.
-                        drop(store);
-                        let _ = DataFile::open_read_only(&path, Seam::unwatched()).and_then(|file| file.drop_cached(0, 0));
-                        return Err(error);
-                    }
-                };
-                let head = NewHead {
-                    body: body_words(&recovered.head),
-                    durable_txnid: recovered.durable_txnid,
-                    durable_meta_checksum: recovered.meta_checksum,
-                };
-                let attached = first.finish(&Start {
-                    head: &head,
-                    meta_txnids: recovered.meta_txnids,
-                    last_txnid: recovered.last_txnid,
-                    pages_allocated: recovered.pages_allocated,
-                })?;
-                if !recovered.recovery.was_clean {
-                    attached.counters().recoveries.add(1);
-                }
-                (attached, recovered.recovery)
+        let opener = Opener {
+            made_it: self.is_new,
+            may_write: self.access.writes() && !is_read_only,
+            is_shared: self.mode() == Mode::Shared,
+        };
+        let begun = match attached {
+            Attach::Joined(attached) => join(attached),
+            Attach::First(first) => begin(*first, &store, opener),
+        };
+        let (attached, recovery) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // It may have been a sync, and nobody is left to tell the next one that it failed (I11). Pages that are
+                // mapped would stay cached.
+                drop(store);
+                let _ = DataFile::open_read_only(&path, Seam::unwatched()).and_then(|file| file.drop_cached(0, 0));
+                return Err(error);
             }
         };
         store.heed(attached.poison_note());
@@ -365,6 +343,40 @@ impl Options {
         event!(info, path = %path.display(), ?recovery, "opened");
         Ok(Core::new(store, attached, identity, options, recovery))
     }
+}
+
+fn holds_both_metas(file: &DataFile) -> Result<()> {
+    let found = file.stat()?.len_bytes;
+    match found < ids::DATA_OFFSET {
+        true => Err(Error::Truncated { path: file.path().to_path_buf(), expected: ids::DATA_OFFSET, found }),
+        false => Ok(()),
+    }
+}
+
+/// Joins those who have the file open.
+fn join(attached: Attached) -> Result<(Attached, Recovery)> {
+    let was_poisoned = attached.is_poisoned()?;
+    Ok((attached, Recovery { was_clean: !was_poisoned, was_poisoned, ..Default::default() }))
+}
+
+/// Recovers a file that nobody else has open, and lets others in.
+fn begin(first: First, store: &Store, opener: Opener) -> Result<(Attached, Recovery)> {
+    let recovered = recover(store, Some(first.left_behind()), opener)?;
+    let head = NewHead {
+        body: body_words(&recovered.head),
+        durable_txnid: recovered.durable_txnid,
+        durable_meta_checksum: recovered.meta_checksum,
+    };
+    let attached = first.finish(&Start {
+        head: &head,
+        meta_txnids: recovered.meta_txnids,
+        last_txnid: recovered.last_txnid,
+        pages_allocated: recovered.pages_allocated,
+    })?;
+    if !recovered.recovery.was_clean {
+        attached.counters().recoveries.add(1);
+    }
+    Ok((attached, recovered.recovery))
 }
 
 /// The environment that this process has open. One whose last handle has gone, and that a sync of its own holds on to yet, is
