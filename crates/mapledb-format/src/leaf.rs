@@ -11,7 +11,7 @@
 
 use crate::error::FormatError;
 use crate::header::Kind;
-use crate::node::{Cells, Node, NodeMut, cell_max};
+use crate::node::{Cells, Node, NodeMut, Slot, cell_max};
 use crate::overflow::{OVERFLOW_REF_BYTES, OverflowRef};
 
 /// The cells of a leaf.
@@ -54,6 +54,12 @@ impl Cells for LeafCells {
             Err(_) => false,
         }
     }
+}
+
+/// The length of a slot's value, or of its reference record.
+#[inline(always)]
+pub const fn inline_len(slot: Slot) -> usize {
+    (slot.field & !REFERENCE) as usize
 }
 
 /// A value as a leaf holds it.

@@ -187,6 +187,18 @@ impl<'p, C: Cells> Node<'p, C> {
         key: &[u8],
         implied: usize,
     ) -> Result<Position, FormatError> {
+        self.search_hinting::<O>(from, key, implied, |_| ())
+    }
+
+    /// As [`search_from`](Node::search_from); `hint` is told the slot whose key is compared next, before it is, if one is.
+    #[inline(always)]
+    pub fn search_hinting<O: Order>(
+        &self,
+        from: usize,
+        key: &[u8],
+        implied: usize,
+        hint: impl FnOnce(Slot),
+    ) -> Result<Position, FormatError> {
         let slots = self.slots.get(from..).unwrap_or(&[]);
         if slots.is_empty() {
             return Ok(Position { index: from, exact: false });
@@ -207,7 +219,10 @@ impl<'p, C: Cells> Node<'p, C> {
         let first = lower_bound(slots, head);
         let mut low = first;
         let mut high = match slots.get(first) {
-            Some(raw) if head_of(raw) == head => first + equal_heads(&slots[first..], head),
+            Some(raw) if head_of(raw) == head => {
+                hint(Slot::read(raw));
+                first + equal_heads(&slots[first..], head)
+            }
             _ => first,
         };
         while low < high {
@@ -219,6 +234,14 @@ impl<'p, C: Cells> Node<'p, C> {
             }
         }
         Ok(Position { index: from + low, exact: false })
+    }
+
+    /// The slot that a search for `key` hints at, by heads alone and in a page of any contents.
+    #[inline]
+    pub fn hinted<O: Order>(&self, key: &[u8]) -> Option<Slot> {
+        let first =
+            if self.slots.is_empty() { 0 } else { lower_bound(self.slots, O::head(key, self.prefix_len)) };
+        self.slots.get(first).map(Slot::read)
     }
 
     /// Checks everything a later change relies on: cells within the heap and apart from each other in sum, keys of

@@ -3,6 +3,8 @@
 //! A tree asks for pages through [`Pages`] and [`PagesMut`]; a snapshot of the map answers, or the draft of a write
 //! transaction, or a double in memory.
 
+use std::ops::Range;
+
 use mapledb_format::branch::Entry;
 use mapledb_format::overflow::OverflowRef;
 use mapledb_format::{PageSize, Pgno, Txnid, header};
@@ -64,6 +66,12 @@ pub trait Pages {
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         let _ = pgno;
+    }
+
+    /// Hints that bytes within a page will be read next.
+    #[inline(always)]
+    fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
+        let _ = (pgno, bytes);
     }
 }
 

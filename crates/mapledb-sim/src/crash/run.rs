@@ -237,6 +237,7 @@ impl Run {
                     return Err(format!("transaction {txnid} is given out a second time"));
                 }
                 self.recorder.given_out(*txnid);
+                self.know_head()?;
                 other.txnid = *txnid;
             }
             Told::Between => self.recorder.note("between two changes of another").map_err(io("note"))?,
@@ -383,17 +384,25 @@ impl Run {
     /// Gives free space back to the file system.
     pub(super) fn trim(&mut self) -> Result<Fate, Broken> {
         let env = self.env()?.clone();
-        let before = self.recorder.bounds();
         let answer = self.with_others(None, || env.trim())?;
-        // Its commits change nothing, so the last one goes by their numbers, too.
-        let head = env.read().map_err(said("a read cannot begin"))?.txnid();
         drop(env);
-        self.history.also(before.txnid_max + 1..=head);
-        self.recorder.set_law(&self.history, Bounds { txnid_max: head.max(before.txnid_max), ..before });
+        self.know_head()?;
         match answer {
             Err(Error::QuotaReached { .. }) => self.outcome(Ok(()), |_| ()),
             answer => self.outcome(answer.map(drop), |recorder| recorder.all_durable()),
         }
+    }
+
+    /// The engine commits nothing now and then, by itself: for the sake of room, or to mark it. What is published then is
+    /// the last commit under another number.
+    fn know_head(&mut self) -> Result<(), Broken> {
+        let head = self.env()?.read().map_err(said("a read cannot begin"))?.txnid();
+        if self.history.find(head).is_none() {
+            self.history.also(head..=head);
+            let bounds = self.recorder.bounds();
+            self.recorder.set_law(&self.history, Bounds { txnid_max: head.max(bounds.txnid_max), ..bounds });
+        }
+        Ok(())
     }
 
     fn outcome(&mut self, answer: mapledb::Result<()>, well: impl FnOnce(&Recorder)) -> Result<Fate, Broken> {
@@ -424,6 +433,7 @@ impl Run {
             return Err(format!("transaction {txnid} is given out a second time"));
         }
         self.recorder.given_out(txnid);
+        self.know_head()?;
         let last = self.history.last();
         let base = &self.history.at(last).state;
         let (transaction, state) = Transaction::draw(self.seed, self.ordinal, base, &self.profile);

@@ -298,6 +298,11 @@ impl Pages for Draft {
         self.view.prefetch(&self.store, pgno);
     }
 
+    #[inline(always)]
+    fn prefetch_within(&self, pgno: Pgno, bytes: std::ops::Range<usize>) {
+        self.view.prefetch_within(&self.store, pgno, bytes);
+    }
+
     #[inline]
     fn still_sound(&self) -> Result<()> {
         self.view.still_sound(&self.store)

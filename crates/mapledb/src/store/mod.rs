@@ -24,6 +24,7 @@
 //! everything at every touch.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -618,6 +619,16 @@ impl View {
             mapledb_os::prefetch(memo);
         }
     }
+
+    /// Asks for the cache lines of some bytes of a page.
+    #[inline(always)]
+    pub(crate) fn prefetch_within(&self, store: &Store, pgno: Pgno, bytes: Range<usize>) {
+        let maps = store.maps(self.generation);
+        let page = pgno.offset(store.size);
+        for at in (bytes.start & !63..bytes.end.min(store.size.bytes())).step_by(64) {
+            maps.read.prefetch(page + at as u64);
+        }
+    }
 }
 
 /// Whether a page's memo says that what transaction `written` wrote there has been verified (I7).
@@ -684,6 +695,11 @@ impl Pages for Snapshot<'_> {
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(self.store, pgno);
+    }
+
+    #[inline(always)]
+    fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
+        self.view.prefetch_within(self.store, pgno, bytes);
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@
 //!
 //! Pages that are not in memory are read one after the other, as for single lookups.
 
+use mapledb_format::leaf::inline_len;
 use mapledb_format::order::Order;
 
 use super::{PageRef, Pages, Tree};
@@ -33,6 +34,12 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         for level in (1..depth).rev() {
             for ((at, implied), key) in lookups.iter_mut().zip(keys) {
                 (*at, *implied) = self.descend(*at, level, key, *implied)?;
+            }
+        }
+        for ((at, _), key) in lookups.iter().zip(keys) {
+            if let Some(slot) = self.leaf(*at)?.hinted::<O>(key) {
+                let cell = usize::from(slot.offset);
+                self.pages.prefetch_within(at.pgno, cell..cell + inline_len(slot) + 2 + key.len());
             }
         }
         for ((at, implied), key) in lookups.iter().zip(keys) {

@@ -1,7 +1,7 @@
 //! From the root to one leaf.
 
 use mapledb_format::leaf::{Leaf, ValueField};
-use mapledb_format::node::Position;
+use mapledb_format::node::{Position, Slot};
 use mapledb_format::order::Order;
 
 use super::{PageRef, Pages, Tree, child, corrupt, run_of};
@@ -59,7 +59,9 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     #[inline(always)]
     pub(super) fn search_leaf(&self, at: PageRef, key: &[u8], implied: usize) -> Result<(Leaf<'p>, Position)> {
         let leaf = self.leaf(at)?;
-        let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        // The key lies behind its value, most often on another line: both are on their way while the key is compared.
+        let hint = |slot: Slot| self.pages.prefetch_within(at.pgno, usize::from(slot.offset)..usize::from(slot.offset) + 1);
+        let place = leaf.search_hinting::<O>(0, key, implied, hint).map_err(|cause| corrupt(at.pgno, cause))?;
         Ok((leaf, place))
     }
 

@@ -1,5 +1,6 @@
 //! Read transactions: one snapshot, for as long as they live.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use mapledb_format::overflow::OverflowRef;
@@ -153,6 +154,11 @@ impl Pages for ReadTxn {
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno) {
         self.view.prefetch(&self.core.store, pgno);
+    }
+
+    #[inline(always)]
+    fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
+        self.view.prefetch_within(&self.core.store, pgno, bytes);
     }
 
     #[inline(always)]
