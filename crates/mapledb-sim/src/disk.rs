@@ -59,6 +59,11 @@ impl Bytes {
         Bytes { len_bytes: bytes.len() as u64, blocks: bytes.chunks(BLOCK_BYTES).map(block).collect() }
     }
 
+    /// Whether a block is zeros, or behind the end.
+    pub fn holds_nothing(&self, block: u64) -> bool {
+        self.blocks.get(block as usize).is_none_or(|content| **content == **ZEROS)
+    }
+
     /// Writes them over a file that is empty, leaving holes where they are zero.
     ///
     /// # Errors

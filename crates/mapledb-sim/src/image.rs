@@ -106,7 +106,9 @@ impl Image {
             }
         };
         let label = format!("{ending:?} {style} {}", point.label);
-        let holes = point.disk.holes_after_crash();
+        // What holds something has a block.
+        let mut holes = point.disk.holes_after_crash();
+        holes.retain(|block| bytes.holds_nothing(*block));
         Image { ending, disk, holes, bytes, lock, bounds, history: point.history.clone(), label }
     }
 
