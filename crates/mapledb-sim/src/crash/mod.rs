@@ -37,7 +37,7 @@ use self::birth::{Cradle, Moment};
 use self::run::{Fate, Run};
 use crate::actor::options;
 use crate::disk::{Bytes, Disk};
-use crate::harness::{Ask, Failure, Tally};
+use crate::harness::{Ask, Failure, STOP, Tally};
 use crate::image::{Ending, Image};
 use crate::model::{Bounds, History, State};
 use crate::recorder::CrashPoint;
@@ -150,10 +150,12 @@ pub fn run(seed: u64, limits: Limits, counts: &mut Counts, done: &AtomicU64) -> 
     let images_before = done.load(Ordering::Relaxed);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let together = Mutex::new((Counts::default(), Vec::new()));
+    let is_over =
+        || Instant::now() >= limits.end || stop.load(Ordering::Relaxed) || STOP.load(Ordering::Relaxed);
     let work = || {
         loop {
             let images = done.load(Ordering::Relaxed) - images_before;
-            if images >= limits.images || Instant::now() >= limits.end || stop.load(Ordering::Relaxed) {
+            if images >= limits.images || is_over() {
                 return;
             }
             let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +164,6 @@ pub fn run(seed: u64, limits: Limits, counts: &mut Counts, done: &AtomicU64) -> 
             }
             let mut counts = Counts::default();
             let seed = seed.wrapping_add(nth);
-            let is_over = || Instant::now() >= limits.end || stop.load(Ordering::Relaxed);
             let answer = session(seed, &limits.exe, &is_over, &mut counts);
             done.fetch_add(counts.images, Ordering::Relaxed);
             let mut together = together.lock().unwrap_or_else(PoisonError::into_inner);
