@@ -113,14 +113,14 @@ impl Env {
 
     /// Gives free space back to the file system while the environment is in use, in any number of processes: free runs of at
     /// least 16 pages become holes, and so does what the file has grown by in advance. The file stays as long as it is; what
-    /// it takes of the disk (`du`) becomes less. Free pages that a reader or an older meta still holds stay, and about 1 MiB
+    /// it takes of the disk (`du`) becomes less. Free pages that a reader or an older meta still holds stay, and up to 256
     /// for the next commits.
     ///
     /// Space that was given back may be gone when it is needed again: blocks are allocated before a page is stored to, and
     /// if there are none that is [`Error::DiskFull`], nothing worse. A commit that takes such a run syncs twice.
     ///
-    /// Cost: four commits, six to eight syncs; the free-space records are rewritten once and read three times; a system call
-    /// for each run. The idea: `fstrim`, and the hole punching of InnoDB's compressed pages.
+    /// Cost: three commits of one or two syncs each, two more syncs if relaxed commits are to become durable; the free-space
+    /// records are rewritten once and read a few times; a system call for each run. The idea: `fstrim`, and the hole punching of InnoDB's compressed pages.
     ///
     /// # Errors
     /// As [`Env::write`] and [`WriteTxn::commit`]. Nothing is lost by one; what was not given back is by the next call.

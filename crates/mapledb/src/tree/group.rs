@@ -8,7 +8,7 @@
 //!
 //! Pages that are not in memory are read one after the other, as for single lookups.
 
-use mapledb_format::leaf::inline_len;
+use mapledb_format::leaf::{Leaf, inline_len};
 use mapledb_format::order::Order;
 
 use super::{PageRef, Pages, Tree};
@@ -36,15 +36,18 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
                 (*at, *implied) = self.descend(*at, level, key, *implied)?;
             }
         }
-        for ((at, _), key) in lookups.iter().zip(keys) {
-            if let Some(slot) = self.leaf(*at)?.hinted::<O>(key) {
+        let mut leaves: [Option<Leaf<'p>>; GROUP_MAX] = [None; GROUP_MAX];
+        for ((held, (at, _)), key) in leaves.iter_mut().zip(&lookups).zip(keys) {
+            let leaf = self.leaf(*at)?;
+            if let Some(slot) = leaf.hinted::<O>(key) {
                 let cell = usize::from(slot.offset);
                 self.pages.prefetch_within(at.pgno, cell..cell + inline_len(slot) + 2 + key.len());
             }
+            *held = Some(leaf);
         }
-        for ((at, implied), key) in lookups.iter().zip(keys) {
-            let (leaf, place) = self.search_leaf(*at, key, *implied)?;
-            found.push(if place.exact { Some(self.value(&leaf, *at, place.index)?) } else { None });
+        for ((leaf, (at, implied)), key) in leaves.iter().flatten().zip(&lookups).zip(keys) {
+            let place = self.search_leaf(leaf, *at, key, *implied)?;
+            found.push(if place.exact { Some(self.value(leaf, *at, place.index)?) } else { None });
         }
         self.pages.still_sound()
     }

@@ -40,7 +40,8 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         for level in (1..depth).rev() {
             (at, implied) = self.descend(at, level, key, implied)?;
         }
-        let (leaf, place) = self.search_leaf(at, key, implied)?;
+        let leaf = self.leaf(at)?;
+        let place = self.search_leaf(&leaf, at, key, implied)?;
         Ok(Some((leaf, at, place)))
     }
 
@@ -55,14 +56,15 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         Ok((child(at, entry)?, branch.implied_for(index, implied)))
     }
 
-    /// The leaf `at`, and the place of `key` in it.
+    /// The place of `key` in `leaf`, the page `at`.
     #[inline(always)]
-    pub(super) fn search_leaf(&self, at: PageRef, key: &[u8], implied: usize) -> Result<(Leaf<'p>, Position)> {
-        let leaf = self.leaf(at)?;
-        // The key lies behind its value, most often on another line: both are on their way while the key is compared.
-        let hint = |slot: Slot| self.pages.prefetch_within(at.pgno, usize::from(slot.offset)..usize::from(slot.offset) + 1);
-        let place = leaf.search_hinting::<O>(0, key, implied, hint).map_err(|cause| corrupt(at.pgno, cause))?;
-        Ok((leaf, place))
+    pub(super) fn search_leaf(&self, leaf: &Leaf<'p>, at: PageRef, key: &[u8], implied: usize) -> Result<Position> {
+        // The value lies before its key, most often on another line: it is on its way while the key is compared.
+        let hint = |slot: Slot| {
+            let cell = usize::from(slot.offset);
+            self.pages.prefetch_within(at.pgno, cell..cell + 1);
+        };
+        leaf.search_hinting::<O>(0, key, implied, hint).map_err(|cause| corrupt(at.pgno, cause))
     }
 
     /// The value of slot `index` of a leaf, wherever it lies.

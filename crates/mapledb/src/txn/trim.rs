@@ -30,8 +30,8 @@ pub struct TrimReport {
 impl Core {
     /// Gives the blocks of free runs, and of what lies behind the used part, back to the file system.
     ///
-    /// Four commits. The first lets go of what the last one gave up, the second marks, the third takes the place of the
-    /// meta before the mark, and the last, which changes nothing, is where holes are punched.
+    /// Three commits: the first lets go of what the last one gave up, the second marks, the third takes the place of the
+    /// meta before the mark. Then holes are punched.
     pub(crate) fn trim(self: &Arc<Core>) -> Result<TrimReport> {
         let before = self.store.file().stat()?.allocated_bytes;
         self.sync()?;
