@@ -1,4 +1,4 @@
-//! The lock file: shared memory that all processes of one data file meet in. Layout version 2.
+//! The lock file: shared memory that all processes of one data file meet in. Layout version 3.
 //!
 //! ```text
 //!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
@@ -10,9 +10,10 @@
 //!    344  durable meta checksum u64   | 352 pages_allocated u64  | 360 poisoned u32
 //!    384  wake word u32               | 388 wake waiters u32
 //!    448  blocks_len u32: process blocks that have ever been claimed
+//!    512  sync word u32              | 520 flight_txnid u64: the head that is being made durable, 0 none
 //!   4096  counters, one to a 64-byte line
-//!   8192  ring of 8 head records, 2048 bytes each
-//!  32768  process blocks, 4096 bytes each, at most as many as 256 MiB hold
+//!   8192  ring of 64 head records, 2048 bytes each
+//! 139264  process blocks, 4096 bytes each, at most as many as 256 MiB hold
 //!
 //! head record
 //!   0  seq u64   |  8 checksum u64  |  16 head body 1736
@@ -28,7 +29,7 @@
 //!   0  pin u64 (0 free, else the pinned txnid)  |  8 clones u32  |  12 tid u32
 //!  16  began_at u64 (unix ns)                   | 24 begins u64
 //!
-//! writer word: 0 free; 0xffff orphan, whose holder died and was cleaned up after; else bits 0..16 block
+//! writer word and sync word: 0 free; 0xffff orphan, whose holder died and was cleaned up after; else bits 0..16 block
 //! index + 1 and bits 16..31 the low bits of the block's incarnation. Bit 31 set while others wait
 //! ```
 //!
@@ -47,7 +48,7 @@ use crate::{FormatError, Result};
 /// The first bytes of a lock file.
 pub const LOCK_MAGIC: [u8; 8] = *b"MapleLK\n";
 /// The version of this layout.
-pub const LOCK_VERSION: u32 = 2;
+pub const LOCK_VERSION: u32 = 3;
 /// What a lock file's name adds to that of its data file.
 pub const LOCK_SUFFIX: &str = "-lock";
 
@@ -91,12 +92,16 @@ pub const WAKE_WORD_AT: usize = 384;
 pub const WAKE_WAITERS_AT: usize = 388;
 /// How many process blocks there are, u32.
 pub const BLOCKS_LEN_AT: usize = 448;
+/// The sync word, u32.
+pub const SYNC_WORD_AT: usize = 512;
+/// The txnid of the head that is being made durable, u64.
+pub const FLIGHT_TXNID_AT: usize = 520;
 /// The counters.
 pub const COUNTERS_AT: usize = 4096;
 /// The ring of head records.
 pub const RING_AT: usize = 8192;
 /// Head records in the ring.
-pub const RING_LEN: usize = 8;
+pub const RING_LEN: usize = 64;
 /// The length of a head record in bytes.
 pub const RECORD_BYTES: usize = 2048;
 /// The length of a head record in 64-bit words.
@@ -106,7 +111,7 @@ pub const RECORD_CHECKSUM_AT: usize = 8;
 /// In a head record: the head body, and behind it what the commit builds on. All of that is summed.
 pub const RECORD_SEALED_AT: usize = 16;
 /// The process blocks.
-pub const BLOCKS_AT: usize = 32768;
+pub const BLOCKS_AT: usize = 139_264;
 /// The length of a process block in bytes.
 pub const BLOCK_BYTES: usize = 4096;
 /// Reader slots of a process block.
@@ -190,7 +195,7 @@ const _: () =
 const _: () = assert!((LOCK_BYTES_MAX as u64) < LIVENESS_BYTE);
 const _: () = assert!(LIVENESS_BYTE + (BLOCKS_MAX as u64) < ATTACH_BYTE);
 
-/// Who holds the writer lock, in one word.
+/// Who holds the writer lock, or the right to sync, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterWord(pub u32);
 

@@ -257,6 +257,8 @@ fn the_lock_files_layout_stands_as_it_did() {
         ("wake word", lockfile::WAKE_WORD_AT),
         ("wake waiters", lockfile::WAKE_WAITERS_AT),
         ("blocks", lockfile::BLOCKS_LEN_AT),
+        ("sync word", lockfile::SYNC_WORD_AT),
+        ("flight txnid", lockfile::FLIGHT_TXNID_AT),
         ("counters", lockfile::COUNTERS_AT),
         ("ring", lockfile::RING_AT),
         ("head record bytes", lockfile::RECORD_BYTES),

@@ -102,7 +102,7 @@ enum Step {
     Reopen,
 }
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step::Commit(Durability::Sync),
     Step::Commit(Durability::Relaxed),
     Step::Grow(Durability::Relaxed),
@@ -111,6 +111,7 @@ const STEPS: [Step; 16] = [
     Step::Grow(Durability::Sync),
     Step::GiveUp,
     Step::Trim,
+    Step::Commit(Durability::Group),
     Step::Commit(Durability::Relaxed),
     Step::WaitForNewer,
     Step::Copy,

@@ -241,7 +241,7 @@ impl Replay {
             return Ok(());
         }
         self.bounds.acked = index;
-        if flying.durability == Durability::Sync {
+        if flying.durability != Durability::Relaxed {
             self.bounds.durable = index;
         }
         Ok(())

@@ -136,11 +136,12 @@ impl Recorder {
 
     /// A commit is about to be made, durable or not. A relaxed one reaches its commit point when it is acknowledged,
     /// since it makes no effect.
-    pub fn commit_begins(&self, history: &History, index: usize, is_durable: bool) {
+    pub fn commit_begins(&self, history: &History, index: usize) {
         let mut inner = self.inner();
         inner.stored.clear();
         inner.history = history.clone();
-        inner.in_flight = is_durable.then_some(index);
+        // A relaxed one is made durable, too, where it has had blocks allocated that only a sync makes certain.
+        inner.in_flight = Some(index);
     }
 
     /// Another process is about to publish the commit, which may be seen before that process can say so.

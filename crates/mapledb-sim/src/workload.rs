@@ -145,7 +145,11 @@ impl Transaction {
         let mut rng = rng(seed, ordinal, 2);
         let mut state = base.clone();
         let is_relaxed = rng.random_ratio(profile.relaxed_percent, 100);
-        let durability = if is_relaxed { Durability::Relaxed } else { Durability::Sync };
+        let durability = match (is_relaxed, rng.random()) {
+            (true, _) => Durability::Relaxed,
+            (false, true) => Durability::Group,
+            (false, false) => Durability::Sync,
+        };
         let gives_up = rng.random_ratio(1, 6);
         let count = rng.random_range(1..=profile.ops_max);
         let operations = (0..count).map(|_| {

@@ -38,7 +38,7 @@ without_loom! {
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
     pub use store::Verify;
-    pub use txn::{ReadTxn, TrimReport, WriteTxn};
+    pub use txn::{PendingCommit, ReadTxn, TrimReport, WriteTxn};
 }
 
 /// Compiles and runs the examples of the documents.

@@ -30,7 +30,10 @@ fn two_hundred_readers_grow_the_table_and_all_are_seen() {
     assert_eq!(attached.pinned().expect("scan"), (1..=200).collect::<Vec<_>>());
     assert_eq!(attached.readers().expect("readers").len(), 200);
     assert_eq!(attached.reads_begun().expect("count"), 200);
-    assert_eq!(std::fs::metadata(data.lock()).expect("metadata").len(), 32768 + 4 * 4096);
+    assert_eq!(
+        std::fs::metadata(data.lock()).expect("metadata").len(),
+        (lockfile::BLOCKS_AT + 4 * lockfile::BLOCK_BYTES) as u64
+    );
     drop(pins);
     assert_eq!(attached.pinned().expect("scan"), []);
 }
@@ -136,7 +139,10 @@ fn another_layout_version_is_refused_while_others_are_attached_and_replaced_afte
     let lock = File::options().write(true).open(data.lock()).expect("open");
     lock.write_all_at(&9u32.to_le_bytes(), 8).expect("write");
     let refused = try_attach(&data.path, Mode::Shared).expect_err("refused");
-    assert!(matches!(refused, AttachError::OtherVersion { found: 9, ours: 2 }), "{refused}");
+    assert!(
+        matches!(refused, AttachError::OtherVersion { found: 9, ours: lockfile::LOCK_VERSION }),
+        "{refused}"
+    );
     drop(attached);
     let left = try_attach(&data.path, Mode::Shared).expect("attach").1.expect("first");
     assert!(!left.is_bound);
@@ -162,9 +168,11 @@ fn unpublished_heads_are_the_writers_alone_and_can_be_taken_back() {
     let seq = attached.append_head(&guard, &new_head(2)).expect("append");
     assert_eq!(attached.head().expect("head").head.txnid(), 2);
     assert_eq!(attached.pin().expect("pin").0.txnid(), 1);
-    attached.void_unpublished(&guard).expect("void");
+    let sync = attached.lock_sync().expect("nobody syncs");
+    attached.take_back(&guard, &sync, seq).expect("it is the newest");
     assert_eq!(attached.head().expect("head").head.txnid(), 1);
     assert!(attached.publish_up_to(seq).is_err(), "what was taken back is not published");
+    assert!(attached.take_back(&guard, &sync, seq - 1).is_err(), "what is published is not taken back");
 }
 
 /// Every call on a live environment whose lock file others scribble on is an answer or an error.

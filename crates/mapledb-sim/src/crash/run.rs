@@ -109,15 +109,21 @@ impl Run {
     }
 
     /// Does `act`, during whose syncs a reader begins and the next writer tries to; `in_flight` is the commit that it
-    /// makes.
-    fn with_others<R>(&mut self, in_flight: Option<usize>, act: impl FnOnce() -> R) -> Result<R, Broken> {
+    /// makes, and its level.
+    fn with_others<R>(
+        &mut self,
+        in_flight: Option<(usize, Durability)>,
+        act: impl FnOnce() -> R,
+    ) -> Result<R, Broken> {
         self.let_others(in_flight)?;
         let answer = act();
         self.others_are_over().map(|()| answer)
     }
 
-    fn let_others(&mut self, in_flight: Option<usize>) -> Result<(), Broken> {
-        if self.rng.random_ratio(1, 2) {
+    fn let_others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<(), Broken> {
+        // Whoever begins after a want of room begins with a sync, for which it would wait here for itself.
+        let may_wait = in_flight.is_some_and(|(_, durability)| durability == Durability::Group);
+        if self.rng.random_ratio(1, 2) && !(may_wait && self.profile.quota_bytes.is_some()) {
             let others = self.others(in_flight)?;
             self.recorder.during_syncs(Some(others));
         }
@@ -138,7 +144,7 @@ impl Run {
         }
     }
 
-    fn others(&mut self, in_flight: Option<usize>) -> Result<Meanwhile, Broken> {
+    fn others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<Meanwhile, Broken> {
         let env = self.env()?.clone();
         let shown = self.recorder.bounds().acked;
         let mut history = self.history.clone();
@@ -169,15 +175,24 @@ impl Run {
             // Whoever is let in builds on the commit whose sync is on its way.
             tried.admitted += 1;
             let ordinal = tried.admitted;
-            let base = &history.at(in_flight.unwrap_or(shown).max(history.last())).state;
+            let base = in_flight.map_or(shown, |(index, _)| index);
+            let base = &history.at(base.max(history.last())).state;
             let (transaction, state) = Transaction::draw(seed, ordinal, base, &profile);
             let txnid = txn.txnid();
             recorder.given_out(txnid);
             txn.durability(Durability::Sync);
             let mut between = || recorder.note("during a sync, between two changes of another");
-            transaction.perform(&mut txn, &mut between).map_err(said("a change during a sync"))?;
+            match transaction.perform(&mut txn, &mut between) {
+                Err(Error::QuotaReached { .. }) => return Ok(()),
+                done => done.map_err(said("a change during a sync"))?,
+            }
+            if in_flight.is_some_and(|(_, durability)| durability == Durability::Group) {
+                // It may change what it likes meanwhile. Its commit would wait for this very sync.
+                drop(txn);
+                return recorder.note("during a sync, after another was given up").map_err(io("note"));
+            }
             let index = history.push(txnid, state);
-            recorder.commit_begins(&history, index, true);
+            recorder.commit_begins(&history, index);
             txn.commit().map_err(said("a commit during a sync"))?;
             recorder.commit_ends(index, true);
             tried.history = Some(history.clone());
@@ -243,14 +258,15 @@ impl Run {
             Told::Between => self.recorder.note("between two changes of another").map_err(io("note"))?,
             Told::Ready => {
                 let (transaction, state) = other.drawn.take().ok_or("it has nothing to commit")?;
-                let is_durable = transaction.durability == Durability::Sync;
+                let durability = transaction.durability;
+                let is_durable = durability != Durability::Relaxed;
                 let index = self.history.push(other.txnid, state);
-                self.recorder.commit_begins(&self.history, index, is_durable);
+                self.recorder.commit_begins(&self.history, index);
                 if !is_durable {
                     self.recorder.may_be_seen(index);
                 }
                 other.committing = Some((index, is_durable));
-                self.let_others(Some(index))?;
+                self.let_others(Some((index, durability)))?;
             }
             Told::Committed(txnid) => {
                 let (index, is_durable) =
@@ -295,11 +311,12 @@ impl Run {
             return Err(format!("after a death transaction {txnid} is given out a second time"));
         }
         self.recorder.given_out(txnid);
+        // What the dead one had appended and nobody has made durable yet, the next writer builds on, and readers do not see.
+        env.sync().map_err(said("a barrier after the death of another"))?;
+        let bounds = self.recorder.bounds();
         let found = self.found_after_death(&env, &bounds).map_err(|b| format!("after a death: {b}"))?;
         self.history.truncate_after(found);
-        let txnid_max = self.recorder.bounds().txnid_max;
-        let bounds = Bounds { durable: bounds.durable, acked: found, reached: found, txnid_max };
-        self.recorder.set_law(&self.history, bounds);
+        self.recorder.set_law(&self.history, Bounds::exactly(found, bounds.txnid_max));
         self.recorder.note("after taking over").map_err(io("note"))
     }
 
@@ -451,10 +468,11 @@ impl Run {
             self.recorder.note("after an abort").map_err(io("note"))?;
             return self.outcome(Ok(()), |_| ());
         }
-        let is_durable = transaction.durability == Durability::Sync;
+        let durability = transaction.durability;
+        let is_durable = durability != Durability::Relaxed;
         let index = self.history.push(txnid, state);
-        self.recorder.commit_begins(&self.history, index, is_durable);
-        let answer = self.with_others(Some(index), || txn.commit())?;
+        self.recorder.commit_begins(&self.history, index);
+        let answer = self.with_others(Some((index, durability)), || txn.commit())?;
         let is_new = match &answer {
             Ok(number) => *number == txnid,
             Err(error) => !matches!(error, Error::QuotaReached { .. }),
@@ -466,7 +484,9 @@ impl Run {
         }
         let fate = self.outcome(answer.map(|_| ()), |recorder| recorder.commit_ends(index, is_durable))?;
         self.recorder.note("after a commit").map_err(io("note"))?;
-        if fate == Fate::Well && !is_durable && self.rng.random_ratio(1, 4) {
+        // Pages that a sync has covered were vouched for when they were sealed.
+        let is_unsynced = self.env()?.info().map_err(said("info"))?.durable_txnid < txnid;
+        if fate == Fate::Well && is_unsynced && self.rng.random_ratio(1, 4) {
             let state = self.history.at(index).state.clone();
             self.flip(&state)?;
         }

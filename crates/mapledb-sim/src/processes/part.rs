@@ -186,7 +186,8 @@ struct Player<'p> {
     rng: SmallRng,
     env: Option<Env>,
     /// How many commits it has made, over all its lives.
-    number: u64,
+    /// How many commits it has made, once it has looked.
+    number: Option<u64>,
     onlooker: Onlooker,
 }
 
@@ -204,7 +205,7 @@ impl<'p> Player<'p> {
             has_grown: AtomicBool::new(false),
         });
         let rng = SmallRng::seed_from_u64(part.seed);
-        Ok(Player { part, status, watcher, rng, env: None, number: 0, onlooker: Onlooker::default() })
+        Ok(Player { part, status, watcher, rng, env: None, number: None, onlooker: Onlooker::default() })
     }
 
     fn play(&mut self) -> Result<(), Broken> {
@@ -252,10 +253,7 @@ impl<'p> Player<'p> {
         let seam = Seam::watched(self.watcher.clone());
         let env = self.part.way.open(&self.part.data, seam).map_err(|error| format!("open: {error}"))?;
         self.watcher.stage.store(WORKING, Ordering::Relaxed);
-        if self.part.writes {
-            let txn = env.read().map_err(|error| format!("read: {error}"))?;
-            self.number = bank::commits_of(&txn, self.part.place as u64)?;
-        }
+        self.number = None;
         self.env = Some(env);
         Ok(())
     }
@@ -287,15 +285,24 @@ impl<'p> Player<'p> {
         let Some(mut txn) = begun.map_err(|error| format!("write: {error}"))? else { return Ok(()) };
         self.status.has_lock(place);
         let txnid = txn.txnid();
-        let entry = self.status.append(place, txnid, self.number);
+        // Asked of the writer: the last commit before a death may stand without any reader's having seen it yet.
+        let number = match self.number {
+            Some(number) => number,
+            None => bank::commits_of(&Writing::new(&mut txn), place as u64)?,
+        };
+        self.number = Some(number);
+        let entry = self.status.append(place, txnid, number);
         self.say(Phase::Stores);
         let way = &self.part.way;
         let is_relaxed = self.rng.random_ratio(way.relaxed_percent, 100) && wish != Some(Phase::Meta);
-        txn.durability(if is_relaxed { Durability::Relaxed } else { Durability::Sync });
+        txn.durability(match (is_relaxed, self.rng.random()) {
+            (true, _) => Durability::Relaxed,
+            (false, true) => Durability::Group,
+            (false, false) => Durability::Sync,
+        });
         self.watcher.is_relaxed.store(is_relaxed, Ordering::Relaxed);
         let mut writing = Writing::new(&mut txn);
-        let generation =
-            bank::transfer(&mut writing, &way.size, &mut self.rng, place as u64, self.number, txnid)?;
+        let generation = bank::transfer(&mut writing, &way.size, &mut self.rng, place as u64, number, txnid)?;
         if wish == Some(Phase::Growth) {
             // As much as it takes.
             self.watcher.has_grown.store(false, Ordering::Relaxed);
@@ -321,7 +328,7 @@ impl<'p> Player<'p> {
             }
             let outcome = if is_relaxed { Outcome::Relaxed } else { Outcome::Durable };
             self.status.acknowledge(place, entry, outcome, generation);
-            self.number += 1;
+            self.number = Some(number + 1);
         }
         self.status.word(place, Word::Holds).store(0, Ordering::SeqCst);
         Ok(())

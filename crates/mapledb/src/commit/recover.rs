@@ -263,6 +263,12 @@ fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut 
         Relaxed::None => {}
         Relaxed::Refused(why) => recovered.recovery.refused_relaxed = Some(why),
         Relaxed::Stand(found, pages) => {
+            // They may have made the file grow, and no sync has covered that: what they left free there has blocks again
+            // before anybody stores to it (I9). Where it has some, this does nothing.
+            let (durable, used) = (chosen.head.pages_used.get(), found.pages_used.get());
+            if used > durable {
+                store.grow(durable, used)?;
+            }
             store_pages_again(store, &found, &pages)?;
             recovered.recovery.adopted_txnid = Some(found.txnid.get());
             head = *found;

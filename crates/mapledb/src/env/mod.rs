@@ -101,9 +101,10 @@ impl Env {
         self.core.begin_write(Wait::For(timeout))
     }
 
-    /// Makes every commit durable that was published before the call: a barrier for relaxed ones.
+    /// Makes every commit durable that was handed in before the call, and publishes it: a barrier for relaxed ones, and for those
+    /// that wait for their sync.
     ///
-    /// Cost: two syncs; none if everything is durable.
+    /// Cost: one sync or two; none if everything is durable.
     ///
     /// # Errors
     /// A failed sync, which poisons the environment.

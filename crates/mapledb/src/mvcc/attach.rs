@@ -311,6 +311,8 @@ fn begin_with(memory: &LockMemory, seq: u64, start: &Start<'_>, left: &LeftBehin
     store_16(&header.boot_id, process::boot_id());
     header.wake_waiters.store(0, Ordering::Relaxed);
     header.writer.store(WriterWord::FREE.0, Ordering::Relaxed);
+    header.sync.store(WriterWord::FREE.0, Ordering::Relaxed);
+    header.flight_txnid.store(0, Ordering::Relaxed);
     header.pages_allocated.store(start.pages_allocated, Ordering::Relaxed);
     header.poisoned.store(0, Ordering::Relaxed);
     // The head before the publication: a death in between must not leave a publication after the head.

@@ -8,11 +8,11 @@ use mapledb_os::sync::Ordering;
 use super::attach::Mode;
 use super::durable::Durable;
 use super::heads::{self, Head, HeadRecord, NewHead};
-use super::layout::{LAST_TXNID_AT, NUMBER_MAX, STATE_READY, STATE_RESUMED, TXNID_JUMP};
+use super::layout::{LAST_TXNID_AT, NUMBER_MAX, RING_LEN, STATE_READY, STATE_RESUMED, TXNID_JUMP};
 use super::member::Member;
 use super::memory::LockMemory;
 use super::shared::{Counters, Header};
-use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, Wait, WriterGuard};
+use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, SyncGuard, Turn, Wait, WriterGuard};
 use mapledb_os::planted;
 
 /// A process's membership. Clones are the same membership; the last of them, of its pins and of its guards gives
@@ -92,8 +92,8 @@ impl Attached {
         heads::append(&self.member.memory, new)
     }
 
-    /// Shows readers the heads up to `seq` and wakes who waits for them. May be called without the writer lock by
-    /// whoever has made those heads durable: publication never goes back.
+    /// Shows readers the heads up to `seq` and wakes who waits for them. Called without the writer lock by whoever has
+    /// made those heads durable: publication never goes back.
     pub fn publish_up_to(&self, seq: u64) -> Result<()> {
         self.member.check()?;
         self.member.publish_up_to(seq)
@@ -106,11 +106,42 @@ impl Attached {
         Ok(seq)
     }
 
-    /// Takes back the heads that have not been published.
-    pub fn void_unpublished(&self, guard: &WriterGuard) -> Result<()> {
+    /// Takes the newest head, `seq`, back before anybody has seen it: it is not published, and the right to sync has been
+    /// the caller's since before it was appended.
+    pub fn take_back(&self, guard: &WriterGuard, sync: &SyncGuard, seq: u64) -> Result<()> {
+        assert!(sync.belongs_to(&self.member), "the right to sync another environment");
         self.check_writer(guard)?;
-        heads::void_unpublished(&self.member.memory);
-        Ok(())
+        heads::take_back(&self.member.memory, seq)
+    }
+
+    /// How many heads wait to be published, and the most that may. Stable under the writer lock, but for publications.
+    pub fn waiting_heads(&self) -> (u64, u64) {
+        let header = self.header();
+        let published = header.published_seq.load(Ordering::Acquire);
+        (header.head_seq.load(Ordering::Acquire).saturating_sub(published), RING_LEN as u64 - 1)
+    }
+
+    /// Takes the right to sync, with the writer lock held or without.
+    pub fn lock_sync(&self) -> Result<SyncGuard> {
+        loop {
+            if let Some(guard) = self.member.lock_sync(Wait::Forever)? {
+                return Ok(guard);
+            }
+        }
+    }
+
+    /// Waits until commit `txnid` is durable, whoever sees to that, or until it falls to the caller.
+    ///
+    /// Cost: none if it is; else at most the time of two syncs, asleep.
+    pub fn wait_durable(&self, txnid: u64, wait: Wait) -> Result<Turn> {
+        self.member.wait_durable(txnid, wait)
+    }
+
+    /// The txnid of the head that is being made durable; 0 if none is. To be asked with the writer lock held, and before
+    /// anything else that is pinned: when a flight ends, the others know of it before this does not.
+    pub fn flight(&self) -> Result<u64> {
+        self.member.check()?;
+        Ok(self.member.flight())
     }
 
     /// The txnids that readers pin, of all processes, ascending, each once. Every reader that is not in the list sees
@@ -192,8 +223,9 @@ impl Attached {
         Ok(self.member.durable())
     }
 
-    /// Notes what is on disk.
-    pub fn set_durable(&self, durable: Durable) -> Result<()> {
+    /// Notes what is on disk. The caller has the right to sync.
+    pub fn set_durable(&self, sync: &SyncGuard, durable: Durable) -> Result<()> {
+        assert!(sync.belongs_to(&self.member), "the right to sync another environment");
         self.member.check()?;
         self.member.set_durable(durable);
         Ok(())
@@ -256,11 +288,14 @@ impl Attached {
     /// A default for how long to wait for others that come or go: 10 s. They need as long as recovery does.
     pub const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Gives the writer lock up before its guard goes: a planted bug.
+    /// Gives the right to sync up before its guard goes, and the writer lock if it is held: a planted bug.
     #[cfg(maple_canaries)]
-    pub(crate) fn give_writer_away(&self) {
-        self.member.unlock_writer();
-        self.member.queue.leave();
+    pub(crate) fn give_rights_away(&self) {
+        self.member.unlock_sync();
+        if self.member.holds_writer() {
+            self.member.unlock_writer();
+            self.member.queue.leave();
+        }
     }
 
     fn header(&self) -> &Header {

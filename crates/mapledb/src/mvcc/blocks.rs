@@ -2,11 +2,11 @@
 //!
 //! Who holds a block's byte owns the block, and nobody else changes it except to hand its owner the writer lock.
 //! The kernel gives the byte up when its owner dies; whoever takes it then settles what the dead one left: first
-//! the writer lock, then the ticket, then the pins, and last the state, so that a cleaner that dies half way leaves
-//! a block that still wants cleaning.
+//! the writer lock, then the right to sync, the ticket, the pins, and last the state, so that a cleaner that dies half way
+//! leaves a block that still wants cleaning.
 
-use mapledb_os::process;
 use mapledb_os::sync::{AtomicU32, Ordering};
+use mapledb_os::{futex, process};
 
 use super::layout::*;
 use super::member::{Files, Member};
@@ -59,6 +59,9 @@ fn occupy(memory: &LockMemory, index: usize) -> Result<()> {
 /// Cleans block `index`. The caller holds its byte.
 pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
     settle_writer(memory, index)?;
+    // What it was making durable stays in flight until whoever takes over has settled it.
+    make_orphan(&memory.header().sync, index);
+    futex::wake_all(&memory.header().sync);
     let block = memory.block(index)?;
     block.ticket.store(0, Ordering::Relaxed);
     // A thread counts itself in the header first and here second, so this never takes away too much.
@@ -94,14 +97,14 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
     Ok(())
 }
 
-/// Turns a writer word that names block `index` into an orphan's: free, but the next holder learns that it takes over.
-/// The mark of those who wait stays.
-pub(super) fn make_orphan(writer: &AtomicU32, index: usize) {
-    let mut word = WriterWord(writer.load(Ordering::Acquire));
+/// Turns a word that names block `index` into an orphan's: free, but the next holder learns that it takes over. The mark of
+/// those who wait stays.
+pub(super) fn make_orphan(held: &AtomicU32, index: usize) {
+    let mut word = WriterWord(held.load(Ordering::Acquire));
     while word.block() == Some(index) {
         let heir = if planted("forgotten_death") { WriterWord::FREE } else { WriterWord::ORPHAN };
         let orphan = word.passed_to(heir);
-        match writer.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
+        match held.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
             Err(now) => word = WriterWord(now),
         }

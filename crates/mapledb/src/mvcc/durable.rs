@@ -1,7 +1,7 @@
-//! What is on disk, as far as the processes know, where blocks end, and whether a sync has failed: words that only the
-//! holder of the writer lock stores to.
+//! What is on disk, as far as the processes know, and whether a sync has failed: words that only who has the right to sync
+//! stores to; and where blocks end, which only the holder of the writer lock does.
 //!
-//! At most one meta is in flight (I8): who stores one holds the writer lock until its sync has returned, stores it to
+//! At most one meta is in flight (I8): who stores one has the right to sync until its sync has returned, stores it to
 //! the slot that [`Durable::free_slot`] names, and notes it here before it lets go.
 
 use mapledb_os::futex;
@@ -34,7 +34,7 @@ impl Durable {
 }
 
 impl Member {
-    /// What is on disk. The words are not read as one; who must have them together holds the writer lock.
+    /// What is on disk. The words are not read as one; who must have them together has the right to sync.
     pub(super) fn durable(&self) -> Durable {
         let header = self.memory.header();
         Durable {
@@ -73,8 +73,8 @@ impl Member {
         futex::wake_all(&header.wake);
     }
 
-    /// Whether a sync has failed since the environment was last recovered. Who holds the writer lock sees what any holder
-    /// before noted.
+    /// Whether a sync has failed since the environment was last recovered. Who holds the writer lock, or has the right to sync,
+    /// sees what any holder before noted.
     #[inline]
     pub(super) fn is_poisoned(&self) -> bool {
         self.memory.header().poisoned.load(Ordering::Acquire) != 0

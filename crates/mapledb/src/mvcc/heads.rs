@@ -190,11 +190,16 @@ pub(super) fn publish_up_to(memory: &LockMemory, seq: u64) -> Result<()> {
     Ok(())
 }
 
-/// Takes back every head that was not published. The caller holds the writer lock.
-pub(super) fn void_unpublished(memory: &LockMemory) {
+/// Takes head `seq`, the newest, back. The caller holds the writer lock and the right to sync.
+pub(super) fn take_back(memory: &LockMemory, seq: u64) -> Result<()> {
     let header = memory.header();
-    let published = header.published_seq.load(Ordering::Acquire);
-    header.head_seq.store(published, Ordering::Release);
+    if header.head_seq.load(Ordering::Acquire) != seq || header.published_seq.load(Ordering::Acquire) >= seq {
+        return Err(
+            memory.bad(HEAD_SEQ_AT, "a head is to be taken back that is not the newest, or is published")
+        );
+    }
+    header.head_seq.store(seq - 1, Ordering::Release);
+    Ok(())
 }
 
 #[inline]
@@ -256,10 +261,12 @@ mod tests {
         for txnid in 2..=RING_LEN as u64 {
             append(&memory, &new_head(txnid)).expect("append");
         }
-        assert!(matches!(append(&memory, &new_head(99)), Err(MvccError::RingFull(7))));
+        let waiting = RING_LEN as u64 - 1;
+        assert!(matches!(append(&memory, &new_head(99)), Err(MvccError::RingFull(n)) if n == waiting));
         assert_eq!(published(&memory).expect("published").head.txnid(), 1);
-        void_unpublished(&memory);
-        assert_eq!(head(&memory).expect("head").head.txnid(), 1);
+        publish_up_to(&memory, 2).expect("publish");
+        append(&memory, &new_head(99)).expect("there is a place now");
+        assert_eq!(published(&memory).expect("published").head.txnid(), 2);
     }
 
     #[test]

@@ -385,34 +385,109 @@ fn loom_a_process_that_goes_while_another_begins_takes_no_pin_with_it() {
     });
 }
 
+/// What who leads does with the head: the store of its meta and the sync, the note, the publication.
+fn land(member: &Member, slots: &[Page; 2], txnid: u64, seq: u64) {
+    let durable = member.durable();
+    let slot = durable.free_slot();
+    slots[slot].add();
+    assert_ne!(durable.meta_txnids[slot], durable.txnid, "the durable meta was stored over");
+    let mut meta_txnids = durable.meta_txnids;
+    meta_txnids[slot] = txnid;
+    member.set_durable(Durable { txnid, meta_checksum: txnid, meta_txnids });
+    heads::publish_up_to(&member.memory, seq).expect("publish");
+}
+
 #[test]
 fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
     model(|| {
         let [a, b] = members::<2>();
         let slots = LoomArc::new([Page::plain(), Page::plain()]);
-        let durable = Durable { txnid: 1, meta_checksum: 1, meta_txnids: [0, 1] };
-        a.set_durable(durable);
-        let commit = |member: &Arc<Member>, slots: &[Page; 2]| {
-            let guard = member.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
-            let durable = member.durable();
-            let slot = durable.free_slot();
-            // The store, and the sync that makes it durable.
-            slots[slot].add();
-            let txnid = durable.txnid + 1;
-            let mut meta_txnids = durable.meta_txnids;
-            meta_txnids[slot] = txnid;
-            publish(member, txnid);
-            member.set_durable(Durable { txnid, meta_checksum: txnid, meta_txnids });
-            drop(guard);
-            assert_ne!(durable.meta_txnids[slot], durable.txnid, "the durable meta was stored over");
-        };
+        a.set_durable(Durable { txnid: 1, meta_checksum: 1, meta_txnids: [0, 1] });
+        // One appends and makes its head durable under both locks, the other has the right to sync alone.
+        heads::append(&a.memory, &new_head(2)).expect("append");
         let other = {
             let slots = LoomArc::clone(&slots);
-            thread::spawn(move || commit(&b, &slots))
+            thread::spawn(move || {
+                let sync = b.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+                let record = sync.take_head().expect("whole");
+                if record.head.txnid() > b.durable().txnid {
+                    land(&b, &slots, record.head.txnid(), record.seq);
+                }
+            })
         };
-        commit(&a, &slots);
+        let guard = a.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
+        let sync = a.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+        let was = a.durable().txnid;
+        match was {
+            // Nobody has led yet: this commit makes the one before it durable, too.
+            1 => land(&a, &slots, 2, 2),
+            _ => {
+                let seq = heads::append(&a.memory, &new_head(3)).expect("append");
+                land(&a, &slots, 3, seq);
+            }
+        }
+        drop((sync, guard));
         other.join().expect("no panic");
-        assert_eq!(a.durable().txnid, 3);
-        assert_eq!([slots[0].read(), slots[1].read()], [2, 2], "each slot was stored to once");
+        assert_eq!(a.durable().txnid, if was == 1 { 2 } else { 3 });
+        let stores = slots[0].read() + slots[1].read() - 2;
+        assert_eq!(
+            stores,
+            if was == 1 { 1 } else { 2 },
+            "a commit was made durable twice, or by two at once"
+        );
+    });
+}
+
+#[test]
+fn loom_a_page_of_the_head_in_flight_is_not_reused() {
+    model(|| {
+        let [writer, leader] = members::<2>();
+        writer.set_durable(Durable { txnid: 1, meta_checksum: 1, meta_txnids: [0, 1] });
+        publish(&writer, 2);
+        // The page is part of snapshot 2 only.
+        let page = Page::new();
+        let other = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || {
+                let sync = leader.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+                let txnid = sync.take_head().expect("whole").head.txnid();
+                if txnid == 2 {
+                    // The sync.
+                    assert_eq!(page.read(), 1, "a page was reused while it was synced");
+                }
+                leader.set_durable(Durable { txnid, meta_checksum: txnid, meta_txnids: [txnid, 1] });
+            })
+        };
+        publish(&writer, 3);
+        // The next writer: what is in flight is asked first.
+        let flight = writer.flight();
+        let durable = writer.durable();
+        if ![flight, durable.txnid, durable.meta_txnids[0]].contains(&2) {
+            page.add();
+        }
+        other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn loom_of_those_that_wait_for_a_dead_leader_one_takes_over_and_the_head_stays_in_flight() {
+    model(|| {
+        let [dead, a, b] = members::<3>();
+        let sync = dead.lock_sync(Wait::Try).expect("lock").expect("free");
+        assert_eq!(sync.take_head().expect("whole").head.txnid(), 1);
+        std::mem::forget(sync);
+        World::kill(dead);
+        let take = |member: Arc<Member>| {
+            let mut sync = member.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+            if sync.took_over() {
+                assert_eq!(member.flight(), 1, "what the dead one was at was forgotten");
+            }
+            let took_over = sync.took_over();
+            sync.has_settled();
+            took_over
+        };
+        let other = thread::spawn(move || take(b));
+        let taken = [take(a), other.join().expect("no panic")];
+        assert_eq!(taken.iter().filter(|took_over| **took_over).count(), 1, "one takes over: {taken:?}");
     });
 }

@@ -32,6 +32,7 @@ mod memory;
 mod queue;
 mod readers;
 mod shared;
+mod sync_lock;
 mod wait;
 mod writer_lock;
 
@@ -52,5 +53,6 @@ pub use left_behind::LeftBehind;
 pub(crate) use readers::{KeptHead, Place};
 pub use readers::{Pin, ReaderInfo};
 pub use shared::{Counter, Counters};
+pub use sync_lock::{SyncGuard, Turn};
 pub use wait::Wait;
 pub use writer_lock::WriterGuard;

@@ -66,7 +66,15 @@ shared_struct! {
         /// Process blocks that have ever been claimed.
         pub blocks: AtomicU32,
         /// Nothing.
-        pub _pad6: Pad<3644>,
+        pub _pad6: Pad<60>,
+        /// Who has the right to sync.
+        pub sync: AtomicU32,
+        /// Nothing.
+        pub _pad7: Pad<4>,
+        /// The head that is being made durable.
+        pub flight_txnid: AtomicU64,
+        /// Nothing.
+        pub _pad8: Pad<3568>,
     }
 }
 
@@ -249,6 +257,8 @@ mod facts {
     const _: () = assert!(offset_of!(Header, wake) == WAKE_WORD_AT);
     const _: () = assert!(offset_of!(Header, wake_waiters) == WAKE_WAITERS_AT);
     const _: () = assert!(offset_of!(Header, blocks) == BLOCKS_LEN_AT);
+    const _: () = assert!(offset_of!(Header, sync) == SYNC_WORD_AT);
+    const _: () = assert!(offset_of!(Header, flight_txnid) == FLIGHT_TXNID_AT);
     const _: () = assert!(size_of::<Header>() == COUNTERS_AT);
     const _: () = assert!(size_of::<Counters>() == RING_AT - COUNTERS_AT);
 

@@ -46,13 +46,26 @@ pub struct Draft {
     populated_to: u64,
     /// Whether the transaction lays sorted input down.
     is_laid_down: bool,
+    /// Pages given up that were written since the last durable snapshot.
+    recent: Vec<Extent>,
 }
 
 impl Draft {
     /// The draft of transaction `txnid` over the snapshot `view` sees.
     pub(crate) fn new(store: Arc<Store>, view: View, txnid: Txnid, space: Space, quota_pages: u64) -> Draft {
         let generation = view.generation;
-        Draft { store, view, generation, txnid, quota_pages, space, run: None, populated_to: 0, is_laid_down: false }
+        Draft {
+            store,
+            view,
+            generation,
+            txnid,
+            quota_pages,
+            space,
+            run: None,
+            populated_to: 0,
+            is_laid_down: false,
+            recent: Vec::new(),
+        }
     }
 
     /// Takes note that sorted input is laid down from here on.
@@ -67,6 +80,11 @@ impl Draft {
     /// The maps that hold own pages, the newest.
     pub(crate) fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// What it gave up of pages that were written since the snapshot that was durable when it began.
+    pub(crate) fn recent(&self) -> &[Extent] {
+        &self.recent
     }
 
     /// The snapshot the transaction builds on.
@@ -265,7 +283,7 @@ impl Draft {
         match self.store.allocate_again(run) {
             Err(error) if error.is_want_of_room() => Ok(false),
             other => other.map(|()| {
-                self.space.has_grown = true;
+                (self.space.has_grown, self.space.has_refilled) = (true, true);
                 true
             }),
         }
@@ -325,6 +343,9 @@ impl PagesMut for Draft {
         }
         if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
             return self.space.make_available(extent);
+        }
+        if born > self.view.settled() {
+            self.recent.push(extent);
         }
         self.space.freed.push(FreedExtent { extent, born });
         Ok(())

@@ -57,6 +57,8 @@ pub(crate) struct Space {
     pages_allocated: u64,
     /// Whether blocks were allocated.
     has_grown: bool,
+    /// Whether some of them were for free runs that had none.
+    has_refilled: bool,
     /// How many pages of the groups released were moved, for counters.
     released: u64,
 }
@@ -84,6 +86,7 @@ impl Space {
             pages_used: head.pages_used.get(),
             pages_allocated,
             has_grown: false,
+            has_refilled: false,
             released: 0,
         };
         for extent in inline.available {
@@ -201,6 +204,11 @@ impl Space {
     /// Whether blocks were allocated.
     pub(crate) fn has_grown(&self) -> bool {
         self.has_grown
+    }
+
+    /// Whether blocks were allocated for free runs that had none.
+    pub(crate) fn has_refilled(&self) -> bool {
+        self.has_refilled
     }
 
     /// Every page below has blocks, those of free runs without blocks apart.

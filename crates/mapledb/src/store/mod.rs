@@ -567,6 +567,11 @@ impl View {
         verify_anew(store, pgno, page, written, memo)
     }
 
+    /// The snapshot that was durable when the view was made; nothing if pages may have been lost to faults.
+    pub(crate) fn settled(&self) -> Txnid {
+        self.settled
+    }
+
     /// `pages` pages from `first` on, nothing verified but that they lie in the file.
     pub(crate) fn raw<'s>(&self, store: &'s Store, first: Pgno, pages: u64) -> Result<&'s [u8]> {
         let end = first.checked_add(pages).filter(|end| *end <= self.pages_used);

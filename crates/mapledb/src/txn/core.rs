@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use super::syncer::Syncer;
 use super::{ReadTxn, WriteTxn};
 use mapledb_os::planted;
-use crate::commit::{Committer, cut_tail, Durability, Recovery, TXNIDS_AHEAD_MAX, decode_head, settle_after_death};
+use crate::commit::{Committer, Durability, Leader, Recovery, TXNIDS_AHEAD_MAX, Written, cut_tail, decode_head};
 use crate::error::{Error, Result};
-use crate::mvcc::{Attached, Wait, WriterGuard};
+use crate::mvcc::{Attached, Turn, Wait, WriterGuard};
 use crate::space::{Draft, Space};
 use crate::store::Store;
 
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) options: CoreOptions,
     pub(crate) recovery: Recovery,
     pub(crate) syncer: Syncer,
+    /// What this process has written since the last durable commit.
+    written: Mutex<Written>,
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
@@ -52,7 +54,17 @@ impl Core {
         recovery: Recovery,
     ) -> Core {
         let syncer = Syncer::new(options.relaxed_bytes, options.relaxed_time);
-        Core { store, attached, identity, options, recovery, syncer, is_detached: Mutex::new(false), was_full: AtomicBool::new(false) }
+        Core {
+            store,
+            attached,
+            identity,
+            options,
+            recovery,
+            syncer,
+            written: Mutex::default(),
+            is_detached: Mutex::new(false),
+            was_full: AtomicBool::new(false),
+        }
     }
 
     /// Begins a read of the published snapshot.
@@ -125,7 +137,7 @@ impl Core {
         }
         if guard.took_over() {
             event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
-            settle_after_death(&self.committer(&guard))?;
+            self.committer(&guard).sync_head()?;
             guard.has_settled();
         }
         Ok(Some(guard))
@@ -143,21 +155,73 @@ impl Core {
     }
 
     pub(crate) fn committer<'a>(&'a self, guard: &'a WriterGuard) -> Committer<'a> {
-        Committer {
+        Committer { leader: self.leader(), guard }
+    }
+
+    fn leader(&self) -> Leader<'_> {
+        Leader {
             store: &self.store,
             attached: &self.attached,
-            guard,
             identity: self.identity,
             compatible: self.options.compatible,
             wants_two_syncs: self.options.two_syncs,
+            written: &self.written,
         }
     }
 
-    /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the head's (I5).
+    /// Waits until commit `txnid`, which has been appended, is durable. Where even the attempt to sync it fails, the
+    /// environment is poisoned: the next writers would build on what may not come to be.
+    pub(super) fn acknowledge(&self, txnid: u64) -> Result<()> {
+        match self.wait_durable(txnid, Wait::Forever) {
+            Ok(_) => {
+                self.syncer.settled_up_to(txnid);
+                Ok(())
+            }
+            Err(error @ (Error::Indeterminate { .. } | Error::SyncFailed { .. })) => Err(error),
+            Err(cause) => {
+                self.attached.poison()?;
+                Err(Error::Indeterminate { txnid, cause: Box::new(cause) })
+            }
+        }
+    }
+
+    /// Waits until commit `txnid`, of whatever process, is durable; leads a flight if nobody else does. False if it is not in
+    /// the time allowed, which a flight that has begun does not heed.
+    ///
+    /// Cost: none if it is durable; else one sync or two, or as much sleep.
+    pub(super) fn wait_durable(&self, txnid: u64, wait: Wait) -> Result<bool> {
+        if planted("unsynced_group") {
+            return Ok(true);
+        }
+        loop {
+            match self.attached.wait_durable(txnid, wait)? {
+                Turn::Durable => return Ok(true),
+                Turn::TimedOut => return Ok(false),
+                Turn::Poisoned => {
+                    let cause = Box::new(Error::Poisoned { path: self.store.file().path().to_path_buf() });
+                    return Err(Error::Indeterminate { txnid, cause });
+                }
+                Turn::Lead(sync) => {
+                    self.check_faults()?;
+                    // The head that flies has not been published, for what is waited for has not (I16).
+                    self.leader().lead(sync, false)?;
+                }
+            }
+        }
+    }
+
+    /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the one in flight, the published one's,
+    /// the head's (I5). A head that was appended, and is none of these when the next writer begins, is never published: a
+    /// later one is in its stead.
     pub(crate) fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
+        let flight = self.attached.flight()?;
+        let published = self.attached.published_txnid()?;
         let durable = self.attached.durable()?;
-        let head_pin = if planted("unpinned_published") { 0 } else { head.get() };
-        let own = [durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head_pin];
+        let [published, head_pin] = match planted("unpinned_published") {
+            true => [0, 0],
+            false => [published, head.get()],
+        };
+        let own = [flight, published, durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head_pin];
         let oldest_own = own.into_iter().filter(|txnid| *txnid > 0).min().unwrap_or(0);
         if planted("early_reuse") {
             return Ok(vec![head]);
@@ -172,16 +236,17 @@ impl Core {
         Ok(pinned.into_iter().map(Txnid).collect())
     }
 
-    /// Makes every published commit durable.
+    /// Makes every commit durable that has been handed in.
     ///
-    /// Cost: two syncs; none if nothing is to be made durable.
+    /// Cost: one sync or two; none if nothing is to be made durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.sync_within(Wait::Forever)
     }
 
     /// As [`Core::sync`], and nothing if the writer lock is not to be had in the time allowed.
     fn sync_within(&self, wait: Wait) -> Result<()> {
-        if self.attached.durable()?.txnid == self.attached.published_txnid()? && !self.attached.is_poisoned()? {
+        let is_durable = self.attached.durable()?.txnid == self.attached.head()?.head.txnid();
+        if is_durable && self.attached.waiting_heads().0 == 0 && !self.attached.is_poisoned()? {
             return Ok(());
         }
         match self.lock(wait)? {
@@ -190,17 +255,19 @@ impl Core {
         }
     }
 
-    /// Makes commit `txnid` durable if it is not, and with it what was published since.
+    /// Makes commit `txnid`, a published one, durable if it is not, and with it what was published since. Answers whether it
+    /// is; it is not if the writer lock is not to be had in the time allowed.
     ///
-    /// Cost: two syncs; none if it is durable by the time the writer lock is to be had.
-    pub(super) fn sync_up_to(&self, txnid: u64) -> Result<()> {
+    /// Cost: one sync or two; none if it is durable by the time the writer lock is to be had.
+    pub(super) fn sync_up_to(&self, txnid: u64, wait: Wait) -> Result<bool> {
         if self.attached.durable()?.txnid >= txnid {
-            return Ok(());
+            return Ok(true);
         }
-        match self.lock(Wait::Forever)? {
-            Some(guard) if self.attached.durable()?.txnid < txnid => self.committer(&guard).sync_head(),
-            _ => Ok(()),
+        let Some(guard) = self.lock(wait)? else { return Ok(false) };
+        if self.attached.durable()?.txnid < txnid {
+            self.committer(&guard).sync_head()?;
         }
+        Ok(true)
     }
 
     /// Takes note of a snapshot that a transaction begins on: if it is not durable, this process sees to it that it

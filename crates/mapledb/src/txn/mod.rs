@@ -1,12 +1,14 @@
 //! Transactions: where trees, free space and commits meet.
 
 mod core;
+mod pending;
 mod read;
 mod syncer;
 mod trim;
 mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
+pub use self::pending::PendingCommit;
 pub use self::read::ReadTxn;
 pub use self::trim::TrimReport;
 pub(crate) use self::write::{TableId, check_types};
@@ -19,4 +21,5 @@ const _: () = {
     is_send_and_sync::<Core>();
     is_send_and_sync::<ReadTxn>();
     is_send::<WriteTxn>();
+    is_send_and_sync::<PendingCommit>();
 };

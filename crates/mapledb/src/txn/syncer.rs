@@ -1,5 +1,8 @@
-//! The thread that keeps the bound of relaxed commits: so many bytes or so much time after the first of them at the
-//! latest, a sync begins, whether or not another call is made.
+//! The thread that syncs what nobody waits for: relaxed commits within their bound, and commits that were handed in to be
+//! waited for later, at once.
+//!
+//! So many bytes or so much time after the first of the relaxed commits at the latest, a sync begins, whether or not another
+//! call is made.
 //!
 //! What is owed is a *debt*: that of this process's own relaxed commits, and that of others it has come across. Who began
 //! a relaxed commit pays for it; but if it dies, nobody else would. So a process that begins a transaction on a snapshot
@@ -13,14 +16,19 @@
 //! | in an error that poisons | nothing is owed any more: a failed sync is not tried again (I11) |
 //! | in any other (a mapping refused, a lock not to be asked for) | the debt stands and is tried again after a pause |
 //! | there is no thread to be had | the commit itself syncs, at once: later nobody might call |
+//!
+//! Whoever polls a commit leaves its waker here. It is woken when the thread, or a commit of this process at
+//! [`Durability::Sync`](crate::Durability), finds the commit durable, or finds that it cannot become so.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::Core;
+use crate::mvcc::Wait;
 
 /// How long a debt that could not be paid rests: as long as the bound, within these.
 const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
@@ -50,6 +58,10 @@ impl Owed {
 #[derive(Default)]
 struct Debt {
     owed: Option<Owed>,
+    /// The latest commit that was handed in to be made durable at once.
+    handed_in: Option<u64>,
+    /// Who is to be woken when which commit is durable.
+    wakers: Vec<(u64, Waker)>,
     is_running: bool,
     is_syncing: bool,
     is_stopped: bool,
@@ -117,9 +129,30 @@ impl Syncer {
         debt.is_running || debt.is_stopped
     }
 
-    /// Whether relaxed commits of this process are to be synced yet.
+    /// Sees to it that commit `txnid` becomes durable at once. False if there is no thread to be had that would.
+    pub(super) fn hand_in(&self, core: &Arc<Core>, txnid: u64) -> bool {
+        let (debt, wake) = &*self.shared;
+        let mut debt = debt.lock();
+        debt.handed_in = debt.handed_in.max(Some(txnid));
+        let runs = self.run(core, &mut debt);
+        if !debt.is_syncing {
+            wake.notify_all();
+        }
+        runs
+    }
+
+    /// Wakes `waker` when commit `txnid` is durable or cannot become so. The caller looks once more after this.
+    pub(super) fn wake_when_durable(&self, txnid: u64, waker: &Waker) {
+        let mut debt = self.shared.0.lock();
+        if !debt.wakers.iter().any(|(of, known)| *of == txnid && known.will_wake(waker)) {
+            debt.wakers.push((txnid, waker.clone()));
+        }
+    }
+
+    /// Whether commits of this process are to be synced yet.
     pub(super) fn owes_own(&self) -> bool {
-        self.shared.0.lock().owed.is_some_and(|owed| owed.has_own)
+        let debt = self.shared.0.lock();
+        debt.handed_in.is_some() || debt.owed.is_some_and(|owed| owed.has_own)
     }
 
     /// Does `act` with how many times the thread may hold the core, which does not begin to meanwhile.
@@ -128,9 +161,12 @@ impl Syncer {
         act(usize::from(debt.is_syncing))
     }
 
-    /// Notes that everything has been synced.
-    pub(super) fn settled(&self) {
-        self.shared.0.lock().owed = None;
+    /// Notes that every commit up to `txnid` is durable.
+    pub(super) fn settled_up_to(&self, txnid: u64) {
+        let mut debt = self.shared.0.lock();
+        debt.owed = debt.owed.filter(|owed| owed.txnid > txnid);
+        debt.handed_in = debt.handed_in.filter(|handed_in| *handed_in > txnid);
+        wake_up_to(&mut debt, txnid);
     }
 
     /// Ends the thread and waits until it no longer holds the core, unless `is_in_use` says that others hold it too:
@@ -155,7 +191,7 @@ impl Syncer {
     pub(crate) fn resume(&self, core: &Arc<Core>) {
         let mut debt = self.shared.0.lock();
         debt.is_stopped = false;
-        if debt.owed.is_some() {
+        if debt.owed.is_some() || debt.handed_in.is_some() {
             self.run(core, &mut debt);
         }
     }
@@ -165,6 +201,22 @@ fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64
     let (debt, wake) = shared;
     let mut held = debt.lock();
     while !held.is_stopped {
+        if let Some(txnid) = held.handed_in.take() {
+            held.is_syncing = true;
+            drop(held);
+            let is_paid = core.upgrade().is_none_or(|core| make_durable(&core, txnid));
+            held = debt.lock();
+            held.is_syncing = false;
+            wake.notify_all();
+            match is_paid {
+                true => wake_up_to(&mut held, txnid),
+                false => {
+                    held.handed_in = held.handed_in.max(Some(txnid));
+                    wake.wait_for(&mut held, PAUSE[0]);
+                }
+            }
+            continue;
+        }
         let Some(owed) = held.owed else {
             wake.wait(&mut held);
             continue;
@@ -189,16 +241,34 @@ fn keep_bound(shared: &(Mutex<Debt>, Condvar), core: &Weak<Core>, bytes_max: u64
         let left = core.upgrade().and_then(|core| pay(&core, owed, time_max));
         held = debt.lock();
         held.owed = merged(left, held.owed);
+        if held.owed.is_none_or(|left| left.txnid > owed.txnid) {
+            wake_up_to(&mut held, owed.txnid);
+        }
         held.is_syncing = false;
         wake.notify_all();
     }
     held.is_running = false;
 }
 
+/// Makes a commit that was handed in durable; answers whether there is nothing left to do about it.
+fn make_durable(core: &Core, txnid: u64) -> bool {
+    // After a failed sync every write, and every poll, reports it.
+    core.wait_durable(txnid, Wait::Forever).is_ok() || core.attached.is_poisoned().unwrap_or(true)
+}
+
+/// Wakes who waits for commits up to `txnid`: they are durable, or never will be.
+fn wake_up_to(debt: &mut Debt, txnid: u64) {
+    for (_, waker) in debt.wakers.extract_if(.., |(of, _)| *of <= txnid) {
+        waker.wake();
+    }
+}
+
 /// Pays a debt; answers what is owed after that.
 fn pay(core: &Core, owed: Owed, time_max: Duration) -> Option<Owed> {
-    let now = match core.sync_up_to(owed.txnid) {
-        Ok(()) => {
+    let now = match core.sync_up_to(owed.txnid, Wait::Forever) {
+        // The lock was not to be had, although there was all the time in the world: it is tried again.
+        Ok(false) => Instant::now(),
+        Ok(true) => {
             return core.published_relaxed().map(Owed::since_now);
         }
         // Every write reports it from now on.

@@ -64,6 +64,8 @@ impl Core {
                 break guard;
             }
         };
+        // So that neither meta is in flight.
+        let _sync = self.committer(&guard).settled_right()?;
         let mut heads = vec![decode_head(&self.attached.head()?.head)?];
         for slot in [Slot::A, Slot::B] {
             // What is no meta never stands.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 
-use super::Core;
+use super::{Core, PendingCommit};
 use crate::catalog::{self, Types};
-use crate::commit::Durability;
+use crate::commit::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::mvcc::WriterGuard;
 use crate::pages::PagesMut;
@@ -277,18 +277,72 @@ impl WriteTxn {
     /// Makes the changes visible and, unless relaxed, durable. Answers the commit's number; without any change the
     /// number of the snapshot it built on.
     ///
-    /// Cost: at [`Durability::Sync`] one sync when the commit's pages fit one manifest and the file was not grown,
-    /// else two; at [`Durability::Relaxed`] none.
+    /// A relaxed commit that follows commits which wait for their sync waits with them: readers see commits in their order.
+    ///
+    /// Cost: at [`Durability::Sync`] one sync when the pages of this and of all commits since the last durable one fit one
+    /// manifest, were written by this process, and the file was not grown, else two; at [`Durability::Group`] the same for all
+    /// commits together that were handed in meanwhile; at [`Durability::Relaxed`] none.
     ///
     /// # Errors
     /// A full disk or a reached quota: the last commit stands as it was. A failed sync
     /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
     /// has closed it; whether an indeterminate commit happened shows when it is opened again.
-    pub fn commit(mut self) -> Result<u64> {
+    pub fn commit(self) -> Result<u64> {
+        let (core, txnid, reached) = self.finish()?;
+        if reached == Reached::Appended {
+            core.acknowledge(txnid)?;
+        }
+        Ok(txnid)
+    }
+
+    /// Hands the changes in to be made durable, and does not wait: the next writer, of this thread or another, builds on
+    /// them at once. A thread of the environment leads the sync, or one that waits; one sync makes all durable that has been
+    /// handed in when it begins. Readers see them then.
+    ///
+    /// [`Durability::Sync`] is taken as [`Durability::Group`] here. A relaxed commit is published as by [`WriteTxn::commit`],
+    /// and the answer tells when it has become durable.
+    ///
+    /// Cost: no sync, and no sleep unless 62 commits wait already.
+    ///
+    /// # Errors
+    /// As [`WriteTxn::commit`]. Those of the sync are the answer's.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("orders.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// let mut pending = Vec::new();
+    /// for order in 0..10u8 {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(&[order], b"paid")?;
+    ///     pending.push(txn.commit_later()?);
+    /// }
+    /// for commit in pending {
+    ///     commit.wait()?; // ten commits, and far fewer syncs
+    /// }
+    /// assert_eq!(env.read()?.main()?.len(), 10);
+    /// # env.close()
+    /// # }
+    /// ```
+    pub fn commit_later(mut self) -> Result<PendingCommit> {
+        if self.durability == Durability::Sync {
+            self.durability = Durability::Group;
+        }
+        let (core, txnid, reached) = self.finish()?;
+        if reached == Reached::Appended && !core.syncer.hand_in(&core, txnid) {
+            core.acknowledge(txnid)?;
+        }
+        Ok(PendingCommit::new(core, txnid, reached))
+    }
+
+    /// Commits as far as it goes under the writer lock, and gives that up.
+    fn finish(mut self) -> Result<(Arc<Core>, u64, Reached)> {
         self.check()?;
         self.is_done = true;
         if !self.is_changed {
-            return Ok(self.head.txnid.get());
+            return Ok((Arc::clone(&self.core), self.head.txnid.get(), Reached::Durable));
         }
         let inline = self.guarded(WriteTxn::settle);
         let inline = self.core.check_faults().and(inline).inspect_err(|error| self.core.note_failure(error))?;
@@ -298,24 +352,27 @@ impl WriteTxn {
         self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
         let txnid = self.head.txnid.get();
         let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
+        // Recovery reads what relaxed commits wrote, so no one of them may be of any size. And it cannot tell what they left
+        // free of runs that had been punched out, and were given blocks that may not be durable.
+        let is_too_much = bytes >= self.core.options.relaxed_bytes || self.draft.space.has_refilled();
         let durability = match self.durability {
-            // Recovery reads what relaxed commits wrote, so no one of them may be of any size.
-            Durability::Relaxed if bytes < self.core.options.relaxed_bytes => Durability::Relaxed,
-            _ => Durability::Sync,
+            Durability::Relaxed if is_too_much => Durability::Sync,
+            asked => asked,
         };
-        self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
-        match durability {
-            Durability::Sync => self.core.syncer.settled(),
-            Durability::Relaxed => {
+        let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
+        match reached {
+            Reached::Durable => self.core.syncer.settled_up_to(txnid),
+            Reached::Published => {
                 let is_kept = self.core.syncer.note(&self.core, txnid, bytes);
                 // The commit has happened, so an error here is not its own: it is tried again or poisons, as in the
                 // thread there should have been.
                 if !is_kept && self.core.committer(&self.guard).sync_head().is_ok() {
-                    self.core.syncer.settled();
+                    self.core.syncer.settled_up_to(txnid);
                 }
             }
+            Reached::Appended => {}
         }
-        Ok(txnid)
+        Ok((Arc::clone(&self.core), txnid, reached))
     }
 
     /// Commits durably although nothing has changed, for the sake of the number.
