@@ -330,7 +330,7 @@ mod tests {
     fn a_writer_word_names_block_and_incarnation() {
         let word = WriterWord::held(0, 0x1_8003);
         assert_eq!(word.0, 0x0003_0001);
-        assert_eq!(WriterWord::held(BLOCKS_MAX - 1, 0xffff_ffff).0, 0x7fff_fff8);
+        assert_eq!(WriterWord::held(BLOCKS_MAX - 1, 0xffff_ffff).0, 0x7fff_ffde);
         for block in [0, 1, 77, BLOCKS_MAX - 1] {
             let word = WriterWord::held(block, 0xffff_ffff);
             assert!(!word.is_marked() && word.marked().is_marked());
