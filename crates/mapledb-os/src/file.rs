@@ -266,21 +266,37 @@ impl DataFile {
         self.allocate_inner(offset, len).map_err(|e| self.failed("grow", e))
     }
 
+    /// Gives blocks to whatever of the `len` bytes at `offset` has none; what they hold stays. At most one system call. Where
+    /// the file system cannot it does nothing: there a file has grown by zeros that were written, and it cannot punch either.
+    ///
+    /// # Errors
+    /// As [`DataFile::allocate`].
+    pub fn keep_blocks(&self, offset: u64, len: u64) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        match self.fallocate(offset, len) {
+            Err(e) if is_unsupported(&e) => Ok(()),
+            answer => answer.map_err(|e| self.failed("allocate blocks for", e)),
+        }
+    }
+
+    fn fallocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.seam.run(Effect::Grow { offset, len }, || {
+            calls::fallocate(self.file.file(), Blocks::Allocate, offset, len)
+        })
+    }
+
     fn allocate_inner(&self, offset: u64, len: u64) -> io::Result<()> {
         let too_big = || io::Error::from_raw_os_error(libc::EFBIG);
         let end = offset.checked_add(len).ok_or_else(too_big)?;
         if limits::file_size_limit().is_some_and(|limit| end > limit) {
             return Err(too_big());
         }
-        let native = self.seam.run(Effect::Grow { offset, len }, || {
-            calls::fallocate(self.file.file(), Blocks::Allocate, offset, len)
-        });
-        match native {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => {
-                self.seam.run(Effect::WriteZeros { offset, len }, || {
-                    self.write_zeros(offset, end, limits::page_size() as usize)
-                })
-            }
+        match self.fallocate(offset, len) {
+            Err(e) if is_unsupported(&e) => self.seam.run(Effect::WriteZeros { offset, len }, || {
+                self.write_zeros(offset, end, limits::page_size() as usize)
+            }),
             answer => answer,
         }
     }
@@ -407,4 +423,9 @@ impl AsRawFd for DataFile {
     fn as_raw_fd(&self) -> RawFd {
         self.file.file().as_raw_fd()
     }
+}
+
+/// Whether a file system, or the kernel, does not have the call.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
 }

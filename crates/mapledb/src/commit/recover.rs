@@ -21,7 +21,7 @@ use mapledb_format::{
 use mapledb_os::DataFile;
 
 use super::verify::{Source, pages_since, verify_manifest};
-use super::{CLEARED_META, decode_head};
+use super::decode_head;
 use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::mvcc::layout::{NUMBER_MAX, TXNID_JUMP};
@@ -229,8 +229,6 @@ fn stand(
                 let other = slot.other();
                 let why = match (passed_over, &metas[other as usize]) {
                     (Some(refusal), _) => Some(refusal),
-                    // A recovery or a writer that took over has cleared it, and whoever did so has told.
-                    (None, Err(_)) if store.read_meta(other) == CLEARED_META => None,
                     // Damage to the one meta cannot be told from a commit that was torn: both are worth a word.
                     (None, Err(fault)) => Some(Refusal::Meta(*fault)),
                     (None, Ok(_)) => None,
@@ -264,11 +262,8 @@ fn commit_again(store: &Store, chosen: &Meta, relaxed: Relaxed, recovered: &mut 
         Relaxed::Refused(why) => recovered.recovery.refused_relaxed = Some(why),
         Relaxed::Stand(found, pages) => {
             // They may have made the file grow, and no sync has covered that: what they left free there has blocks again
-            // before anybody stores to it (I9). Where it has some, this does nothing.
-            let (durable, used) = (chosen.head.pages_used.get(), found.pages_used.get());
-            if used > durable {
-                store.grow(durable, used)?;
-            }
+            // before anybody stores to it (I9).
+            store.keep_blocks(chosen.head.pages_used, found.pages_used)?;
             store_pages_again(store, &found, &pages)?;
             recovered.recovery.adopted_txnid = Some(found.txnid.get());
             head = *found;

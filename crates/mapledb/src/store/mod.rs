@@ -261,6 +261,12 @@ impl Store {
         self.file.allocate(offset, len).map_err(Error::of_growth)
     }
 
+    /// Gives blocks to whichever pages from `first` to before `end` have none, and leaves what they hold alone.
+    pub(crate) fn keep_blocks(&self, first: Pgno, end: Pgno) -> Result<()> {
+        let (from, to) = (first.offset(self.size), end.offset(self.size));
+        self.file.keep_blocks(from, to.saturating_sub(from)).map_err(Error::of_growth)
+    }
+
     /// Gives the blocks of pages back. Answers whether the file system can. No pinned snapshot and neither meta reaches
     /// them, and whoever is to store to them next knows.
     pub(crate) fn punch(&self, pages: Extent) -> Result<bool> {
