@@ -28,7 +28,7 @@ const DATA: &str = "MAPLE_TEST_DATA";
 /// The effects of a commit that a death can come before or after.
 const EFFECTS: [&str; 4] = ["store pages", "sync file", "store meta", "sync map"];
 /// How the last thing a process does goes to the disk.
-const WAYS: [&str; 4] = ["one sync", "two syncs", "barrier", "relaxed"];
+const WAYS: [&str; 5] = ["one sync", "two syncs", "group", "barrier", "relaxed"];
 
 fn name(effect: &Effect) -> &'static str {
     match effect {
@@ -136,6 +136,12 @@ fn as_another_process() {
     let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
     match role.split(", ").collect::<Vec<_>>()[..] {
         ["die", way, side, effect] => die_at(&path, way, side == "after", effect),
+        ["grow by relaxed commits"] => {
+            let env = open(&path, quiet(options()).seam(Seam::watched(Arc::new(NoFallocate)))).expect("open");
+            grow_relaxed(&env);
+            println!("ready");
+            let _ = std::io::stdin().read(&mut [0]);
+        }
         ["hold the writer lock"] => {
             let env = open(&path, quiet(options())).expect("open");
             let _txn = env.write().expect("write");
@@ -161,6 +167,7 @@ fn die_at(path: &Path, way: &str, is_after: bool, effect: &str) {
     match way {
         "barrier" => env.sync().expect("sync"),
         "relaxed" => put(&env, "unacknowledged", Durability::Relaxed),
+        "group" => put(&env, "unacknowledged", Durability::Group),
         _ => put(&env, "unacknowledged", Durability::Sync),
     }
     die();
@@ -209,7 +216,7 @@ fn whoever_comes_after_a_death_in_a_commit_finds_what_was_acknowledged() {
                 assert_eq!(status.signal(), Some(libc::SIGKILL), "{when}");
                 // Effects that this way does not have: the process died right after it was done.
                 let has = match way {
-                    "one sync" => *effect != "sync file",
+                    "one sync" | "group" => *effect != "sync file",
                     "two syncs" => true,
                     "barrier" => !matches!(*effect, "store pages" | "sync file"),
                     _ => *effect == "store pages",
@@ -219,7 +226,7 @@ fn whoever_comes_after_a_death_in_a_commit_finds_what_was_acknowledged() {
                 }
                 let env = survivor.unwrap_or_else(|| file.open(quiet(options())));
                 // It may have been appended, and then whoever takes over makes it stand.
-                let may_stand = has && matches!(way, "one sync" | "two syncs");
+                let may_stand = has && matches!(way, "one sync" | "two syncs" | "group");
                 let note_whether_it_stands = |acknowledged: &mut Vec<&str>| {
                     let stands = env
                         .read()
@@ -246,6 +253,92 @@ fn whoever_comes_after_a_death_in_a_commit_finds_what_was_acknowledged() {
             }
         }
     }
+}
+
+/// A file system that cannot allocate blocks for a file.
+struct NoFallocate;
+
+impl Observer for NoFallocate {
+    fn before(&self, effect: &Effect) -> std::io::Result<()> {
+        match effect {
+            Effect::Grow { .. } => Err(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, _: &Effect, _: bool) {}
+}
+
+const GROWN: std::ops::Range<u64> = 1000..1300;
+
+fn grow_relaxed(env: &Env) {
+    for key in GROWN {
+        let mut txn = env.write().expect("write");
+        txn.durability(Durability::Relaxed);
+        txn.main().put(&key.to_be_bytes(), &[key as u8; 9000]).expect("put");
+        txn.commit().expect("commit");
+    }
+}
+
+#[test]
+fn relaxed_commits_that_made_the_file_grow_are_adopted_whole_on_any_file_system() {
+    for has_fallocate in [true, false] {
+        let file = TestFile::with_entries(500);
+        let mut other = Other::start("grow by relaxed commits", file.path());
+        other.expect("ready");
+        other.kill();
+        let options = quiet(options());
+        let env = file.open(if has_fallocate {
+            options
+        } else {
+            options.seam(Seam::watched(Arc::new(NoFallocate)))
+        });
+        assert!(env.recovery().adopted_txnid.is_some(), "fallocate {has_fallocate}: {:?}", env.recovery());
+        check(&env);
+        let txn = env.read().expect("read");
+        let main = txn.main().expect("main");
+        for key in GROWN {
+            let value = main.get(&key.to_be_bytes()).expect("get");
+            assert_eq!(value, Some(&[key as u8; 9000][..]), "fallocate {has_fallocate}: {key}");
+        }
+    }
+}
+
+#[test]
+fn who_only_reads_and_closes_last_leaves_no_clean_note_over_what_a_dead_one_had_appended() {
+    let file = TestFile::with_entries(500);
+    let reader = {
+        drop(file.open(quiet(options())));
+        open(file.path(), options().access(Access::SharedReadOnly)).expect("open")
+    };
+    let mut other = Other::start("die, group, before, sync map", file.path());
+    other.child.wait().expect("wait");
+    reader.close().expect("close");
+    assert_ne!(state(&file), lockfile::STATE_CLEAN, "a head is there that nobody has made durable");
+    expect_keys(
+        &file.open(quiet(options())),
+        &["durable", "relaxed", "durable again", "unacknowledged"],
+        "after it",
+    );
+}
+
+#[test]
+fn a_commit_is_published_before_whoever_waits_for_it_is_told() {
+    let file = TestFile::with_entries(500);
+    let env = file.open(quiet(options()));
+    put(&env, "durable", Durability::Sync);
+    let words = Words::note(&file, &[PUBLISHED]);
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"last", &[1; 500]).expect("put");
+    let commit = txn.commit_later().expect("it is handed in");
+    while !commit.is_durable().expect("no sync failed") {
+        std::thread::yield_now();
+    }
+    // As if its leader had died between the note and the publication.
+    words.put_back();
+    assert!(!commit.is_durable().expect("no sync failed"), "nobody sees it yet");
+    commit.wait().expect("whoever waits publishes it");
+    expect_keys(&env, &["durable", "last"], "after waiting");
 }
 
 /// Words of the lock file, to be put back.

@@ -35,18 +35,11 @@ pub use recover::Recovery;
 pub(crate) use recover::{Found, Opener, TXNIDS_AHEAD_MAX, examine, recover};
 pub(crate) use written::Written;
 
-/// What is stored over a meta that must never stand: no meta, and told from damage by its first bytes.
-const CLEARED_META: [u8; mapledb_format::ids::META_BYTES] = {
-    let mut bytes = [0; mapledb_format::ids::META_BYTES];
-    bytes.split_at_mut(8).0.copy_from_slice(b"cleared\n");
-    bytes
-};
-
 /// How far a commit has got when it is published, and who syncs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// Published after its sync, which it makes itself before the next writer begins: it survives power loss from the moment
-    /// `commit` returns. The fastest for one writer that commits now and then.
+    /// `commit` returns.
     #[default]
     Sync,
     /// As durable as [`Durability::Sync`] when `commit` returns, and published then. But the next writer begins at once,
@@ -93,10 +86,8 @@ pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<O
 pub(crate) fn cut_tail(store: &Store) -> Result<()> {
     let mut used = 0;
     for slot in [Slot::A, Slot::B] {
-        let bytes = store.read_meta(slot);
-        match Meta::decode(&bytes, slot) {
+        match Meta::decode(&store.read_meta(slot), slot) {
             Ok(meta) => used = used.max(meta.head.pages_used.offset(store.page_size())),
-            Err(_) if bytes == CLEARED_META => {}
             // It may yet be told what it was.
             Err(_) => return Ok(()),
         }
@@ -122,9 +113,7 @@ impl Leader<'_> {
     ///
     /// Cost: one sync or two (see [`plan`]); none if the head is durable.
     pub(crate) fn lead(&self, mut sync: SyncGuard, heals: bool) -> Result<()> {
-        if self.attached.is_poisoned()? {
-            return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
-        }
+        self.check_poison()?;
         let record = sync.take_head()?;
         let head = decode_head(&record.head)?;
         let durable = self.attached.durable()?;
@@ -133,6 +122,15 @@ impl Leader<'_> {
         }
         sync.has_settled();
         self.fly(&sync, &head, record.seq)
+    }
+
+    /// Refuses to go on after a failed sync: a later one would succeed and mean nothing (I11). Asked with the right to sync
+    /// held, for the flight that failed may be the one that was waited for.
+    fn check_poison(&self) -> Result<()> {
+        match self.attached.is_poisoned()? {
+            true => Err(Error::Poisoned { path: self.store.file().path().to_path_buf() }),
+            false => Ok(()),
+        }
     }
 
     /// Makes `head`, the newest, durable and publishes it.
@@ -302,7 +300,6 @@ impl Committer<'_> {
         if flown.is_err() && !attached.is_poisoned()? {
             // No meta was stored: it did not happen.
             attached.take_back(self.guard, &sync, seq)?;
-            self.leader.written.lock().take_back(head.txnid);
         }
         flown.map(|()| Reached::Durable)
     }
@@ -312,6 +309,7 @@ impl Committer<'_> {
         loop {
             let sync = self.leader.attached.lock_sync()?;
             if !sync.took_over() {
+                self.leader.check_poison()?;
                 return Ok(sync);
             }
             self.leader.lead(sync, true)?;

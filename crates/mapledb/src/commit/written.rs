@@ -42,7 +42,8 @@ pub(super) struct Listed {
 pub(crate) struct Written(VecDeque<Commit>);
 
 impl Written {
-    /// Notes what `draft`, which is about to be appended, has written.
+    /// Notes what `draft`, which is about to be appended, has written. If its head is taken back no later one builds on it, so
+    /// no list will ask for it.
     pub(super) fn note(&mut self, draft: &Draft, live: Vec<Extent>) {
         if self.0.len() == COMMITS_MAX {
             self.0.pop_front();
@@ -55,11 +56,6 @@ impl Written {
             recent: if is_listed { draft.recent().to_vec() } else { Vec::new() },
             has_grown: draft.space.has_grown(),
         });
-    }
-
-    /// Forgets a commit that did not happen after all.
-    pub(super) fn take_back(&mut self, txnid: Txnid) {
-        self.0.retain(|commit| commit.txnid != txnid);
     }
 
     /// Forgets commits that are durable.

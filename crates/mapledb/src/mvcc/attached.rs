@@ -123,14 +123,16 @@ impl Attached {
 
     /// Takes the right to sync, with the writer lock held or without.
     pub fn lock_sync(&self) -> Result<SyncGuard> {
-        loop {
-            if let Some(guard) = self.member.lock_sync(Wait::Forever)? {
-                return Ok(guard);
-            }
-        }
+        self.member.lock_sync()
     }
 
-    /// Waits until commit `txnid` is durable, whoever sees to that, or until it falls to the caller.
+    /// Whether commit `txnid`, which has been appended, is durable and published. Cost: a load, or a copy of a head.
+    pub fn has_landed(&self, txnid: u64) -> Result<bool> {
+        self.member.check()?;
+        self.member.has_landed(txnid)
+    }
+
+    /// Waits until commit `txnid` is durable and published, whoever sees to that, or until it falls to the caller.
     ///
     /// Cost: none if it is; else at most the time of two syncs, asleep.
     pub fn wait_durable(&self, txnid: u64, wait: Wait) -> Result<Turn> {

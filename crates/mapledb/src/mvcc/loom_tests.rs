@@ -408,7 +408,7 @@ fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
         let other = {
             let slots = LoomArc::clone(&slots);
             thread::spawn(move || {
-                let sync = b.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+                let sync = b.lock_sync().expect("lock");
                 let record = sync.take_head().expect("whole");
                 if record.head.txnid() > b.durable().txnid {
                     land(&b, &slots, record.head.txnid(), record.seq);
@@ -416,7 +416,7 @@ fn loom_one_meta_is_in_flight_and_never_in_the_place_of_the_durable_one() {
             })
         };
         let guard = a.lock_writer(Wait::Forever).expect("lock").expect("no time-out");
-        let sync = a.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+        let sync = a.lock_sync().expect("lock");
         let was = a.durable().txnid;
         match was {
             // Nobody has led yet: this commit makes the one before it durable, too.
@@ -449,7 +449,7 @@ fn loom_a_page_of_the_head_in_flight_is_not_reused() {
         let other = {
             let page = LoomArc::clone(&page);
             thread::spawn(move || {
-                let sync = leader.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+                let sync = leader.lock_sync().expect("lock");
                 let txnid = sync.take_head().expect("whole").head.txnid();
                 if txnid == 2 {
                     // The sync.
@@ -473,12 +473,12 @@ fn loom_a_page_of_the_head_in_flight_is_not_reused() {
 fn loom_of_those_that_wait_for_a_dead_leader_one_takes_over_and_the_head_stays_in_flight() {
     model(|| {
         let [dead, a, b] = members::<3>();
-        let sync = dead.lock_sync(Wait::Try).expect("lock").expect("free");
+        let sync = dead.lock_sync().expect("lock");
         assert_eq!(sync.take_head().expect("whole").head.txnid(), 1);
         std::mem::forget(sync);
         World::kill(dead);
         let take = |member: Arc<Member>| {
-            let mut sync = member.lock_sync(Wait::Forever).expect("lock").expect("no time-out");
+            let mut sync = member.lock_sync().expect("lock");
             if sync.took_over() {
                 assert_eq!(member.flight(), 1, "what the dead one was at was forgotten");
             }

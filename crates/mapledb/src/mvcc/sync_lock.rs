@@ -19,7 +19,7 @@
 //! of a dead one learns that it takes over. A sync of the dead one may have failed unnoticed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mapledb_os::futex;
 use mapledb_os::planted;
@@ -28,10 +28,8 @@ use mapledb_os::sync::{AtomicU32, Ordering, fence, load_after_fence};
 use super::heads::{self, HeadRecord};
 use super::layout::*;
 use super::member::Member;
+use super::writer_lock::LIVENESS_TEST;
 use super::{Result, Wait, blocks};
-
-/// How long a waiter sleeps before it asks whether the holder lives.
-const LIVENESS_TEST: Duration = Duration::from_millis(20);
 
 /// The right to sync, held. It may be sent to and dropped in another thread; in a forked child it does nothing.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub struct SyncGuard {
 /// What becomes of one who waits for a commit.
 #[derive(Debug)]
 pub enum Turn {
-    /// The commit is durable.
+    /// The commit is durable and published.
     Durable,
     /// A sync has failed, in some process. Whether the commit happened shows when the environment is opened again.
     Poisoned,
@@ -100,35 +98,44 @@ impl Member {
         &self.memory.header().sync
     }
 
-    /// Takes the right to sync; `None` if it was not to be had in time.
-    pub(super) fn lock_sync(self: &Arc<Member>, wait: Wait) -> Result<Option<SyncGuard>> {
-        match self.wait_for_sync(wait, || None)? {
-            Turn::Lead(guard) => Ok(Some(guard)),
-            _ => Ok(None),
+    /// Takes the right to sync, however long that takes.
+    pub(super) fn lock_sync(self: &Arc<Member>) -> Result<SyncGuard> {
+        loop {
+            if let Turn::Lead(guard) = self.wait_for_sync(Wait::Forever, || Ok(None))? {
+                return Ok(guard);
+            }
         }
     }
 
-    /// Waits until commit `txnid` is durable, or it is the caller's to make it so.
+    /// Waits until commit `txnid` is durable and published, or it is the caller's to make it so.
     pub(super) fn wait_durable(self: &Arc<Member>, txnid: u64, wait: Wait) -> Result<Turn> {
-        self.wait_for_sync(wait, || {
-            match self.memory.header().durable_txnid.load(Ordering::Acquire) >= txnid {
-                true => Some(Turn::Durable),
-                false => self.is_poisoned().then_some(Turn::Poisoned),
-            }
+        self.wait_for_sync(wait, || match self.has_landed(txnid)? {
+            true => Ok(Some(Turn::Durable)),
+            false => Ok(self.is_poisoned().then_some(Turn::Poisoned)),
         })
     }
 
+    /// Whether commit `txnid` is durable, and readers see it: a flight notes the one before the other, and may end between.
+    pub(super) fn has_landed(&self, txnid: u64) -> Result<bool> {
+        let is_durable = self.memory.header().durable_txnid.load(Ordering::Acquire) >= txnid;
+        Ok(is_durable && self.published_txnid()? >= txnid)
+    }
+
     /// Waits until `is_over` has an answer, or the right to sync is to be had.
-    fn wait_for_sync(self: &Arc<Member>, wait: Wait, is_over: impl Fn() -> Option<Turn>) -> Result<Turn> {
+    fn wait_for_sync(
+        self: &Arc<Member>,
+        wait: Wait,
+        is_over: impl Fn() -> Result<Option<Turn>>,
+    ) -> Result<Turn> {
         let deadline = wait.deadline();
         loop {
             self.check()?;
-            if let Some(turn) = is_over() {
+            if let Some(turn) = is_over()? {
                 return Ok(turn);
             }
             let held = match self.attempt_sync() {
                 // Another flight may have ended in between.
-                Attempt::Taken(guard) => return Ok(is_over().unwrap_or(Turn::Lead(guard))),
+                Attempt::Taken(guard) => return Ok(is_over()?.unwrap_or(Turn::Lead(guard))),
                 Attempt::Held(word) => word,
             };
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -138,7 +145,7 @@ impl Member {
             let sleep = left.unwrap_or(LIVENESS_TEST).min(LIVENESS_TEST);
             futex::wait(self.sync_word(), held.0, Some(sleep));
             if self.sync_word().load(Ordering::Relaxed) == held.0 {
-                self.settle_dead_syncer(held)?;
+                self.settle_dead(held)?;
             }
         }
     }
@@ -165,14 +172,6 @@ impl Member {
                 Ok(_) => return Attempt::Held(new),
                 Err(now) => word = WriterWord(now),
             }
-        }
-    }
-
-    /// If the holder is dead, cleans up after it; the word is an orphan then.
-    fn settle_dead_syncer(&self, word: WriterWord) -> Result<()> {
-        match word.block() {
-            Some(block) => self.reap_block(block).map(drop),
-            None => Ok(()),
         }
     }
 

@@ -33,7 +33,7 @@ use super::{Result, Wait};
 use mapledb_os::planted;
 
 /// How long a waiter sleeps before it asks whether the holder lives.
-const LIVENESS_TEST: Duration = Duration::from_millis(20);
+pub(super) const LIVENESS_TEST: Duration = Duration::from_millis(20);
 
 /// The writer lock, held. It may be sent to and dropped in another thread; in a forked child it does nothing.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Member {
             return Ok(Some(taken));
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            self.settle_dead_holder()?;
+            self.settle_dead(self.writer_word(Ordering::Acquire))?;
             return Ok(self.attempt(Mark::Leave));
         }
         self.memory.counters().writer_waits.add(1);
@@ -191,7 +191,7 @@ impl Member {
             futex::wait(&block.turn, turn, Some(sleep));
             let was_called = block.turn.load(Ordering::Acquire) != turn;
             if !was_called
-                && let Err(e) = self.settle_dead_holder()
+                && let Err(e) = self.settle_dead(self.writer_word(Ordering::Acquire))
                 && withdraw()
             {
                 return Err(e);
@@ -199,12 +199,12 @@ impl Member {
         }
     }
 
-    /// If the holder is dead, cleans up after it; the word is an orphan then.
-    fn settle_dead_holder(&self) -> Result<()> {
-        if let Some(block) = self.writer_word(Ordering::Acquire).block() {
-            self.reap_block(block)?;
+    /// If the holder that a word names is dead, cleans up after it; the word is an orphan then.
+    pub(super) fn settle_dead(&self, word: WriterWord) -> Result<()> {
+        match word.block() {
+            Some(block) => self.reap_block(block).map(drop),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Gives the lock up. Unmarked that is one compare-and-swap.

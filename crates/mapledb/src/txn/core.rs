@@ -245,14 +245,19 @@ impl Core {
 
     /// As [`Core::sync`], and nothing if the writer lock is not to be had in the time allowed.
     fn sync_within(&self, wait: Wait) -> Result<()> {
-        let is_durable = self.attached.durable()?.txnid == self.attached.head()?.head.txnid();
-        if is_durable && self.attached.waiting_heads().0 == 0 && !self.attached.is_poisoned()? {
+        if self.owes_nothing()? && !self.attached.is_poisoned()? {
             return Ok(());
         }
         match self.lock(wait)? {
             Some(guard) => self.committer(&guard).sync_head(),
             None => Ok(()),
         }
+    }
+
+    /// Whether every head that was appended, of whatever process, is durable and published.
+    fn owes_nothing(&self) -> Result<bool> {
+        let newest = self.attached.head()?.head.txnid();
+        Ok(self.attached.has_landed(newest)?)
     }
 
     /// Makes commit `txnid`, a published one, durable if it is not, and with it what was published since. Answers whether it
@@ -283,14 +288,12 @@ impl Core {
 
     /// The published commit, if it is a relaxed one that is not durable and this process can make it so.
     pub(super) fn published_relaxed(&self) -> Option<u64> {
-        if self.options.is_read_only || self.attached.durable().ok()?.txnid == self.attached.published_txnid().ok()? {
+        if self.options.is_read_only {
             return None;
         }
-        // A durable commit is published a moment before the note of its durability; its record tells it from a relaxed
-        // one.
-        let record = self.attached.published().ok()?.head;
-        let durable = self.attached.durable().ok()?.txnid;
-        (record.durable_txnid.max(durable) < record.txnid()).then(|| record.txnid())
+        // In this order: a durable commit is noted as that before it is published.
+        let published = self.attached.published_txnid().ok()?;
+        (self.attached.durable().ok()?.txnid < published).then_some(published)
     }
 
     /// Goes: what this process owes is synced unless another's writer is in the way for too long; it is in the lock file
@@ -311,13 +314,10 @@ impl Core {
             synced = self.sync_within(Wait::For(Attached::PATIENCE));
         }
         synced = synced.and_then(|()| self.check_faults());
-        if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? {
-            let durable = self.attached.durable()?.txnid;
-            if durable == self.attached.published_txnid()? {
-                // A file that stays longer than it must is no reason to fail.
-                let _ = cut_tail(&self.store);
-                detaching.mark_clean();
-            }
+        if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? && self.owes_nothing()? {
+            // A file that stays longer than it must is no reason to fail.
+            let _ = cut_tail(&self.store);
+            detaching.mark_clean();
         }
         synced
     }

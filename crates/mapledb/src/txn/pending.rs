@@ -55,7 +55,7 @@ impl PendingCommit {
     /// [`Error::Indeterminate`] after a failed sync, in whatever process: whether the commit happened shows when the environment
     /// is opened again.
     pub fn is_durable(&self) -> Result<bool> {
-        if self.reached == Reached::Durable || self.core.attached.durable()?.txnid >= self.txnid {
+        if self.reached == Reached::Durable || self.core.attached.has_landed(self.txnid)? {
             return Ok(true);
         }
         match self.core.attached.is_poisoned()? {
