@@ -5,6 +5,7 @@
 
 mod files;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -65,7 +66,11 @@ struct Gate {
     is_shut: Mutex<bool>,
     opened: Condvar,
     is_failing: AtomicBool,
+    /// So many syncs fail, and those after them do not.
+    failures: AtomicU64,
     waiting: AtomicU64,
+    /// Where pages were stored.
+    stored: Mutex<BTreeSet<u64>>,
 }
 
 impl Gate {
@@ -81,6 +86,9 @@ impl Gate {
 
 impl Observer for Gate {
     fn before(&self, effect: &Effect) -> std::io::Result<()> {
+        if let Effect::StorePages { offset, len } = *effect {
+            self.stored.lock().expect("no panic").extend((offset..offset + len).step_by(4096));
+        }
         if !matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. }) {
             return Ok(());
         }
@@ -89,7 +97,11 @@ impl Observer for Gate {
         while *is_shut {
             is_shut = self.opened.wait(is_shut).expect("no panic");
         }
-        match self.is_failing.load(Ordering::SeqCst) {
+        let fails_now = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok();
+        match fails_now || self.is_failing.load(Ordering::SeqCst) {
             true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
             false => Ok(()),
         }
@@ -104,6 +116,15 @@ fn gated(file: &TestFile) -> (Env, Arc<Gate>) {
     put(&env, "warm-up", Durability::Sync).expect("commit");
     gate.waiting.store(0, Ordering::SeqCst);
     (env, gate)
+}
+
+/// An environment with a commit, the first, whose sync has begun and is held up.
+fn with_a_flight(file: &TestFile) -> (Env, Arc<Gate>, PendingCommit) {
+    let (env, gate) = gated(file);
+    gate.shut();
+    let first = put_later(&env, "first", Durability::Group);
+    until("the first flight begins", || gate.waiting.load(Ordering::SeqCst) > 0);
+    (env, gate, first)
 }
 
 #[test]
@@ -131,10 +152,7 @@ fn a_group_commit_alone_syncs_as_often_as_one_at_sync() {
 #[test]
 fn the_next_writer_builds_on_a_head_that_flies_and_readers_see_neither_before_it_is_durable() {
     let file = TestFile::with_entries(500);
-    let (env, gate) = gated(&file);
-    gate.shut();
-    let first = put_later(&env, "first", Durability::Group);
-    until("the first flight begins", || gate.waiting.load(Ordering::SeqCst) > 0);
+    let (env, gate, first) = with_a_flight(&file);
     let second = put_later(&env, "second", Durability::Group);
     let mut txn = env.write().expect("the writer lock is free while a sync runs");
     assert!(
@@ -154,10 +172,7 @@ fn the_next_writer_builds_on_a_head_that_flies_and_readers_see_neither_before_it
 #[test]
 fn one_flight_makes_everything_durable_that_was_handed_in_before_it() {
     let file = TestFile::with_entries(500);
-    let (env, gate) = gated(&file);
-    gate.shut();
-    let first = put_later(&env, "first", Durability::Group);
-    until("the first flight begins", || gate.waiting.load(Ordering::SeqCst) > 0);
+    let (env, gate, first) = with_a_flight(&file);
     let others: Vec<_> = (0..40).map(|n| put_later(&env, &format!("later {n}"), Durability::Group)).collect();
     let before = counted(&env, "syncs");
     gate.open();
@@ -172,13 +187,41 @@ fn one_flight_makes_everything_durable_that_was_handed_in_before_it() {
 }
 
 #[test]
+fn what_commits_rewrite_while_they_wait_for_a_flight_is_used_over_and_over() {
+    let file = TestFile::with_entries(100_000);
+    let depth = {
+        let env = file.open(quiet());
+        env.read().expect("read").main().expect("main").stat().depth
+    };
+    let (env, gate, first) = with_a_flight(&file);
+    gate.stored.lock().expect("no panic").clear();
+    const COMMITS: u64 = 40;
+    let later: Vec<_> = (0..COMMITS)
+        .map(|n| {
+            let mut txn = env.write().expect("write");
+            txn.durability(Durability::Group);
+            txn.main().put(&(n * 2_357).to_be_bytes(), b"another").expect("put");
+            txn.commit_later().expect("it is handed in")
+        })
+        .collect();
+    let stored = gate.stored.lock().expect("no panic").len() as u64;
+    println!("{stored} pages for {COMMITS} commits {depth} levels deep");
+    // Each its leaf, and of branches and free-space records as many as a few commits alone; not a path for each.
+    assert!(depth >= 3, "the tree is too shallow to tell");
+    assert!(stored < COMMITS + 6 * depth, "{stored} pages for {COMMITS} commits {depth} levels deep");
+    gate.open();
+    first.wait().expect("durable");
+    for commit in later {
+        commit.wait().expect("durable");
+    }
+    check(&env);
+}
+
+#[test]
 fn relaxed_and_durable_commits_are_published_after_what_they_build_on() {
     for durability in [Durability::Relaxed, Durability::Sync] {
         let file = TestFile::with_entries(500);
-        let (env, gate) = gated(&file);
-        gate.shut();
-        let first = put_later(&env, "first", Durability::Group);
-        until("the first flight begins", || gate.waiting.load(Ordering::SeqCst) > 0);
+        let (env, gate, first) = with_a_flight(&file);
         let other = {
             let env = env.clone();
             std::thread::spawn(move || put(&env, "after it", durability).expect("commit"))
@@ -226,10 +269,7 @@ fn many_more_commits_than_the_ring_has_places_can_be_handed_in() {
 #[test]
 fn a_failed_sync_is_told_to_everyone_it_would_have_made_durable() {
     let file = TestFile::with_entries(500);
-    let (env, gate) = gated(&file);
-    gate.shut();
-    let first = put_later(&env, "first", Durability::Group);
-    until("the first flight begins", || gate.waiting.load(Ordering::SeqCst) > 0);
+    let (env, gate, first) = with_a_flight(&file);
     let second = put_later(&env, "second", Durability::Group);
     gate.is_failing.store(true, Ordering::SeqCst);
     gate.open();
@@ -244,6 +284,25 @@ fn a_failed_sync_is_told_to_everyone_it_would_have_made_durable() {
     let env = file.open(quiet());
     assert!(!holds(&env, "second") || holds(&env, "first"), "a suffix was lost, and no more");
     check(&env);
+}
+
+#[test]
+fn a_commit_that_waited_for_a_flight_that_failed_does_not_sync_on_top_of_it() {
+    let file = TestFile::with_entries(500);
+    let (env, gate, first) = with_a_flight(&file);
+    let second = {
+        let env = env.clone();
+        std::thread::spawn(move || put(&env, "second", Durability::Sync))
+    };
+    until("the second holds the writer lock", || env.try_write().expect("try").is_none());
+    // One sync fails. The next would succeed, and mean nothing.
+    gate.failures.store(1, Ordering::SeqCst);
+    gate.open();
+    assert!(first.wait().is_err());
+    let second = second.join().expect("no panic");
+    assert!(second.is_err(), "commit {second:?} was acknowledged on top of what may not be on the disk");
+    drop(env);
+    check(&file.open(quiet()));
 }
 
 #[test]

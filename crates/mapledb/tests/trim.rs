@@ -129,6 +129,30 @@ fn free_runs_within_the_file_and_behind_it_are_given_back() {
 }
 
 #[test]
+fn a_relaxed_commit_that_takes_what_was_given_back_is_durable_when_it_returns() {
+    let file = TestFile::new();
+    let env = file.open(options().relaxed_bound(1 << 40, std::time::Duration::from_secs(3600)));
+    fill(&env, 0..3000);
+    delete(&env, 100..2900);
+    if !env.trim().expect("trim").is_supported {
+        eprintln!("SKIP trim: the file system of the temporary directory cannot punch holes");
+        return;
+    }
+    let put = |keys: std::ops::Range<u64>| {
+        let mut txn = env.write().expect("write");
+        txn.durability(Durability::Relaxed);
+        let mut table = txn.open_table(&BULK).expect("table");
+        keys.for_each(|key| table.put(&key, &[key as u8; 3000]).expect("put"));
+        txn.commit().expect("commit")
+    };
+    let small = put(0..1);
+    assert!(env.info().expect("info").durable_txnid < small, "a few pages stayed at hand");
+    let large = put(100..1500);
+    assert_eq!(env.info().expect("info").durable_txnid, large);
+    check(&env);
+}
+
+#[test]
 fn a_table_dropped_from_the_end_of_the_file_is_given_back_while_it_is_open() {
     let file = TestFile::new();
     let env = watched(&file, &Arc::new(Blocks::default()));
