@@ -22,7 +22,7 @@ pub(super) fn is_claimed(block: &Block) -> bool {
 
 /// The name under which the owner of `block` holds the writer lock.
 pub(super) fn name(index: usize, block: &Block) -> WriterWord {
-    WriterWord::held(index, block.incarnation.load(Ordering::Relaxed))
+    WriterWord::held(index, block.incarnation.load(Ordering::Acquire))
 }
 
 /// Claims the first block whose byte nobody holds, settling what its last owner left. `own` are this process's
@@ -48,7 +48,8 @@ fn occupy(memory: &LockMemory, index: usize) -> Result<()> {
         settle(memory, index)?;
         memory.counters().reaped_blocks.add(1);
     }
-    block.incarnation.fetch_add(1, Ordering::Relaxed);
+    // Release: who sees the new incarnation sees no ticket of the one before.
+    block.incarnation.fetch_add(1, Ordering::Release);
     block.pid.store(process::pid(), Ordering::Relaxed);
     block.claimed_at.store(process::unix_nanos(), Ordering::Relaxed);
     block.state.store(BLOCK_CLAIMED, Ordering::Release);
@@ -97,11 +98,16 @@ fn settle_writer(memory: &LockMemory, index: usize) -> Result<()> {
     Ok(())
 }
 
-/// Turns a word that names block `index` into an orphan's: free, but the next holder learns that it takes over. The mark of
-/// those who wait stays.
+/// Turns a word that names block `index` into an orphan's.
 pub(super) fn make_orphan(held: &AtomicU32, index: usize) {
+    make_orphan_if(held, |word| word.block() == Some(index));
+}
+
+/// Turns a word whose holder is dead into an orphan's: free, but the next holder learns that it takes over. The mark of those
+/// who wait stays.
+fn make_orphan_if(held: &AtomicU32, is_dead: impl Fn(WriterWord) -> bool) {
     let mut word = WriterWord(held.load(Ordering::Acquire));
-    while word.block() == Some(index) {
+    while is_dead(word) {
         let heir = if planted("forgotten_death") { WriterWord::FREE } else { WriterWord::ORPHAN };
         let orphan = word.passed_to(heir);
         match held.compare_exchange(word.0, orphan.0, Ordering::AcqRel, Ordering::Acquire) {
@@ -135,6 +141,25 @@ impl Member {
             reaped += usize::from(self.reap_block(index)?);
         }
         Ok(reaped)
+    }
+
+    /// If the holder that `word`, seen in `held`, names is dead, cleans up after it; the word is an orphan then.
+    pub(super) fn settle_dead(&self, held: &AtomicU32, word: WriterWord) -> Result<()> {
+        let Some(index) = word.block() else { return Ok(()) };
+        if self.is_outlived(index, word)? {
+            make_orphan_if(held, |now| now.unmarked() == word.unmarked());
+            return Ok(());
+        }
+        self.reap_block(index).map(drop)
+    }
+
+    /// Whether the process that `word` names has been cleaned up after. It may die between being promised the lock and being
+    /// given it; then its name comes into the word when whoever cleans its block has gone by, and the block may have another
+    /// owner, who lives and knows nothing.
+    fn is_outlived(&self, index: usize, word: WriterWord) -> Result<bool> {
+        let block = self.memory.block(index)?;
+        let is_outlived = !is_claimed(block) || name(index, block) != word.unmarked();
+        Ok(is_outlived && !planted("no_outlived"))
     }
 
     /// Cleans block `index` if its owner died.

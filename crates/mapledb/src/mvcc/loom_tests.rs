@@ -332,6 +332,26 @@ fn loom_of_those_that_wait_for_a_dead_writer_one_takes_over() {
 }
 
 #[test]
+fn loom_a_lock_handed_to_one_who_has_died_is_not_lost_with_it() {
+    model(|| {
+        let world = World::with_blocks(3);
+        let [holder, dead] = [world.join(1), world.join(2)];
+        let guard = holder.lock_writer(Wait::Try).expect("lock").expect("free");
+        // It dies in line, and the next process claims its block while the lock is handed on.
+        let ticket = &dead.memory.block(dead.primary).expect("its block").ticket;
+        ticket.store(7, Ordering::Release);
+        holder.memory.header().writer.fetch_or(WriterWord::FREE.marked().0, Ordering::AcqRel);
+        World::kill(dead);
+        let next = thread::spawn(move || world.join(3));
+        drop(guard);
+        let next = next.join().expect("no panic");
+        let taken = holder.lock_writer(Wait::Try).expect("lock");
+        assert!(taken.is_some(), "a dead one has the lock for ever");
+        drop((taken, next));
+    });
+}
+
+#[test]
 fn loom_who_follows_a_failed_sync_knows_of_it() {
     model(|| {
         let [a, b] = members::<2>();

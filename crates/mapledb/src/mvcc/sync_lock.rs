@@ -145,7 +145,7 @@ impl Member {
             let sleep = left.unwrap_or(LIVENESS_TEST).min(LIVENESS_TEST);
             futex::wait(self.sync_word(), held.0, Some(sleep));
             if self.sync_word().load(Ordering::Relaxed) == held.0 {
-                self.settle_dead(held)?;
+                self.settle_dead(self.sync_word(), held)?;
             }
         }
     }

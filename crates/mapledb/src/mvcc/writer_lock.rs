@@ -85,6 +85,13 @@ enum Mark {
     Leave,
 }
 
+/// Who waits for the lock.
+struct Waiting<'m> {
+    name: WriterWord,
+    block: &'m Block,
+    ticket: u64,
+}
+
 /// How a lock was come by.
 #[derive(Debug)]
 pub(super) enum Taken {
@@ -137,7 +144,7 @@ impl Member {
             return Ok(Some(taken));
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            self.settle_dead(self.writer_word(Ordering::Acquire))?;
+            self.settle_dead_writer()?;
             return Ok(self.attempt(Mark::Leave));
         }
         self.memory.counters().writer_waits.add(1);
@@ -191,7 +198,7 @@ impl Member {
             futex::wait(&block.turn, turn, Some(sleep));
             let was_called = block.turn.load(Ordering::Acquire) != turn;
             if !was_called
-                && let Err(e) = self.settle_dead(self.writer_word(Ordering::Acquire))
+                && let Err(e) = self.settle_dead_writer()
                 && withdraw()
             {
                 return Err(e);
@@ -199,12 +206,8 @@ impl Member {
         }
     }
 
-    /// If the holder that a word names is dead, cleans up after it; the word is an orphan then.
-    pub(super) fn settle_dead(&self, word: WriterWord) -> Result<()> {
-        match word.block() {
-            Some(block) => self.reap_block(block).map(drop),
-            None => Ok(()),
-        }
+    fn settle_dead_writer(&self) -> Result<()> {
+        self.settle_dead(self.word(), self.writer_word(Ordering::Acquire))
     }
 
     /// Gives the lock up. Unmarked that is one compare-and-swap.
@@ -214,11 +217,11 @@ impl Member {
         if self.word().compare_exchange(held, free, release, Ordering::Relaxed).is_ok() {
             return;
         }
-        while let Some((index, block, ticket)) = self.next_in_line() {
+        while let Some(Waiting { name, block, ticket }) = self.next_in_line() {
             let handed = ticket | TICKET_HANDED;
             let promise = block.ticket.compare_exchange(ticket, handed, Ordering::AcqRel, Ordering::Relaxed);
             if promise.is_ok() || planted("no_promise") {
-                self.word().store(blocks::name(index, block).marked().0, Ordering::Release);
+                self.word().store(name.marked().0, Ordering::Release);
                 return call(block);
             }
         }
@@ -237,24 +240,31 @@ impl Member {
     fn call_next(&self) {
         // See `wait_for_writer`.
         fence(Ordering::SeqCst);
-        if let Some((_, block, _)) = self.next_in_line() {
-            call(block);
+        if let Some(next) = self.next_in_line() {
+            call(next.block);
         }
     }
 
     /// The living process that waits with the smallest ticket. What cannot be read or asked counts as not
     /// waiting: it wakes by itself after 20 ms.
-    fn next_in_line(&self) -> Option<(usize, &Block, u64)> {
+    fn next_in_line(&self) -> Option<Waiting<'_>> {
         let mut waiting: Vec<_> = (0..self.memory.blocks().ok()?)
             .filter(|&index| index != self.primary)
-            .filter_map(|index| {
-                let block = self.memory.block(index).ok().filter(|block| is_claimed(block))?;
-                let ticket = block.ticket.load(Ordering::Acquire);
-                (ticket != 0 && ticket & TICKET_HANDED == 0).then_some((index, block, ticket))
-            })
+            .filter_map(|index| Some((index, self.waiting_in(index)?)))
             .collect();
-        waiting.sort_unstable_by_key(|&(_, _, ticket)| ticket);
-        waiting.into_iter().find(|&(index, _, _)| self.files.byte_is_held(index).unwrap_or(false))
+        waiting.sort_unstable_by_key(|(_, waiting)| waiting.ticket);
+        let next = waiting.into_iter().find(|&(index, _)| self.files.byte_is_held(index).unwrap_or(false));
+        next.map(|(_, waiting)| waiting)
+    }
+
+    /// The owner of block `index`, if it waits and has not been promised the lock. The same name before and behind the ticket
+    /// is the name of who drew it.
+    fn waiting_in(&self, index: usize) -> Option<Waiting<'_>> {
+        let block = self.memory.block(index).ok().filter(|block| is_claimed(block))?;
+        let name = blocks::name(index, block);
+        let ticket = block.ticket.load(Ordering::Acquire);
+        let is_open = ticket != 0 && ticket & TICKET_HANDED == 0;
+        (is_open && name == blocks::name(index, block)).then_some(Waiting { name, block, ticket })
     }
 }
 
