@@ -167,6 +167,15 @@ impl ReadMap {
             let _ = self.reserve.advise_part(effect, Advice::WillNeed, offset, len);
         }
     }
+
+    /// Whether the kernel page at `offset` is in memory, mapped or not. One system call, about 0.2 µs; `true` where the system
+    /// does not tell.
+    ///
+    /// # Panics
+    /// The offset is not within the reserve.
+    pub fn is_present(&self, offset: u64) -> bool {
+        self.reserve.is_present(offset).unwrap_or(true)
+    }
 }
 
 /// The call says `EFAULT` for what would have been a signal. "Bad address" would lead people astray.

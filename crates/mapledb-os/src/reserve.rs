@@ -136,6 +136,17 @@ impl Reserve {
         self.seam.run(effect, || unsafe { self.raw.unchecked_advise_range(advice, offset as usize, len) })
     }
 
+    /// Whether the kernel page at `offset`, which [`Reserve::covers`], is in memory.
+    pub(crate) fn is_present(&self, offset: u64) -> io::Result<bool> {
+        assert!(self.covers(offset, 1), "a look at {offset} of {}", self.len_bytes());
+        let page = offset & !(page_size() - 1);
+        let at = self.base().wrapping_add(page as usize);
+        let mut state = 0_u8;
+        // SAFETY: the page lies within the mapping; of one byte at most one kernel page is told, in one byte.
+        let answer = unsafe { libc::mincore(at as *mut libc::c_void, 1, &mut state) };
+        if answer == 0 { Ok(state & 1 == 1) } else { Err(io::Error::last_os_error()) }
+    }
+
     /// One `msync(MS_SYNC)` of the kernel pages that the range touches.
     pub(crate) fn sync(&self, offset: u64, len: usize) -> io::Result<()> {
         self.seam.run(Effect::Sync { offset, len: len as u64 }, || self.raw.flush_range(offset as usize, len))

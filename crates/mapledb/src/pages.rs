@@ -68,6 +68,11 @@ pub trait Pages {
         let _ = pgno;
     }
 
+    /// Hints that these pages will be read soon, so that the disk is asked for all that are not in memory at once.
+    fn will_need(&self, pages: &[Pgno]) {
+        let _ = pages;
+    }
+
     /// Hints that bytes within a page will be read next.
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use files::{TestFile, check, open, options};
 use mapledb::{Durability, Env};
-use mapledb_os::{Effect, Observer, Seam};
+use mapledb_os::{DataFile, Effect, MapAdvice, Observer, ReadMap, Seam};
 
 const ROLE: &str = "MAPLE_TEST_ROLE";
 const DATA: &str = "MAPLE_TEST_DATA";
@@ -262,5 +262,53 @@ fn as_another_process() {
             println!("answer: {found}");
         }
         other => panic!("no such role: {other}"),
+    }
+}
+
+/// What the kernel was asked to read ahead, in pages.
+fn pages_asked(effects: &[Effect]) -> u64 {
+    let asked = |effect: &Effect| match effect {
+        Effect::Advise { len, .. } if *len < 1 << 30 => len / 4096,
+        _ => 0,
+    };
+    effects.iter().map(asked).sum()
+}
+
+/// Takes the file out of memory; answers whether the system did.
+fn drop_cached(file: &TestFile) -> bool {
+    let data = DataFile::open_read_only(file.path(), Seam::unwatched()).expect("open");
+    data.drop_cached(0, 0).expect("drop");
+    let map = ReadMap::map(&data, 0, MapAdvice::Random).expect("map");
+    (0..data.len_bytes().expect("length")).step_by(1 << 16).all(|at| !map.is_present(at))
+}
+
+#[test]
+fn reads_of_many_keys_ask_the_disk_for_all_absent_pages_at_once_and_for_none_that_are_there() {
+    let file = TestFile::with_entries(50_000);
+    let keys: Vec<[u8; 8]> = (0..50_000u64).step_by(97).map(u64::to_be_bytes).collect();
+    let read = |env: &Env| {
+        let txn = env.read().expect("read");
+        let values = txn.main().expect("main").multi_get(keys.iter().map(|key| &key[..])).expect("multi_get");
+        assert!(values.iter().all(Option::is_some));
+        assert_eq!(txn.main().expect("main").iter().expect("iter").count(), 50_000);
+    };
+    let (env, notes) = watched(&file);
+    read(&env);
+    notes.take();
+    read(&env);
+    let warm = pages_asked(&notes.take());
+    env.close().expect("close");
+    let is_cold = drop_cached(&file);
+    let (env, notes) = watched(&file);
+    let leaves = env.read().expect("read").main().expect("main").stat().leaf_pages;
+    notes.take();
+    read(&env);
+    let cold = pages_asked(&notes.take());
+    println!("{leaves} leaves: asked for {cold} pages when cold, {warm} when warm");
+    assert!(warm <= leaves / 10, "{warm} pages were asked for that are in memory");
+    if is_cold {
+        assert!(cold >= leaves / 2, "only {cold} of {leaves} leaves were asked for");
+    } else {
+        println!("the file stays in memory here, so nothing was cold");
     }
 }

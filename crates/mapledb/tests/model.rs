@@ -443,6 +443,21 @@ fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key:
     };
     let slices = as_slices(&range);
     assert_eq!(reading.count(slices).expect("count"), expected.len() as u64);
+    let parts = reading.range(slices).and_then(|range| range.split(rng.random_range(1..5))).expect("split");
+    let lens: Vec<_> = parts.iter().map(|part| part.remaining().expect("remaining")).collect();
+    assert_eq!(lens.iter().sum::<u64>(), expected.len() as u64);
+    assert!(
+        lens.iter().max().zip(lens.iter().min()).is_some_and(|(max, min)| max - min <= 1),
+        "uneven: {lens:?}"
+    );
+    for (part, from) in parts.into_iter().zip(lens.iter().scan(0, |sum, len| {
+        *sum += len;
+        Some(*sum - len)
+    })) {
+        let first = part.into_iter().next().transpose().expect("sound");
+        let wanted = (lens.iter().sum::<u64>() > from).then(|| expected[from as usize]);
+        assert!(first.is_none() || own(Ok(first)) == pair(wanted), "a part begins elsewhere");
+    }
     let mut found = reading.range(slices).expect("range");
     let (mut left, mut right) = (0, expected.len());
     for _ in 0..expected.len().min(40) {

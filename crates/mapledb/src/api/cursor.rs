@@ -109,6 +109,44 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
         if self.is_over { Ok(0) } else { self.inner.remaining() }
     }
 
+    /// Splits what is left into `parts` ranges of equal length, one entry more or less, in order: for as many threads, each of
+    /// which goes through one. None if `parts` is 0, or after an error.
+    ///
+    /// The cuts are found by subtree counts, so they are even whatever the keys are. The idea is an order-statistic tree's
+    /// (Knuth, The Art of Computer Programming 3, 6.2.3).
+    ///
+    /// Cost: two descents a part, no page in between.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// # const SQUARES: Table<'static, u32, u64> = Table::new("squares");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..1000u32 { txn.open_table(&SQUARES)?.put(&n, &(u64::from(n) * u64::from(n)))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let parts = txn.table(&SQUARES)?.iter()?.split(4)?;
+    /// let sum: u64 = std::thread::scope(|scope| {
+    ///     let sums: Vec<_> = parts
+    ///         .into_iter()
+    ///         .map(|part| scope.spawn(|| part.map(|entry| entry.map(|(_, square)| square)).sum::<mapledb::Result<u64>>()))
+    ///         .collect();
+    ///     sums.into_iter().map(|sum| sum.join().expect("no panic")).sum::<mapledb::Result<u64>>()
+    /// })?;
+    /// assert_eq!(sum, (0..1000).map(|n| n * n).sum());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split(self, parts: usize) -> Result<Vec<Range<'t, K, V, P>>> {
+        if self.is_over {
+            return Ok(Vec::new());
+        }
+        Ok(self.inner.split(parts)?.into_iter().map(Range::new).collect())
+    }
+
     fn item(&mut self, pair: Result<Option<(&'t [u8], &'t [u8])>>) -> Option<Result<Item<'t, K, V>>> {
         match pair.and_then(decode::<K, V>) {
             Ok(Some(item)) => Some(Ok(item)),

@@ -91,6 +91,10 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
             .map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
         Ok(bytes)
     }
+
+    fn will_need(&self, pages: &[mapledb_format::Pgno]) {
+        self.0.will_need(pages);
+    }
 }
 
 /// Checks the snapshot whose head is `head`, read through `pages`.

@@ -316,6 +316,10 @@ impl Pages for Draft {
         self.view.prefetch(&self.store, pgno);
     }
 
+    fn will_need(&self, pages: &[Pgno]) {
+        self.view.will_need(&self.store, pages);
+    }
+
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: std::ops::Range<usize>) {
         self.view.prefetch_within(&self.store, pgno, bytes);

@@ -1,9 +1,7 @@
 //! The data file as pages: what may be read of it, and what the writer may store to.
 //!
-//! [`Store`] holds the file and its maps for the life of an environment. [`View`] is one snapshot's window on it: it
-//! turns a page reference into a slice only when the number lies within the snapshot's file, the page is the one
-//! referred to, was written at or before the snapshot (I1), and its checksum has been verified as the policy asks. This
-//! is the one place above the system floor where a pin becomes memory.
+//! [`Store`] holds the file and its maps for the life of an environment. [`View`] is one snapshot's window on it, which
+//! checks before it asks. This is the one place above the system floor where a pin becomes memory.
 //!
 //! # Why a slice over a shared map is sound here
 //!
@@ -13,30 +11,25 @@
 //! where they are. The file is never truncated below a page that a pinned snapshot reaches, so no touch is past the
 //! end. What remains is whoever writes to the file without asking MapleDB; that nobody does is the contract of
 //! opening an environment.
-//!
-//! # When a verified page is not believed any more
-//!
-//! The memo says that a page was right when it was looked at, and a page stays what it is as long as the page cache or
-//! the disk has it. Two things end that. After a *failed sync* the kernel counts pages as clean that never reached the
-//! disk, may evict them, and then shows what the disk has, torn or older: so once the environment is poisoned, pages
-//! written after the snapshot's durable one are verified at every touch. After a *fault in the map* that was caught
-//! (`mapledb_os::sigbus`) zeros lie where a page was: so snapshots that were open are refused, and later ones verify
-//! everything at every touch.
 #![allow(unsafe_code)]
 
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+mod cold;
+mod maps;
+mod view;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use mapledb_format::overflow::{OverflowRef, Run, RunGeometry};
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
-use mapledb_os::sigbus::{self, Alarm, Guard};
-use mapledb_os::{AnonMap, DataFile, MapAdvice, OsError, ReadMap, WriteMap, reserve_wish_bytes};
+use mapledb_os::sigbus::{self, Alarm};
+use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, planted, reserve_wish_bytes};
 
-use mapledb_os::planted;
+use self::cold::Cold;
+use self::maps::Maps;
+pub(crate) use self::maps::Generation;
+pub(crate) use self::view::{Snapshot, View};
 use crate::error::{Error, Result};
 use crate::mvcc::PoisonNote;
-use crate::pages::{PageRef, Pages};
 
 /// Free bytes of a file system that may be spoken for, so that it is full all the same.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -51,22 +44,6 @@ pub enum Verify {
     FirstTouch,
     /// Every time a page is touched.
     Always,
-}
-
-/// The file's maps: one that reads, one that writes, and a memo of what has been verified.
-struct Maps {
-    /// What catches faults in the maps, so the first to go; empty unless that was asked for.
-    guards: Vec<Guard>,
-    read: ReadMap,
-    write: Option<WriteMap>,
-    /// For each page the txnid whose version of it has been verified, 0 for none (I7).
-    memo: AnonMap,
-    /// The part of the file that both maps reach.
-    covered_bytes: u64,
-    /// The fork generation of the process that made them.
-    made_in: u64,
-    /// Made when another process has grown the file past this reserve. Live transactions stay on the old maps.
-    larger: OnceLock<Box<Maps>>,
 }
 
 /// The data file and its maps.
@@ -84,6 +61,7 @@ pub(crate) struct Store {
     poison: OnceLock<PoisonNote>,
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
+    cold: Cold,
 }
 
 impl Store {
@@ -113,6 +91,7 @@ impl Store {
             catches,
             poison: OnceLock::new(),
             len_bytes: AtomicU64::new(len_bytes),
+            cold: Cold::default(),
         })
     }
 
@@ -172,15 +151,7 @@ impl Store {
 
     /// The bytes of address space that are mapped ahead.
     pub(crate) fn reserve_bytes(&self) -> u64 {
-        self.newest().covered_bytes
-    }
-
-    fn newest(&self) -> &Maps {
-        let mut maps = &self.maps;
-        while let Some(larger) = maps.larger.get() {
-            maps = larger;
-        }
-        maps
+        self.maps.newest().covered_bytes
     }
 
     /// Which maps hold a file of `pages`, made if there are none; and that the file is as long.
@@ -225,18 +196,7 @@ impl Store {
 
     #[inline(always)]
     fn maps(&self, generation: Generation) -> &Maps {
-        if generation.0 == 0 { &self.maps } else { self.later_maps(generation) }
-    }
-
-    #[cold]
-    fn later_maps(&self, generation: Generation) -> &Maps {
-        let mut maps = &self.maps;
-        for _ in 0..generation.0 {
-            if let Some(larger) = maps.larger.get() {
-                maps = larger;
-            }
-        }
-        maps
+        if generation.0 == 0 { &self.maps } else { self.maps.later(generation) }
     }
 
     /// Grows the file to hold `pages`, with blocks for all behind the first `allocated`; nothing is durable yet. The file is
@@ -442,222 +402,6 @@ impl Store {
     }
 }
 
-impl Drop for Maps {
-    fn drop(&mut self) {
-        self.guards.clear();
-        // A forked child did not inherit the writable map: something else may lie at its address.
-        if mapledb_os::fork::generation() != self.made_in {
-            std::mem::forget(self.write.take());
-        }
-    }
-}
-
-impl Maps {
-    /// Maps `file` with `reserve_bytes` ahead, or half of it and so on until both maps and the memo fit the address
-    /// space together.
-    fn map(
-        file: &DataFile,
-        size: PageSize,
-        reserve_bytes: u64,
-        advice: MapAdvice,
-        alarm: Option<&Arc<Alarm>>,
-    ) -> Result<Maps> {
-        let least = file.len_bytes()?;
-        let mut reserve_bytes = reserve_bytes.max(least);
-        loop {
-            match Maps::map_exactly(file, size, reserve_bytes, advice, alarm) {
-                Err(Error::Os(error)) if error.is_out_of_memory() && reserve_bytes > least => {
-                    reserve_bytes = (reserve_bytes / 2).max(least);
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn map_exactly(
-        file: &DataFile,
-        size: PageSize,
-        reserve_bytes: u64,
-        advice: MapAdvice,
-        alarm: Option<&Arc<Alarm>>,
-    ) -> Result<Maps> {
-        let read = ReadMap::map(file, reserve_bytes, advice)?;
-        let write = match file.is_writable() {
-            true => Some(WriteMap::map(file, read.len_bytes())?),
-            false => None,
-        };
-        let covered_bytes = write.as_ref().map_or(u64::MAX, WriteMap::len_bytes).min(read.len_bytes());
-        let words = (covered_bytes >> size.shift()) as usize;
-        let memo = AnonMap::map(words, (file.stat()?.len_bytes >> size.shift()) as usize + 1)?;
-        let made_in = mapledb_os::fork::generation();
-        let mut guards = Vec::new();
-        if let Some(alarm) = alarm {
-            guards.push(read.guard(alarm, file)?);
-            if let Some(write) = &write {
-                guards.push(write.guard(alarm, file)?);
-            }
-        }
-        Ok(Maps { guards, read, write, memo, covered_bytes, made_in, larger: OnceLock::new() })
-    }
-}
-
-/// Which maps a transaction reads through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation(u32);
-
-/// A snapshot's window on the file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
-    pub(crate) txnid: Txnid,
-    /// The first page that lies outside the snapshot's file.
-    pub(crate) pages_used: Pgno,
-    pub(crate) generation: Generation,
-    /// Pages written up to this transaction are on the disk, and no fault was known of when the snapshot was begun: what
-    /// the memo says of them stands.
-    settled: Txnid,
-    /// The faults that were known of then.
-    faults: u32,
-}
-
-impl View {
-    /// Refuses to go on if a page of the map has failed since the snapshot was begun: values handed out since may read
-    /// as zeros, and so may what was just read.
-    #[inline(always)]
-    pub(crate) fn still_sound(&self, store: &Store) -> Result<()> {
-        if store.alarm.count_after_reads() == self.faults { Ok(()) } else { Err(store.fault()) }
-    }
-
-    /// The page `at`, verified.
-    ///
-    /// Cost: one page touch; the first time in this process for this page and writer, its checksum.
-    #[inline(always)]
-    pub(crate) fn page<'s>(&self, store: &'s Store, at: PageRef) -> Result<&'s [u8]> {
-        if at.pgno >= self.pages_used || at.pgno < store.size.first_data_pgno() {
-            return Err(outside(at.pgno));
-        }
-        if store.alarm.count() != self.faults {
-            return Err(store.fault());
-        }
-        let page = store.slice(self.generation, at.pgno, 1);
-        if let Err(cause) = header::check_identity(page, at.pgno, at.tag, self.txnid) {
-            return Err(store.not_right(at.pgno, cause));
-        }
-        match store.verify {
-            _ if planted("unverified_pages") => {}
-            Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
-            Verify::Never => {}
-            Verify::Always => store.check_sum(at.pgno, page)?,
-        }
-        Ok(page)
-    }
-
-    /// The transaction that wrote the page `at`, by its header alone; the disk is asked for it in a way that answers.
-    ///
-    /// Cost: a system call and a page touch.
-    fn born(&self, store: &Store, at: PageRef) -> Result<Txnid> {
-        let page = self.raw(store, at.pgno, 1)?;
-        store.make_present(self.generation, Extent::new(at.pgno, 1))?;
-        header::check_identity(page, at.pgno, at.tag, self.txnid)
-            .and_then(|()| header::stored_txnid(page))
-            .map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
-    }
-
-    #[inline(always)]
-    fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
-        let written = header::stored_txnid(page).map_or(0, Txnid::get);
-        let memo = store.maps(self.generation).memo.words().get(pgno.get() as usize);
-        let is_known = memo.is_some_and(|memo| vouches(memo, written));
-        if is_known && (written <= self.settled.get() || !store.is_in_doubt()) {
-            return Ok(());
-        }
-        verify_anew(store, pgno, page, written, memo)
-    }
-
-    /// The snapshot that was durable when the view was made; nothing if pages may have been lost to faults.
-    pub(crate) fn settled(&self) -> Txnid {
-        self.settled
-    }
-
-    /// `pages` pages from `first` on, nothing verified but that they lie in the file.
-    pub(crate) fn raw<'s>(&self, store: &'s Store, first: Pgno, pages: u64) -> Result<&'s [u8]> {
-        let end = first.checked_add(pages).filter(|end| *end <= self.pages_used);
-        if end.is_none() || first < store.size.first_data_pgno() {
-            return Err(outside(first));
-        }
-        Ok(store.slice(self.generation, first, pages))
-    }
-
-    /// The run that holds a multi-page value, verified likewise.
-    pub(crate) fn run<'s>(&self, store: &'s Store, at: &OverflowRef) -> Result<&'s [u8]> {
-        let fault = |cause| store.not_right(at.pgno, cause);
-        let too_long = FormatError::BadReference("its value is longer than any file");
-        let geometry = RunGeometry::of(at.len, store.size).ok_or(too_long).map_err(fault)?;
-        let inside = at.pgno >= store.size.first_data_pgno()
-            && at.pgno.checked_add(geometry.pages).is_some_and(|end| end <= self.pages_used);
-        if !inside {
-            return Err(outside(at.pgno));
-        }
-        if store.alarm.count() != self.faults {
-            return Err(store.fault());
-        }
-        let bytes = store.slice(self.generation, at.pgno, geometry.pages);
-        header::check_identity(bytes, at.pgno, at.tag, self.txnid).map_err(fault)?;
-        let written = header::stored_txnid(bytes).map_or(0, Txnid::get);
-        let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
-        let known = memo.is_some_and(|memo| vouches(memo, written))
-            && (written <= self.settled.get() || !store.is_in_doubt());
-        let run = Run::open(bytes, store.size).map_err(fault)?;
-        if run.head().len != at.len {
-            return Err(fault(FormatError::BadReference("its length is not the run's")));
-        }
-        if store.verify == Verify::Always || (store.verify == Verify::FirstTouch && !known) {
-            run.check_all().map_err(fault)?;
-            if let Some(memo) = memo {
-                memo.store(written, Ordering::Relaxed);
-            }
-        }
-        Ok(bytes)
-    }
-
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, store: &Store, pgno: Pgno) {
-        let maps = store.maps(self.generation);
-        let offset = pgno.offset(store.size);
-        for line in 0..4 {
-            maps.read.prefetch(offset + 64 * line);
-        }
-        if let Some(memo) = maps.memo.words().get(pgno.get() as usize) {
-            mapledb_os::prefetch(memo);
-        }
-    }
-
-    /// Asks for the cache lines of some bytes of a page.
-    #[inline(always)]
-    pub(crate) fn prefetch_within(&self, store: &Store, pgno: Pgno, bytes: Range<usize>) {
-        let maps = store.maps(self.generation);
-        let page = pgno.offset(store.size);
-        for at in (bytes.start & !63..bytes.end.min(store.size.bytes())).step_by(64) {
-            maps.read.prefetch(page + at as u64);
-        }
-    }
-}
-
-/// Whether a page's memo says that what transaction `written` wrote there has been verified (I7).
-#[inline(always)]
-fn vouches(memo: &AtomicU64, written: u64) -> bool {
-    let verified = memo.load(Ordering::Relaxed);
-    verified == written || (planted("memo_ignores_txnid") && verified != 0)
-}
-
-#[cold]
-fn verify_anew(store: &Store, pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
-    store.check_sum(pgno, page)?;
-    if let Some(memo) = memo {
-        memo.store(written, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
 impl Store {
     fn check_sum(&self, pgno: Pgno, page: &[u8]) -> Result<()> {
         header::check_sum(page).map_err(|cause| self.not_right(pgno, cause))
@@ -673,48 +417,3 @@ impl Store {
     }
 }
 
-#[cold]
-fn outside(pgno: Pgno) -> Error {
-    Error::Corrupt { pgno, cause: FormatError::BadReference("it leads outside the file") }
-}
-
-/// A view with its store: the pages of one snapshot, for as long as both are borrowed.
-#[derive(Clone, Copy)]
-pub(crate) struct Snapshot<'s> {
-    pub(crate) store: &'s Store,
-    pub(crate) view: View,
-}
-
-impl Pages for Snapshot<'_> {
-    fn page_size(&self) -> PageSize {
-        self.store.page_size()
-    }
-
-    #[inline(always)]
-    fn page(&self, at: PageRef) -> Result<&[u8]> {
-        self.view.page(self.store, at)
-    }
-
-    fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
-        self.view.run(self.store, at)
-    }
-
-    fn born(&self, at: PageRef) -> Result<Txnid> {
-        self.view.born(self.store, at)
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        self.view.prefetch(self.store, pgno);
-    }
-
-    #[inline(always)]
-    fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
-        self.view.prefetch_within(self.store, pgno, bytes);
-    }
-
-    #[inline(always)]
-    fn still_sound(&self) -> Result<()> {
-        self.view.still_sound(self.store)
-    }
-}

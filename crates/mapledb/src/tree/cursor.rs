@@ -4,6 +4,7 @@ use mapledb_format::branch::Branch;
 use mapledb_format::leaf::Leaf;
 use mapledb_format::order::Order;
 
+use super::ahead::Ahead;
 use super::{PageRef, Pages, Tree, child, corrupt};
 use crate::error::Result;
 
@@ -33,17 +34,24 @@ pub(super) struct Path<'p, P, O> {
     pub(super) tree: Tree<'p, P, O>,
     steps: Vec<Step<'p>>,
     pub(super) spot: Option<Spot<'p>>,
+    ahead: Ahead,
 }
 
 impl<'p, P: Pages, O: Order> Path<'p, P, O> {
     pub(super) fn new(tree: Tree<'p, P, O>) -> Path<'p, P, O> {
-        Path { tree, steps: Vec::with_capacity(usize::from(tree.record.depth)), spot: None }
+        let steps = Vec::with_capacity(usize::from(tree.record.depth));
+        Path { tree, steps, spot: None, ahead: Ahead::default() }
+    }
+
+    fn leave(&mut self) {
+        self.steps.clear();
+        self.spot = None;
+        self.ahead = Ahead::default();
     }
 
     /// Goes to the gap before `key`, or before where it would be; answers whether `key` is there.
     pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool> {
-        self.steps.clear();
-        self.spot = None;
+        self.leave();
         let depth = usize::from(self.tree.record.depth);
         if depth == 0 {
             return Ok(false);
@@ -64,8 +72,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
 
     /// Goes before the first entry (`Forward`) or behind the last (`Back`).
     pub(super) fn edge(&mut self, way: Way) -> Result<()> {
-        self.steps.clear();
-        self.spot = None;
+        self.leave();
         match usize::from(self.tree.record.depth) {
             0 => Ok(()),
             depth => self.fall(self.tree.root(), depth - 1, way),
@@ -74,8 +81,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
 
     /// Goes before the entry that has `n` entries before it; the end if there are fewer.
     pub(super) fn nth(&mut self, n: u64) -> Result<()> {
-        self.steps.clear();
-        self.spot = None;
+        self.leave();
         let depth = usize::from(self.tree.record.depth);
         if depth == 0 {
             return Ok(());
@@ -130,6 +136,9 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             self.tree.pages.prefetch(next.child);
         }
         self.fall(next_at, height - 1, way)?;
+        if let Some(parent) = self.steps.last() {
+            self.ahead.step(self.tree.pages, &parent.branch, parent.index, way, height > 1);
+        }
         Ok(true)
     }
 

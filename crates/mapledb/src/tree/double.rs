@@ -1,6 +1,6 @@
 //! Pages in memory, for tests: committed ones verified at every touch, own ones tracked, freed ones gone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use mapledb_format::header;
@@ -18,6 +18,7 @@ pub(crate) struct Double {
     runs: BTreeMap<u64, Vec<u8>>,
     own: std::collections::BTreeSet<u64>,
     touches: Cell<u64>,
+    asked: RefCell<Vec<Pgno>>,
 }
 
 impl Double {
@@ -31,6 +32,7 @@ impl Double {
             runs: BTreeMap::new(),
             own: Default::default(),
             touches: Cell::new(0),
+            asked: RefCell::default(),
         }
     }
 
@@ -48,6 +50,11 @@ impl Double {
     /// How many pages were read since this was last asked.
     pub(crate) fn take_touches(&self) -> u64 {
         self.touches.replace(0)
+    }
+
+    /// The pages that were said to be needed since this was last asked.
+    pub(crate) fn take_asked(&self) -> Vec<Pgno> {
+        self.asked.take()
     }
 
     fn at(&self, pgno: Pgno) -> Result<&[u8]> {
@@ -82,6 +89,10 @@ impl Pages for Double {
                 .map_err(|cause| corrupt(at.pgno, cause))?;
         }
         Ok(run)
+    }
+
+    fn will_need(&self, pages: &[Pgno]) {
+        self.asked.borrow_mut().extend(pages);
     }
 }
 

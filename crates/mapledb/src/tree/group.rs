@@ -6,7 +6,7 @@
 //! level, so the lookups of a group arrive together. (The idea: Chen, Ailamaki, Gibbons and Mowry, "Improving Hash Join
 //! Performance through Prefetching", ICDE 2004, group prefetching.)
 //!
-//! Pages that are not in memory are read one after the other, as for single lookups.
+//! Pages that are not in memory are asked for together, too, on the two lowest levels: those above are few and stay.
 
 use mapledb_format::leaf::{Leaf, inline_len};
 use mapledb_format::order::Order;
@@ -34,6 +34,9 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         for level in (1..depth).rev() {
             for ((at, implied), key) in lookups.iter_mut().zip(keys) {
                 (*at, *implied) = self.descend(*at, level, key, *implied)?;
+            }
+            if level <= 2 {
+                self.pages.will_need(&lookups.map(|(at, _)| at.pgno)[..keys.len()]);
             }
         }
         let mut leaves: [Option<Leaf<'p>>; GROUP_MAX] = [None; GROUP_MAX];

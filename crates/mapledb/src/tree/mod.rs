@@ -7,6 +7,7 @@
 //! record (I3). That mark is what tells own pages from committed ones: whoever writes first *touches* the path from
 //! the root down, and [`seal`] turns the marks back into tags, children before parents.
 
+mod ahead;
 mod append;
 mod count;
 mod cull;

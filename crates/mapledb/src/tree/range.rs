@@ -39,6 +39,28 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
         Ok(range)
     }
 
+    /// The entries from the one that has `from` entries of the tree before it, up to the one that has `to`.
+    ///
+    /// Cost: two descents.
+    pub(crate) fn between(tree: Tree<'p, P, O>, from: u64, to: u64) -> Result<Self> {
+        let mut range = Range { front: Path::new(tree), back: Path::new(tree) };
+        if from < to {
+            range.front.nth(from)?;
+            range.back.nth(to)?;
+        }
+        Ok(range)
+    }
+
+    /// So many ranges of equal length, one entry more or less, that together are this one.
+    ///
+    /// Cost: two descents for each.
+    pub(crate) fn split(&self, parts: usize) -> Result<Vec<Self>> {
+        let (from, len) = (self.front.rank()?, self.remaining()?);
+        // The product may need more than 64 bits.
+        let cut = |part: usize| from + (u128::from(len) * part as u128 / parts as u128) as u64;
+        (0..parts).map(|part| Range::between(self.front.tree, cut(part), cut(part + 1))).collect()
+    }
+
     /// How many entries are left, from subtree counts alone.
     ///
     /// Cost: no page beyond the two paths already held.

@@ -133,6 +133,18 @@ impl Bed {
             }
             front.extend(back.into_iter().rev());
             assert_eq!(front, expected);
+            let parts = 1 + key.len() % 5;
+            let mut joined = Vec::new();
+            for mut part in Range::new(tree, low, high).unwrap().split(parts).unwrap() {
+                let len = part.remaining().unwrap() as usize;
+                assert!(len.abs_diff(expected.len() / parts) <= 1, "{len} of {} in {parts}", expected.len());
+                let from = joined.len();
+                while let Some(pair) = owned(part.next().unwrap()) {
+                    joined.push(pair);
+                }
+                assert_eq!(joined.len() - from, len);
+            }
+            assert_eq!(joined, expected);
         }
     }
 }
@@ -354,5 +366,38 @@ fn counting_touches_a_path_or_two_however_large_the_tree() {
         let nth = Cursor::new(tree).seek_nth(u64::from(entries) / 2).unwrap().unwrap();
         assert_eq!((nth.0, bed.pages.take_touches()), (&(entries / 2).to_be_bytes()[..], depth));
         println!("{entries} entries, {depth} levels: count {}, rank and nth {depth} pages", 2 * depth);
+    }
+}
+
+#[test]
+fn a_walk_asks_for_each_leaf_once_and_ahead_but_a_short_one_for_few() {
+    let mut bed = Bed::new(4096);
+    let mut tree = TreeMut::<_, Bytewise>::new(&mut bed.pages, &mut bed.record);
+    let mut appender = Appender::new(&mut tree).unwrap();
+    for n in 0..100_000u32 {
+        appender.push(&n.to_be_bytes(), &[0; 64]).unwrap();
+    }
+    appender.finish().unwrap();
+    bed.commit();
+    let leaves = bed.record.leaf_pages as usize;
+    for is_back in [false, true] {
+        let mut range = Range::new(bed.tree(), Bound::Unbounded, Bound::Unbounded).unwrap();
+        while if is_back { range.next_back() } else { range.next() }.unwrap().is_some() {}
+        let asked = bed.pages.take_asked();
+        let distinct: std::collections::BTreeSet<_> = asked.iter().collect();
+        assert_eq!(distinct.len(), asked.len(), "a leaf was asked for twice");
+        // The first leaf under each parent is come to, not asked for.
+        let unasked = bed.record.branch_pages as usize + 1;
+        assert!(asked.len() <= leaves && asked.len() >= leaves - unasked, "{} of {leaves}", asked.len());
+    }
+    for entries in [1, 100, 1000] {
+        let mut range = Range::new(bed.tree(), Bound::Included(&[0, 0, 9]), Bound::Unbounded).unwrap();
+        bed.pages.take_touches();
+        for _ in 0..entries {
+            range.next().unwrap().unwrap();
+        }
+        let (touched, asked) = (bed.pages.take_touches() as usize, bed.pages.take_asked().len());
+        assert!(asked <= 3 * touched, "{entries} entries: {asked} leaves asked for, {touched} touched");
+        assert!(entries == 1 || asked >= touched, "{entries} entries: {asked} leaves asked for, {touched} touched");
     }
 }

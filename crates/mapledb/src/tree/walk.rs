@@ -8,6 +8,7 @@ use mapledb_format::overflow::{OverflowRef, Run};
 use mapledb_format::tree_record::TreeRecord;
 use mapledb_format::{FormatError, Pgno, Txnid};
 
+use super::ahead::{LEAVES_MAX, ask_for_children};
 use super::insert::validate;
 use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
@@ -115,6 +116,9 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         self.walked.branch_pages += 1;
         let mut total = 0u64;
         for index in 0..branch.len() {
+            if index % LEAVES_MAX == 0 {
+                ask_for_children(self.tree.pages, &branch, index..(index + LEAVES_MAX).min(branch.len()));
+            }
             let entry: Entry = branch.entry(index).map_err(fault)?;
             let child_low = if index == 0 { low } else { Some(branch.key(index).map_err(fault)?) };
             let child_high =

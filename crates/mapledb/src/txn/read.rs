@@ -156,6 +156,10 @@ impl Pages for ReadTxn {
         self.view.prefetch(&self.core.store, pgno);
     }
 
+    fn will_need(&self, pages: &[Pgno]) {
+        self.view.will_need(&self.core.store, pages);
+    }
+
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
         self.view.prefetch_within(&self.core.store, pgno, bytes);
