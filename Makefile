@@ -7,10 +7,10 @@ BUDGET ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench-lmdb fanout bless
+.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench bench-full bench-targets fanout bless
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the library and the maple command for use
 	cargo build --release --locked --workspace
@@ -58,8 +58,14 @@ demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." sa
 	@cargo build --release --locked --package mapledb-geoip --package mapledb-cli
 	@$(CARGO_TARGET_DIR)/release/mapledb-geoip --dir $(CARGO_TARGET_DIR)/demo $(DATA)
 
-bench-lmdb: ## MapleDB beside LMDB in one run: ratios, and JSON rows under target/bench/
-	cargo run --release --locked --manifest-path benches/Cargo.toml --bin bench-lmdb -- $(ARGS)
+bench: ## MapleDB beside all its peers in one run, about 5 minutes once built; writes docs/benchmarks/
+	scripts/bench quick $(ARGS)
+
+bench-full: ## the same at every size, at most about 2 hours; goes on where it was stopped
+	scripts/bench full --resume $(ARGS)
+
+bench-targets: ## what docs/benchmarks/results.json says of each target: PASS, MISS or NOT MEASURED
+	cargo run --quiet --release --locked --manifest-path benches/Cargo.toml --bin bench -- targets $(ARGS)
 
 fanout: ## what each field of a branch entry costs in fan-out and search
 	cargo run --release --locked --manifest-path benches/Cargo.toml --bin fanout -- $(ARGS)

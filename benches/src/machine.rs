@@ -6,12 +6,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
 /// Where a run took place.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processor model and number of processors.
     pub machine: String,
@@ -33,6 +33,13 @@ impl Machine {
             file_system: file_system(dir)?,
             versions,
         })
+    }
+}
+
+impl Machine {
+    /// How many processors there are.
+    pub fn processors(&self) -> usize {
+        self.machine.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(1)
     }
 }
 
@@ -182,6 +189,28 @@ impl Started<'_> {
 /// Bytes of the blocks that `file` occupies.
 pub fn occupied_bytes(file: &Path) -> Result<u64> {
     Ok(std::fs::metadata(file)?.blocks() * 512)
+}
+
+/// Bytes of the blocks that all files in `dir` occupy, those of directories in it too.
+pub fn occupied_bytes_in(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += match entry.file_type()?.is_dir() {
+            true => occupied_bytes_in(&entry.path())?,
+            // An engine may remove a file of its own at any time.
+            false => occupied_bytes(&entry.path()).unwrap_or(0),
+        };
+    }
+    Ok(bytes)
+}
+
+/// Bytes of memory that the machine has.
+pub fn memory_bytes() -> u64 {
+    let text = read("/proc/meminfo");
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kibibytes.map_or(1 << 30, |kibibytes| kibibytes << 10)
 }
 
 /// The version of crate `name` that this benchmark was built with, by its lock file.

@@ -1,237 +1,237 @@
-//! Rows: a question, its figures by side, the ratio to LMDB and the target; printed as a table while the run
-//! goes on, and written as JSON at its end.
+//! The results as a page: first MapleDB against the best of its peers, then the targets, curves, and a table for each
+//! family. Markdown with SVG beside it, made of `results.json` alone.
 
+use std::fmt::Write;
 use std::path::Path;
 
-use serde::Serialize;
+use plotters::prelude::*;
 
 use crate::Result;
-use crate::machine::Machine;
-use crate::rounds::Samples;
+use crate::families::{self, Family};
+use crate::results::{Better, Results, Row, figure};
+use crate::targets;
 
-/// Which figures are better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// Times and sizes.
-    Lower,
-    /// Rates.
-    Higher,
-}
+/// The curves that are drawn, each with its file, the name of its horizontal axis, and that of its vertical one.
+const CURVES: [(&str, &str, &str, &str); 4] = [
+    ("point read by bytes of data", "point-read.svg", "bytes of keys and values", "ns a lookup"),
+    ("durable commits/s by threads", "commits.svg", "threads", "durable commits a second"),
+    ("puts/s in durable batches by tenth of life", "aging.svg", "tenth of five overwrites", "puts a second"),
+    ("point read by entries", "growth.svg", "entries", "ns a lookup"),
+];
 
-/// A question.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// What is measured; the row filter looks here.
-    pub measure: &'static str,
-    /// The unit of its figures.
-    pub unit: &'static str,
-    /// Which are better.
-    pub better: Better,
-    /// The durability on both sides; empty where nothing is written.
-    pub durability: &'static str,
-    /// The ratio to LMDB that is aimed at.
-    pub target: Option<f64>,
-}
+const SIZE: (u32, u32) = (800, 480);
 
-impl Row {
-    /// The ratio to LMDB, above 1 where `side` is better.
-    pub fn ratio(&self, side: &Samples, lmdb: &Samples) -> f64 {
-        match self.better {
-            Better::Lower => lmdb.by(side),
-            Better::Higher => side.by(lmdb),
+/// Writes `README.md`, the curves and a copy of the results into `dir`.
+pub fn write(results: &Results, dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let mut drawn = Vec::new();
+    for (curve, file, across, up) in CURVES {
+        if plot(results, curve, (across, up), &dir.join(file))? {
+            drawn.push((curve, file));
         }
+    }
+    std::fs::write(dir.join("README.md"), page(results, &drawn)?)?;
+    results.save(&dir.join("results.json"))
+}
+
+/// The page, which shows the `drawn` curves.
+pub fn page(results: &Results, drawn: &[(&str, &str)]) -> Result<String> {
+    let mut page = String::new();
+    head(&mut page, results)?;
+    best_peers(&mut page, results)?;
+    aims(&mut page, results)?;
+    if !drawn.is_empty() {
+        writeln!(page, "## Curves\n")?;
+        for (curve, file) in drawn {
+            writeln!(page, "![{curve}]({file})\n")?;
+        }
+    }
+    for family in families::ALL {
+        table(&mut page, results, family)?;
+    }
+    setups(&mut page, results)?;
+    Ok(page.trim_end().to_owned() + "\n")
+}
+
+fn head(page: &mut String, results: &Results) -> Result<()> {
+    let machine = &results.machine;
+    writeln!(page, "# MapleDB beside its peers\n")?;
+    writeln!(
+        page,
+        "Profile `{}`, seed {}, on {}, Linux {}, {}. All engines ran in one run, in rotated order in each round; figures are \
+         medians of the rounds, and [results.json](results.json) has the spread. A ratio above 1 always means that the \
+         engine named is better.\n",
+        results.profile, results.seed, machine.machine, machine.kernel, machine.file_system
+    )?;
+    let busiest = results.load_averages.values().copied().fold(0.0, f64::max);
+    if busiest > machine.processors() as f64 + 0.5 {
+        writeln!(
+            page,
+            "The machine was busy with other work meanwhile (load average up to {busiest:.1}): ratios are worth more than \
+             absolute figures.\n"
+        )?;
+    }
+    writeln!(
+        page,
+        "Run it again: `make bench` (about 5 minutes once built) or `make bench-full` (at most about 2 hours, goes on where \
+         it was stopped) writes this page; `make bench-targets` holds it against the targets.\n"
+    )?;
+    Ok(())
+}
+
+/// MapleDB's better mode and the best of the others, for a measure.
+fn contest<'a>(results: &'a Results, measure: &str) -> Option<(&'a Row, &'a Row)> {
+    let rows = || results.rows.iter().filter(|row| row.measure == measure);
+    let own = best(rows().filter(|row| matches!(row.engine.as_str(), "maple" | "maple-group")))?;
+    let peer = best(rows().filter(|row| !row.engine.starts_with("maple")))?;
+    Some((own, peer))
+}
+
+fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    rows.reduce(|a, b| if is_better(b, a) { b } else { a })
+}
+
+fn is_better(a: &Row, b: &Row) -> bool {
+    match a.better {
+        Better::Lower => a.value < b.value,
+        Better::Higher => a.value > b.value,
     }
 }
 
-/// One figure of one engine, as the JSON file holds it.
-#[derive(Serialize)]
-struct Record<'a> {
-    measure: &'a str,
-    engine: &'a str,
-    durability: &'a str,
-    value: f64,
-    unit: &'a str,
-    ratio_to_lmdb: f64,
-    low: f64,
-    high: f64,
-    samples: &'a [f64],
-    target: Option<f64>,
-    verdict: Option<&'a str>,
-    profile: &'a str,
-    entries: usize,
-    value_bytes: usize,
-    load: &'a str,
-    page_size: Option<usize>,
-    #[serde(flatten)]
-    machine: &'a Machine,
+fn best_peers(page: &mut String, results: &Results) -> Result<()> {
+    writeln!(page, "## MapleDB against the best peer\n")?;
+    writeln!(page, "| measure | unit | durability | MapleDB | best peer | ratio | ratio to LMDB |")?;
+    writeln!(page, "|---|---|---|---:|---:|---:|---:|")?;
+    let measures = || families::ALL.iter().flat_map(|family| results.measures(family.name));
+    let contests: Vec<_> = measures().filter_map(|measure| contest(results, measure)).collect();
+    let mut ahead = 0;
+    for (own, peer) in &contests {
+        let ratio = match own.better {
+            Better::Lower => peer.value / own.value,
+            Better::Higher => own.value / peer.value,
+        };
+        ahead += usize::from(ratio >= 1.0);
+        let mode = if own.engine == "maple-group" { " (group)" } else { "" };
+        let shown = if ratio >= 1.0 { format!("{ratio:.2}") } else { format!("**{ratio:.2}**") };
+        let to_lmdb = own.ratio_to_lmdb.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        writeln!(
+            page,
+            "| {} | {} | {} | {}{mode} | {} {} | {shown} | {to_lmdb} |",
+            own.measure,
+            own.unit,
+            own.durability,
+            figure(own.value),
+            peer.engine,
+            figure(peer.value)
+        )?;
+    }
+    writeln!(page, "\nAhead of, or level with, every peer in {ahead} of {} rows; the others are bold.\n", contests.len())?;
+    Ok(())
 }
 
-/// What a run is called in its records.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// `quick` as it comes, `custom` when an option changed the workload.
-    pub name: &'static str,
-    /// Entries in the database.
-    pub entries: usize,
-    /// Bytes of a value.
-    pub value_bytes: usize,
-    /// The order that the database was filled in.
-    pub load: &'static str,
-    /// MapleDB's page size where it is not its default.
-    pub page_size: Option<usize>,
+fn aims(page: &mut String, results: &Results) -> Result<()> {
+    writeln!(page, "## Targets\n")?;
+    writeln!(page, "| | measure | engine | found | aimed at |\n|---|---|---|---:|---:|")?;
+    for judged in targets::judge(results) {
+        let (verdict, measure, engine) = (judged.verdict.name(), judged.measure, judged.engine);
+        writeln!(page, "| {verdict} | {measure} | {engine} | {} | {} |", judged.found, judged.aimed_at)?;
+    }
+    writeln!(page)?;
+    Ok(())
 }
 
-/// The rows of a run so far.
-pub struct Report {
-    machine: Machine,
-    profile: Profile,
-    judge: bool,
-    rows: Vec<(Row, Vec<Samples>)>,
+fn table(page: &mut String, results: &Results, family: &Family) -> Result<()> {
+    let measures = results.measures(family.name);
+    if measures.is_empty() {
+        return Ok(());
+    }
+    let answered = |engine: &&String| results.rows.iter().any(|row| row.family == family.name && row.engine == **engine);
+    let engines: Vec<&String> = results.options.keys().filter(answered).collect();
+    writeln!(page, "## {}\n\n{} In brackets: the ratio to LMDB's better mode.\n", family.name, family.about)?;
+    let names: Vec<&str> = engines.iter().map(|engine| engine.as_str()).collect();
+    writeln!(page, "| measure | unit | durability | {} | limit |", names.join(" | "))?;
+    writeln!(page, "|---|---|---|{}---:|", "---:|".repeat(engines.len()))?;
+    for measure in measures {
+        let Some(first) = results.rows.iter().find(|row| row.measure == measure) else { continue };
+        write!(page, "| {measure} | {} | {} |", first.unit, first.durability)?;
+        for engine in &engines {
+            write!(page, " {} |", results.row(measure, engine).map_or("-".to_owned(), cell))?;
+        }
+        writeln!(page, " {} |", first.limit.map_or("-".to_owned(), figure))?;
+    }
+    writeln!(page)?;
+    Ok(())
 }
 
-impl Report {
-    /// An empty report. Prints the head of the table. Without `judge` the rows' targets are left out.
-    pub fn new(machine: Machine, profile: Profile, judge: bool) -> Self {
-        println!("{}, Linux {}, {}", machine.machine, machine.kernel, machine.file_system);
-        for (engine, version) in &machine.versions {
-            println!("{engine} {version}");
-        }
-        println!(
-            "{} entries of {}-byte random keys and {}-byte values, filled in {} order",
-            profile.entries,
-            crate::workload::KEY_BYTES,
-            profile.value_bytes,
-            profile.load
-        );
-        println!("ratio: the median of the rounds' own ratios, above 1 where better than LMDB\n");
-        println!(
-            "{:<46} {:<9} {:<22} {:>10} {:>23} {:>7} {:>7}",
-            "measure", "unit", "engine", "median", "lowest to highest", "ratio", "target"
-        );
-        Self { machine, profile, judge, rows: Vec::new() }
-    }
-
-    /// Adds a row and prints it, LMDB's line first.
-    pub fn add(&mut self, mut row: Row, samples: Vec<Samples>) {
-        row.target = row.target.filter(|_| self.judge);
-        for (index, side) in samples.iter().enumerate() {
-            let ratio = row.ratio(side, &samples[0]);
-            let (low, high) = side.spread();
-            let spread = format!("{} to {}", figure(low), figure(high));
-            let judged = match verdict(row, index, ratio) {
-                Some(verdict) => format!("{ratio:>7.2} {:>7} {verdict}", figure(row.target.unwrap_or(0.0))),
-                None if index == 0 => String::new(),
-                None => format!("{ratio:>7.2}"),
-            };
-            let (measure, unit) = if index == 0 { (row.measure, row.unit) } else { ("", "") };
-            let median = figure(side.median());
-            let line =
-                format!("{measure:<46} {unit:<9} {:<22} {median:>10} {spread:>23} {judged}", side.side);
-            println!("{}", line.trim_end());
-        }
-        self.rows.push((row, samples));
-    }
-
-    /// Whether nothing was measured.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Prints how many targets were met, and which were not.
-    pub fn summary(&self) {
-        if !self.judge {
-            return;
-        }
-        let mut missed = Vec::new();
-        let mut judged = 0;
-        for (row, samples) in &self.rows {
-            for (index, side) in samples.iter().enumerate() {
-                let ratio = row.ratio(side, &samples[0]);
-                match verdict(*row, index, ratio) {
-                    Some("MISS") => {
-                        judged += 1;
-                        missed.push(format!(
-                            "{} ({ratio:.2}, target {})",
-                            row.measure,
-                            row.target.unwrap_or(0.0)
-                        ));
-                    }
-                    Some(_) => judged += 1,
-                    None => {}
-                }
-            }
-        }
-        println!("\n{} of {judged} targets met", judged - missed.len());
-        for row in missed {
-            println!("  MISS {row}");
-        }
-    }
-
-    /// Writes the rows to `path` as an array of JSON objects, one for each measure and engine.
-    pub fn write_json(&self, path: &Path) -> Result<()> {
-        let mut records = Vec::new();
-        for (row, samples) in &self.rows {
-            for (index, side) in samples.iter().enumerate() {
-                let ratio = row.ratio(side, &samples[0]);
-                let (low, high) = side.spread();
-                records.push(Record {
-                    measure: row.measure,
-                    engine: &side.side,
-                    durability: row.durability,
-                    value: side.median(),
-                    unit: row.unit,
-                    ratio_to_lmdb: ratio,
-                    low,
-                    high,
-                    samples: &side.values,
-                    target: row.target.filter(|_| index > 0),
-                    verdict: verdict(*row, index, ratio),
-                    profile: self.profile.name,
-                    entries: self.profile.entries,
-                    value_bytes: self.profile.value_bytes,
-                    load: self.profile.load,
-                    page_size: self.profile.page_size,
-                    machine: &self.machine,
-                });
-            }
-        }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, serde_json::to_string_pretty(&records)? + "\n")?;
-        Ok(())
+fn cell(row: &Row) -> String {
+    match row.ratio_to_lmdb {
+        Some(ratio) => format!("{} ({ratio:.2})", figure(row.value)),
+        None => figure(row.value),
     }
 }
 
-/// Whether the side at `index` met the row's target; LMDB, the side at 0, is not judged.
-fn verdict(row: Row, index: usize, ratio: f64) -> Option<&'static str> {
-    let target = row.target.filter(|_| index > 0)?;
-    Some(if ratio >= target { "PASS" } else { "MISS" })
+fn setups(page: &mut String, results: &Results) -> Result<()> {
+    writeln!(page, "## Engines\n\n| engine | version | how it was set up |\n|---|---|---|")?;
+    for (engine, options) in &results.options {
+        let version = results.machine.versions.get(engine).map_or("unknown", String::as_str);
+        writeln!(page, "| {engine} | {version} | {options} |")?;
+    }
+    writeln!(page)?;
+    if !results.skipped.is_empty() {
+        writeln!(page, "## Not measured\n")?;
+        for reason in &results.skipped {
+            writeln!(page, "- {reason}")?;
+        }
+    }
+    Ok(())
 }
 
-/// A figure with three to four significant digits.
-fn figure(value: f64) -> String {
-    match value {
-        v if v.is_nan() => "n/a".to_owned(),
-        v if v >= 10_000_000.0 => format!("{:.1}M", v / 1e6),
-        v if v >= 1000.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+/// Draws a curve of each engine that has two points of it; answers whether there was any.
+fn plot(results: &Results, curve: &str, (across, up): (&str, &str), path: &Path) -> Result<bool> {
+    let lines: Vec<(&String, Vec<(f64, f64)>)> = results
+        .options
+        .keys()
+        .map(|engine| (engine, points(results, curve, engine)))
+        .filter(|(_, points)| points.len() > 1)
+        .collect();
+    let all = || lines.iter().flat_map(|(_, points)| points.iter().copied());
+    let bounds = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::INFINITY, 0.0f64), |(low, high), value| (low.min(value), high.max(value)))
+    };
+    if lines.is_empty() {
+        return Ok(false);
     }
+    let (left, right) = bounds(&mut all().map(|point| point.0));
+    let (low, high) = bounds(&mut all().map(|point| point.1));
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(curve, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d((left..right).log_scale(), (low * 0.8..high * 1.25).log_scale())?;
+    let label = |value: &f64| figure(*value);
+    chart.configure_mesh().x_desc(across).y_desc(up).x_label_formatter(&label).y_label_formatter(&label).draw()?;
+    for (at, (engine, points)) in lines.iter().enumerate() {
+        let color = Palette99::pick(at).to_rgba();
+        let width = if engine.starts_with("maple") { 3 } else { 1 };
+        let style = color.stroke_width(width);
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), style).point_size(3))?
+            .label(engine.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
+    }
+    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+    area.present()?;
+    Ok(true)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ratio_above_one_always_means_better() {
-        let row = |better| Row { measure: "m", unit: "u", better, durability: "", target: Some(1.5) };
-        let samples = |value| Samples { side: String::new(), values: vec![value] };
-        assert_eq!(row(Better::Lower).ratio(&samples(100.0), &samples(200.0)), 2.0);
-        assert_eq!(row(Better::Higher).ratio(&samples(200.0), &samples(100.0)), 2.0);
-        assert_eq!(verdict(row(Better::Lower), 1, 1.5), Some("PASS"));
-        assert_eq!(verdict(row(Better::Lower), 1, 1.49), Some("MISS"));
-        assert_eq!(verdict(row(Better::Lower), 0, 1.0), None);
-    }
+fn points(results: &Results, curve: &str, engine: &str) -> Vec<(f64, f64)> {
+    let of_curve = |row: &&Row| row.engine == engine && row.curve.as_deref() == Some(curve);
+    let mut points: Vec<(f64, f64)> =
+        results.rows.iter().filter(of_curve).filter_map(|row| Some((row.at?, row.value))).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points.dedup_by(|a, b| a.0 == b.0);
+    points
 }

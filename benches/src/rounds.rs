@@ -33,6 +33,11 @@ impl Samples {
         median(&self.values)
     }
 
+    /// Only the sample of one round.
+    pub fn only(&self, round: usize) -> Samples {
+        Samples { side: self.side.clone(), values: vec![self.values[round]] }
+    }
+
     /// The smallest and the largest.
     pub fn spread(&self) -> (f64, f64) {
         let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -49,7 +54,10 @@ impl Samples {
 }
 
 /// The middle by rank; of an even number of values the mean of the middle two.
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -126,7 +126,7 @@ impl Shape {
 
     fn key(&mut self) -> Vec<u8> {
         let number = self.below(self.keys);
-        let mut key = if number % 3 == 0 { self.prefix.clone() } else { Vec::new() };
+        let mut key = if number.is_multiple_of(3) { self.prefix.clone() } else { Vec::new() };
         let bytes = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
         key.extend_from_slice(&bytes[..1 + (number % 7) as usize]);
         key.extend_from_slice(&number.to_le_bytes()[..2]);

@@ -1,0 +1,34 @@
+//! Families of questions, one file each. A family fills its databases, asks, and leaves rows.
+
+use crate::Result;
+use crate::suite::Suite;
+
+mod batches;
+mod changes;
+mod commits;
+mod loads;
+mod points;
+mod scans;
+
+pub use commits::{Worker, work};
+
+/// A family of questions.
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// Its name, for `--families`.
+    pub name: &'static str,
+    /// What it asks, and how that is to be read.
+    pub about: &'static str,
+    /// Asks it.
+    pub measure: fn(&mut Suite) -> Result<()>,
+}
+
+/// All families in the order of the report.
+pub const ALL: &[Family] = &[
+    Family { name: "points", about: points::ABOUT, measure: points::measure },
+    Family { name: "scans", about: scans::ABOUT, measure: scans::measure },
+    Family { name: "loads", about: loads::ABOUT, measure: loads::measure },
+    Family { name: "changes", about: changes::ABOUT, measure: changes::measure },
+    Family { name: "commits", about: commits::ABOUT, measure: commits::measure },
+    Family { name: "batches", about: batches::ABOUT, measure: batches::measure },
+];
