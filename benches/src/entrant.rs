@@ -116,7 +116,9 @@ fn gets_in_groups<T: Table>(table: &mut T, keys: &Keys, value_bytes: usize, grou
         if together.is_empty() {
             return Ok(keys.len() - right);
         }
-        table.multi_get(&together, |at, value| right += usize::from(is_of(together[at], value, value_bytes)))?;
+        table.multi_get(&together, |at, value| {
+            right += usize::from(is_of(together[at], value, value_bytes))
+        })?;
     }
 }
 

@@ -36,7 +36,8 @@ pub struct Limits {
 impl Limits {
     /// Measures them, with a file in `dir`.
     pub fn measure(dir: &Path, profile: Profile) -> Result<Self> {
-        let sizes: &[usize] = profile.pick(&[1 << 20], &[1 << 20, 128 << 20], &[1 << 20, 128 << 20, 1 << 30, 4 << 30]);
+        let sizes: &[usize] =
+            profile.pick(&[1 << 20], &[1 << 20, 128 << 20], &[1 << 20, 128 << 20, 1 << 30, 4 << 30]);
         let largest = sizes.iter().copied().max().unwrap_or(1 << 20);
         let mut memory = vec![0u32; largest / 4];
         let access_ns = sizes.iter().map(|bytes| (*bytes, chase(&mut memory[..bytes / 4]))).collect();

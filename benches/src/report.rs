@@ -125,7 +125,11 @@ fn best_peers(page: &mut String, results: &Results) -> Result<()> {
             figure(peer.value)
         )?;
     }
-    writeln!(page, "\nAhead of, or level with, every peer in {ahead} of {} rows; the others are bold.\n", contests.len())?;
+    writeln!(
+        page,
+        "\nAhead of, or level with, every peer in {ahead} of {} rows; the others are bold.\n",
+        contests.len()
+    )?;
     Ok(())
 }
 
@@ -145,7 +149,8 @@ fn table(page: &mut String, results: &Results, family: &Family) -> Result<()> {
     if measures.is_empty() {
         return Ok(());
     }
-    let answered = |engine: &&String| results.rows.iter().any(|row| row.family == family.name && row.engine == **engine);
+    let answered =
+        |engine: &&String| results.rows.iter().any(|row| row.family == family.name && row.engine == **engine);
     let engines: Vec<&String> = results.options.keys().filter(answered).collect();
     writeln!(page, "## {}\n\n{} In brackets: the ratio to LMDB's better mode.\n", family.name, family.about)?;
     let names: Vec<&str> = engines.iter().map(|engine| engine.as_str()).collect();
@@ -212,7 +217,13 @@ fn plot(results: &Results, curve: &str, (across, up): (&str, &str), path: &Path)
         .y_label_area_size(80)
         .build_cartesian_2d((left..right).log_scale(), (low * 0.8..high * 1.25).log_scale())?;
     let label = |value: &f64| figure(*value);
-    chart.configure_mesh().x_desc(across).y_desc(up).x_label_formatter(&label).y_label_formatter(&label).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc(across)
+        .y_desc(up)
+        .x_label_formatter(&label)
+        .y_label_formatter(&label)
+        .draw()?;
     for (at, (engine, points)) in lines.iter().enumerate() {
         let color = Palette99::pick(at).to_rgba();
         let width = if engine.starts_with("maple") { 3 } else { 1 };

@@ -218,8 +218,12 @@ mod tests {
 
     #[test]
     fn a_ratio_above_one_always_means_better_than_the_better_mode_of_lmdb() {
-        let sides =
-            [side("maple", &[100.0]), side("lmdb", &[300.0]), side("lmdb-writemap", &[200.0]), side("redb", &[400.0])];
+        let sides = [
+            side("maple", &[100.0]),
+            side("lmdb", &[300.0]),
+            side("lmdb-writemap", &[200.0]),
+            side("redb", &[400.0]),
+        ];
         let ratios = |ask: Ask| -> Vec<Option<f64>> {
             rows("f", "quick", "", &ask, &sides).iter().map(|row| row.ratio_to_lmdb).collect()
         };

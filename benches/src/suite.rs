@@ -114,9 +114,11 @@ impl Suite {
             (results.profile.clone(), results.seed, results.machine.clone(), results.options.clone())
         };
         if key(&earlier) != key(&self.results) {
-            return Err("the results to go on with are of another profile, seed, machine, or other engines; \
+            return Err(
+                "the results to go on with are of another profile, seed, machine, or other engines; \
                 leave --resume away to measure anew"
-                .into());
+                    .into(),
+            );
         }
         self.results = earlier;
         Ok(())
@@ -125,7 +127,8 @@ impl Suite {
     /// Measures the families that are not done yet and saves each to `path`. One that fails is noted, its rows are
     /// dropped, and the others go on; answers how many failed.
     pub fn run(&mut self, families: &[crate::families::Family], path: &Path) -> Result<usize> {
-        let due: Vec<_> = families.iter().filter(|f| !self.results.families.iter().any(|done| done == f.name)).collect();
+        let due: Vec<_> =
+            families.iter().filter(|f| !self.results.families.iter().any(|done| done == f.name)).collect();
         self.progress.set_length(due.len() as u64);
         let mut failed = 0;
         for family in due {
@@ -224,7 +227,9 @@ impl Suite {
             .iter()
             .map(|seat| {
                 let name = seat.peer.name;
-                Side::new(name, move |round| answer(seat, round).map_err(|error| format!("{name}: {error}").into()))
+                Side::new(name, move |round| {
+                    answer(seat, round).map_err(|error| format!("{name}: {error}").into())
+                })
             })
             .collect();
         self.note(asks, (warm_up, rounds), durability, sides)

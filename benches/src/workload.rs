@@ -206,7 +206,8 @@ impl Workload {
 /// Whether `value` is one that `key` had at some time, whole. Reads two cache lines: the first and the last of it.
 #[inline]
 pub fn is_of(key: &[u8], value: &[u8], value_bytes: usize) -> bool {
-    let (Some(word), Some(tag), Some(version)) = (key.first_chunk(), value.first_chunk(), value.get(8..16)) else {
+    let (Some(word), Some(tag), Some(version)) = (key.first_chunk(), value.first_chunk(), value.get(8..16))
+    else {
         return false;
     };
     let version = version.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -286,7 +287,9 @@ mod tests {
     fn a_value_is_told_from_that_of_another_key_and_from_a_piece() {
         let workload = Workload::new(2, 24, 150, 1);
         let entries = workload.entries(&workload.words(0..2), 7);
-        let [(key, value), (_, other)] = entries.iter().collect::<Vec<_>>()[..] else { panic!("two entries") };
+        let [(key, value), (_, other)] = entries.iter().collect::<Vec<_>>()[..] else {
+            panic!("two entries")
+        };
         assert!(is_of(key, value, 150));
         assert!(!is_of(key, other, 150));
         assert!(!is_of(key, &value[..149], 150));

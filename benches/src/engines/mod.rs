@@ -59,8 +59,9 @@ impl Peer {
             Role::SharedSync => Durability::Group,
             _ => setup.durability,
         };
-        (self.open)(dir, &Setup { durability, ..*setup })
-            .map_err(|error| format!("{}: cannot open a database in {}: {error}", self.name, dir.display()).into())
+        (self.open)(dir, &Setup { durability, ..*setup }).map_err(|error| {
+            format!("{}: cannot open a database in {}: {error}", self.name, dir.display()).into()
+        })
     }
 
     /// The version of the engine, or of its crate where that has its own.

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadOnlyTable, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::Result;
 use crate::engine::{Durability, Engine, Entry, Reader, Setup, Table, Writer};

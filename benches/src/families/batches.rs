@@ -28,7 +28,8 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
         .map(|round| workload.entries(&workload.uniform(batches * BATCH, &mut random), round as u64 + 1))
         .collect();
     let ask = Ask::higher("durable batches of 1,000 random puts, fresh", "puts/s");
-    suite.ask(&seats, [ask], (0, rounds), Some(Durability::Sync), |seat, round| rate(seat, &entries[round]))?;
+    suite
+        .ask(&seats, [ask], (0, rounds), Some(Durability::Sync), |seat, round| rate(seat, &entries[round]))?;
     remove(seats)?;
     aged(suite)
 }
@@ -43,14 +44,16 @@ fn aged(suite: &mut Suite) -> Result<()> {
     let seats = suite.field(&[Role::Whole, Role::Writes], Durability::Sync, &workload)?;
     seats.iter().try_for_each(|seat| fill(seat.entrant.as_ref(), &workload))?;
     let tenths = tenths(suite, &workload);
-    let sides = seats.iter().map(|seat| Side::new(seat.peer.name, |tenth| rate(seat, &tenths[tenth]))).collect();
+    let sides =
+        seats.iter().map(|seat| Side::new(seat.peer.name, |tenth| rate(seat, &tenths[tenth]))).collect();
     let [samples] = alternate(0, TENTHS, sides)?;
     for tenth in 0..TENTHS {
         let name = match tenth + 1 {
             TENTHS => "durable batches of 1,000 random puts, last tenth".to_owned(),
             number => format!("durable batches of 1,000 random puts, tenth {number}"),
         };
-        let ask = Ask::higher(name, "puts/s").on("puts/s in durable batches by tenth of life", tenth as f64 + 1.0);
+        let ask =
+            Ask::higher(name, "puts/s").on("puts/s in durable batches by tenth of life", tenth as f64 + 1.0);
         let of_tenth = samples.iter().map(|side| side.only(tenth)).collect();
         suite.keep([ask], Some(Durability::Sync), [of_tenth]);
     }
@@ -66,5 +69,7 @@ fn aged(suite: &mut Suite) -> Result<()> {
 fn tenths(suite: &Suite, workload: &Workload) -> Vec<Entries> {
     let mut random = suite.random(2);
     let puts = (workload.entries * AGES / TENTHS).next_multiple_of(BATCH);
-    (0..TENTHS).map(|tenth| workload.entries(&workload.uniform(puts, &mut random), tenth as u64 + 1)).collect()
+    (0..TENTHS)
+        .map(|tenth| workload.entries(&workload.uniform(puts, &mut random), tenth as u64 + 1))
+        .collect()
 }

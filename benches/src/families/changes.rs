@@ -33,7 +33,8 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
 
     let mut words = workload.words(0..workload.entries);
     random.shuffle(&mut words);
-    let deleted: Vec<_> = words.chunks(commits * BATCH).take(rounds).map(|words| workload.keys(words)).collect();
+    let deleted: Vec<_> =
+        words.chunks(commits * BATCH).take(rounds).map(|words| workload.keys(words)).collect();
     let ask = Ask::lower("delete, 100 per durable commit", "us/delete").limit(Some(sync));
     suite.ask(&seats, [ask], (0, rounds), Some(Durability::Sync), |seat, round| {
         let keys = &deleted[round];

@@ -76,7 +76,8 @@ fn entries(workload: &Workload, seed: u64, threads: usize) -> Vec<Entries> {
 /// Lets a thread for each of `entries` commit for some time: commits a second, and how long each took.
 fn commits(entrant: &dyn Entrant, entries: &[Entries], time: Duration) -> Result<(f64, Vec<f64>)> {
     let began = Instant::now();
-    let run = |entries: &Entries| entrant.commits_until(entries, began + time).map_err(|error| error.to_string());
+    let run =
+        |entries: &Entries| entrant.commits_until(entries, began + time).map_err(|error| error.to_string());
     let mut commits_us = Vec::new();
     std::thread::scope(|scope| {
         let threads: Vec<_> = entries.iter().map(|entries| scope.spawn(|| run(entries))).collect();
@@ -136,7 +137,15 @@ fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usi
     let entries = suite.profile.pick(4_000, ENTRIES_100_MB / 4, ENTRIES_100_MB);
     suite.ask(&seats, asks, (0, rounds), Some(Durability::Sync), |seat, round| {
         let begun: Vec<Process> = (0..PROCESSES)
-            .map(|number| Process::start(&worker, seat, (entries, seed), seed + (round * PROCESSES + number) as u64, time))
+            .map(|number| {
+                Process::start(
+                    &worker,
+                    seat,
+                    (entries, seed),
+                    seed + (round * PROCESSES + number) as u64,
+                    time,
+                )
+            })
             .collect::<Result<_>>()?;
         let mut begun = begun;
         begun.iter_mut().try_for_each(Process::go)?;
@@ -188,12 +197,25 @@ struct Process {
 
 impl Process {
     /// Starts it and waits until it has opened the database.
-    fn start(program: &Path, seat: &Seat, (entries, seed): (usize, u64), pick: u64, time: Duration) -> Result<Self> {
+    fn start(
+        program: &Path,
+        seat: &Seat,
+        (entries, seed): (usize, u64),
+        pick: u64,
+        time: Duration,
+    ) -> Result<Self> {
         let mut child = Command::new(program)
             .args(["commit-worker", "--engine", seat.peer.name, "--dir"])
             .arg(&seat.dir)
             .args(["--room-bytes", &seat.setup.room_bytes.to_string()])
-            .args(["--entries", &entries.to_string(), "--seed", &seed.to_string(), "--pick", &pick.to_string()])
+            .args([
+                "--entries",
+                &entries.to_string(),
+                "--seed",
+                &seed.to_string(),
+                "--pick",
+                &pick.to_string(),
+            ])
             .args(["--threads", &THREADS_EACH.to_string(), "--milliseconds", &time.as_millis().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

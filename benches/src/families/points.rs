@@ -90,7 +90,8 @@ impl Asked<'_> {
     fn groups(&mut self) -> Result<()> {
         let (keys, rounds) = (self.keys(2), self.rounds());
         for group in [16, 64] {
-            let ask = Ask::lower(format!("multi_get of {group}, {}", self.size), "ns/key").limit(self.access());
+            let ask =
+                Ask::lower(format!("multi_get of {group}, {}", self.size), "ns/key").limit(self.access());
             self.suite.ask(self.seats, [ask], rounds, None, |seat, round| {
                 Ok([seat.entrant.groups(&keys[round], VALUE_BYTES, group)?])
             })?;
@@ -105,7 +106,9 @@ impl Asked<'_> {
             .map(|_| self.workload.keys(&self.workload.missing(self.lookups(), &mut random)))
             .collect();
         let ask = Ask::lower(format!("miss, {}", self.size), "ns").limit(self.access());
-        self.suite.ask(self.seats, [ask], (warm_up, rounds), None, |seat, round| Ok([seat.entrant.misses(&keys[round])?]))
+        self.suite.ask(self.seats, [ask], (warm_up, rounds), None, |seat, round| {
+            Ok([seat.entrant.misses(&keys[round])?])
+        })
     }
 
     fn variations(&mut self) -> Result<()> {
@@ -115,12 +118,14 @@ impl Asked<'_> {
         self.suite.ask(self.seats, [ask], rounds, None, |seat, _| Ok([seat.entrant.begins(begins)?]))?;
 
         let keys = self.keys(4);
-        let ask = Ask::lower(format!("point read, {}, a transaction each", self.size), "ns").limit(self.access());
+        let ask =
+            Ask::lower(format!("point read, {}, a transaction each", self.size), "ns").limit(self.access());
         self.suite.ask(self.seats, [ask], rounds, None, |seat, round| {
             Ok([seat.entrant.gets(&keys[round], VALUE_BYTES, Txns::Each)?])
         })?;
 
-        let ask = Ask::lower(format!("point read, {}, 2 threads", self.size), "ns").limit(self.access().map(|ns| ns / 2.0));
+        let ask = Ask::lower(format!("point read, {}, 2 threads", self.size), "ns")
+            .limit(self.access().map(|ns| ns / 2.0));
         self.suite.ask(self.seats, [ask], rounds, None, |seat, round| Ok([by_two(seat, &keys, round)?]))?;
 
         let zipf = Zipf::new(self.workload.entries);
@@ -138,7 +143,8 @@ impl Asked<'_> {
 /// Nanoseconds a lookup of two threads together.
 fn by_two(seat: &Seat, keys: &[Keys], round: usize) -> Result<f64> {
     let began = Instant::now();
-    let read = |keys: &Keys| seat.entrant.gets(keys, VALUE_BYTES, Txns::One).map_err(|error| error.to_string());
+    let read =
+        |keys: &Keys| seat.entrant.gets(keys, VALUE_BYTES, Txns::One).map_err(|error| error.to_string());
     let (own, other) = (&keys[round], &keys[(round + 1) % keys.len()]);
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| read(other));
@@ -149,7 +155,8 @@ fn by_two(seat: &Seat, keys: &[Keys], round: usize) -> Result<f64> {
 }
 
 fn short_keys(suite: &mut Suite) -> Result<()> {
-    let workload = Workload::new(suite.profile.pick(8_000, ENTRIES_100_MB, ENTRIES_100_MB), 8, VALUE_BYTES, suite.seed);
+    let workload =
+        Workload::new(suite.profile.pick(8_000, ENTRIES_100_MB, ENTRIES_100_MB), 8, VALUE_BYTES, suite.seed);
     let seats = suite.filled(&ROLES, Durability::Sync, &workload)?;
     let mut asked = Asked { suite, seats: &seats, workload: &workload, size: "100 MB, 8-byte keys" };
     asked.single()?;

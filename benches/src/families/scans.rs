@@ -24,8 +24,9 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
         for limit in [10, 100] {
             let mut random = suite.random(limit as u64);
             let starts = suite.profile.pick(20, 100_000, 200_000) / limit;
-            let from: Vec<Keys> =
-                (0..rounds.0 + rounds.1).map(|_| workload.keys(&workload.uniform(starts, &mut random))).collect();
+            let from: Vec<Keys> = (0..rounds.0 + rounds.1)
+                .map(|_| workload.keys(&workload.uniform(starts, &mut random)))
+                .collect();
             let ask = Ask::lower(format!("range of {limit}, {name}"), "ns/entry").limit(stream);
             suite.ask(&seats, [ask], rounds, None, |seat, round| {
                 Ok([seat.entrant.scans(&from[round], limit, VALUE_BYTES, way)?])
@@ -63,12 +64,20 @@ fn counts(suite: &mut Suite) -> Result<()> {
     seats.iter().try_for_each(|seat| seat.warm(&workload))?;
     let rounds = (1, suite.profile.pick(1, 5, 11));
     let mut random = suite.random(7);
-    let few: Vec<Keys> = (0..rounds.0 + rounds.1).map(|_| workload.keys(&workload.uniform(6, &mut random))).collect();
-    let many: Vec<Keys> = (0..rounds.0 + rounds.1).map(|_| workload.keys(&workload.uniform(2_000, &mut random))).collect();
-    suite.ask(&seats, [Ask::lower("count of a range, 10 M entries", "us")], rounds, None, |seat, round| {
-        let bounds = if seat.entrant.abilities().count { &many[round] } else { &few[round] };
-        Ok([seat.entrant.counts(bounds)?.0 / 1000.0])
-    })?;
+    let few: Vec<Keys> =
+        (0..rounds.0 + rounds.1).map(|_| workload.keys(&workload.uniform(6, &mut random))).collect();
+    let many: Vec<Keys> =
+        (0..rounds.0 + rounds.1).map(|_| workload.keys(&workload.uniform(2_000, &mut random))).collect();
+    suite.ask(
+        &seats,
+        [Ask::lower("count of a range, 10 M entries", "us")],
+        rounds,
+        None,
+        |seat, round| {
+            let bounds = if seat.entrant.abilities().count { &many[round] } else { &few[round] };
+            Ok([seat.entrant.counts(bounds)?.0 / 1000.0])
+        },
+    )?;
     let counted: Vec<usize> =
         seats.iter().map(|seat| Ok(seat.entrant.counts(&few[0])?.1)).collect::<Result<_>>()?;
     match counted.windows(2).all(|pair| pair[0] == pair[1]) {
