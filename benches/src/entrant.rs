@@ -50,6 +50,19 @@ pub struct Changed {
     pub commits_us: Vec<f64>,
 }
 
+/// An operation of a mixed workload, a transaction each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A lookup.
+    Read,
+    /// A put of a key that is there, or is not.
+    Put,
+    /// A range of so many entries.
+    Scan(usize),
+    /// A lookup and a put.
+    ReadModifyWrite,
+}
+
 /// An open database that can be asked for figures.
 pub trait Entrant: Send + Sync {
     /// What its engine has.
@@ -72,6 +85,8 @@ pub trait Entrant: Send + Sync {
     fn puts(&self, entries: &Entries, batch: usize) -> Result<Changed>;
     /// Puts the entries again and again, each in a transaction of its own, until `deadline`; microseconds of each.
     fn commits_until(&self, entries: &Entries, deadline: Instant) -> Result<Vec<f64>>;
+    /// Does each operation to the entry beside it; seconds.
+    fn mixed(&self, operations: &[Operation], entries: &Entries) -> Result<f64>;
     /// Puts ascending entries in one transaction, the engine's fastest way; seconds.
     fn sorted_load(&self, entries: &Entries) -> Result<f64>;
     /// Deletes keys, so many a commit; seconds.
@@ -274,6 +289,32 @@ impl<E: Engine> Entrant for E {
                 commits_us.push(began.elapsed().as_nanos() as f64 / 1000.0);
             }
         }
+    }
+
+    fn mixed(&self, operations: &[Operation], entries: &Entries) -> Result<f64> {
+        let value_bytes = entries.value_bytes();
+        let (mut reads, mut right) = (0, 0);
+        let watch = Stopwatch::new();
+        let started = watch.start();
+        for (operation, (key, value)) in operations.iter().zip(entries.iter()) {
+            if matches!(operation, Operation::Read | Operation::ReadModifyWrite) {
+                reads += 1;
+                self.read(|reader| {
+                    reader.table()?.get(key, |value| right += usize::from(is_of(key, value, value_bytes)))
+                })?;
+            }
+            if matches!(operation, Operation::Put | Operation::ReadModifyWrite) {
+                self.write(|writer| writer.put_all(std::iter::once((key, value))))?;
+            }
+            if let Operation::Scan(limit) = *operation {
+                self.read(|reader| {
+                    scan_in(&mut reader.table()?, key, limit, value_bytes, Direction::Forward)
+                })?;
+            }
+        }
+        let seconds = started.nanoseconds() / 1e9;
+        refuse_wrong(reads - right, reads)?;
+        Ok(seconds)
     }
 
     fn sorted_load(&self, entries: &Entries) -> Result<f64> {

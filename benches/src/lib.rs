@@ -15,6 +15,7 @@ pub mod entrant;
 pub mod families;
 pub mod limits;
 pub mod machine;
+pub mod page_cache;
 pub mod report;
 pub mod results;
 pub mod rounds;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
@@ -102,9 +103,18 @@ impl Written {
     }
 }
 
+/// Bytes that this process has had read from a device so far.
+pub fn bytes_read() -> Option<u64> {
+    io_count("read_bytes: ")
+}
+
 fn bytes_dirtied() -> Option<u64> {
+    io_count("write_bytes: ")
+}
+
+fn io_count(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/io").ok()?;
-    text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+    text.lines().find_map(|line| line.strip_prefix(name))?.parse().ok()
 }
 
 /// The seventh number of a device's `stat` is 512-byte sectors written.
@@ -203,6 +213,19 @@ pub fn occupied_bytes_in(dir: &Path) -> Result<u64> {
         };
     }
     Ok(bytes)
+}
+
+/// Bytes that the file system of `dir` has left for this user.
+#[expect(unsafe_code, reason = "a system call that the standard library does not have")]
+pub fn free_bytes(dir: &Path) -> Result<u64> {
+    let path = std::ffi::CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: all zeros are a value of a structure of integers.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero byte, and the structure is there to be written.
+    match unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) } {
+        0 => Ok(stat.f_bavail * stat.f_frsize),
+        _ => Err(std::io::Error::last_os_error().into()),
+    }
 }
 
 /// Bytes of memory that the machine has.

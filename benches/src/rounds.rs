@@ -38,6 +38,15 @@ impl Samples {
         Samples { side: self.side.clone(), values: vec![self.values[round]] }
     }
 
+    /// The last sample by the first.
+    pub fn last_to_first(&self) -> Samples {
+        let share = match self.values[..] {
+            [first, .., last] => last / first,
+            _ => f64::NAN,
+        };
+        Samples { side: self.side.clone(), values: vec![share] }
+    }
+
     /// The smallest and the largest.
     pub fn spread(&self) -> (f64, f64) {
         let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);

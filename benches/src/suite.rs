@@ -66,6 +66,24 @@ pub struct Seat {
     pub setup: Setup,
 }
 
+/// A closed database of a peer.
+pub struct Closed {
+    /// Whose.
+    pub peer: Peer,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// How it was opened.
+    pub setup: Setup,
+}
+
+impl Closed {
+    /// Opens it.
+    pub fn open(&self) -> Result<Seat> {
+        let entrant = self.peer.open(&self.dir, &self.setup)?;
+        Ok(Seat { peer: self.peer, entrant, dir: self.dir.clone(), setup: self.setup })
+    }
+}
+
 /// A run.
 pub struct Suite {
     /// How much is measured.
@@ -74,7 +92,7 @@ pub struct Suite {
     pub seed: u64,
     /// What the machine can do.
     pub limits: Limits,
-    /// The program whose `commit-worker` commits from another process.
+    /// The program whose `worker` works in a process of its own.
     pub worker: PathBuf,
     /// What was found.
     pub results: Results,
@@ -235,6 +253,27 @@ impl Suite {
         self.note(asks, (warm_up, rounds), durability, sides)
     }
 
+    /// The same of databases that are closed between the rounds.
+    pub fn ask_closed<const N: usize>(
+        &mut self,
+        closed: &[Closed],
+        asks: [Ask; N],
+        rounds: usize,
+        answer: impl Fn(&Closed, usize) -> Result<[f64; N]>,
+    ) -> Result<()> {
+        let answer = &answer;
+        let sides = closed
+            .iter()
+            .map(|closed| {
+                let name = closed.peer.name;
+                Side::new(name, move |round| {
+                    answer(closed, round).map_err(|error| format!("{name}: {error}").into())
+                })
+            })
+            .collect();
+        self.note(asks, (0, rounds), None, sides)
+    }
+
     /// The same of peers that open what they need themselves.
     pub fn ask_peers<const N: usize>(
         &mut self,
@@ -285,6 +324,11 @@ impl Suite {
         }
     }
 
+    /// Bytes of disk that are free for databases.
+    pub fn free_bytes(&self) -> Result<u64> {
+        machine::free_bytes(&self.dir)
+    }
+
     fn remove_databases(&self) -> Result<()> {
         let dir = self.dir.join(self.family);
         if dir.exists() {
@@ -304,11 +348,25 @@ pub fn fill(entrant: &dyn Entrant, workload: &Workload) -> Result<()> {
     Ok(())
 }
 
+/// Fills databases alike in ascending order, a million entries a transaction, the fastest way that each has.
+pub fn fill_sorted(seats: &[Seat], workload: &Workload) -> Result<()> {
+    for chunk in workload.sorted_words().chunks(1_000_000) {
+        let entries = workload.entries(chunk, 0);
+        seats.iter().try_for_each(|seat| seat.entrant.sorted_load(&entries).map(|_| ()))?;
+    }
+    Ok(())
+}
+
 impl Seat {
+    /// Closed.
+    pub fn closed(self) -> Result<Closed> {
+        self.entrant.close()?;
+        Ok(Closed { peer: self.peer, dir: self.dir, setup: self.setup })
+    }
+
     /// Closed and opened again.
     pub fn reopened(self) -> Result<Self> {
-        self.entrant.close()?;
-        Ok(Self { entrant: self.peer.open(&self.dir, &self.setup)?, ..self })
+        self.closed()?.open()
     }
 
     /// Reads everything once, so that each page is where a warm one is, and sees that all is there.

@@ -105,6 +105,11 @@ impl Entries {
         self.keys.iter().zip(self.values.chunks_exact(self.value_bytes))
     }
 
+    /// Bytes of a value.
+    pub fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
     /// At most `batch` of them at a time.
     pub fn batches(&self, batch: usize) -> impl Iterator<Item = impl Iterator<Item = (&[u8], &[u8])>> {
         let keys = self.keys.bytes.chunks(batch * self.keys.width);

@@ -44,9 +44,9 @@ enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Commit from another process: the benchmark itself calls this.
+    /// Work in a process of its own: the benchmark itself calls this.
     #[command(hide = true)]
-    CommitWorker(Worker),
+    Worker(Worker),
 }
 
 #[derive(clap::Args)]
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         What::Run(run) => run.measure(),
         What::Report { results, dir } => write_report(results, dir),
         What::Targets { results, strict, json } => hold_against_targets(results, strict, json),
-        What::CommitWorker(worker) => families::work(&worker).map(|()| ExitCode::SUCCESS),
+        What::Worker(worker) => families::work(&worker).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("bench: {error}");

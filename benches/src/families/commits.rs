@@ -1,17 +1,15 @@
 //! Commits of one put: durable by 1, 8 and 32 threads and by four processes, relaxed by one thread; what each writes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
+use super::process::{Order, Process, Task};
 use crate::Result;
-use crate::engine::{Durability, Setup};
-use crate::engines::{self, Role};
+use crate::engine::Durability;
+use crate::engines::Role;
 use crate::entrant::Entrant;
-use crate::machine::{self, Written};
+use crate::machine::Written;
+use crate::page_cache;
 use crate::results::Ask;
 use crate::rounds::percentile;
 use crate::suite::{ENTRIES_100_MB, Seat, Suite, remove};
@@ -35,7 +33,9 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
     let time = Duration::from_millis(suite.profile.pick(30, 300, 2_000));
 
     let seats = suite.filled(&[Role::Whole, Role::Writes, Role::SharedSync], Durability::Sync, &workload)?;
-    written(suite, &seats, &workload)?;
+    written(suite, &seats, &workload, "")?;
+    let seats = seats.into_iter().map(read_through).collect::<Result<Vec<_>>>()?;
+    written(suite, &seats, &workload, ", file read through before")?;
     for threads in [1, 8, 32] {
         let entries = entries(&workload, suite.seed, threads);
         suite.ask(&seats, asks(suite, threads), (0, rounds), Some(Durability::Sync), |seat, _| {
@@ -68,13 +68,13 @@ fn asks(suite: &Suite, threads: usize) -> [Ask; 4] {
 }
 
 /// What each thread overwrites.
-fn entries(workload: &Workload, seed: u64, threads: usize) -> Vec<Entries> {
+pub fn entries(workload: &Workload, seed: u64, threads: usize) -> Vec<Entries> {
     let mut random = crate::workload::SplitMix64::new(seed);
     (0..threads).map(|_| workload.entries(&workload.uniform(THREAD_ENTRIES, &mut random), 1)).collect()
 }
 
 /// Lets a thread for each of `entries` commit for some time: commits a second, and how long each took.
-fn commits(entrant: &dyn Entrant, entries: &[Entries], time: Duration) -> Result<(f64, Vec<f64>)> {
+pub fn commits(entrant: &dyn Entrant, entries: &[Entries], time: Duration) -> Result<(f64, Vec<f64>)> {
     let began = Instant::now();
     let run =
         |entries: &Entries| entrant.commits_until(entries, began + time).map_err(|error| error.to_string());
@@ -98,15 +98,28 @@ fn summary((rate, mut commits_us): (f64, Vec<f64>)) -> Result<[f64; 4]> {
     Ok([rate, p50, p99, longest])
 }
 
-/// Bytes written per commit right after the load; and for MapleDB, pages beyond the height of its tree.
-fn written(suite: &mut Suite, seats: &[Seat], workload: &Workload) -> Result<()> {
+/// The seat after another process has read all its files in order, with the system's read-ahead, into an empty cache.
+fn read_through(seat: Seat) -> Result<Seat> {
+    let closed = seat.closed()?;
+    page_cache::drop_all(&closed.dir)?;
+    for file in page_cache::files_in(&closed.dir)? {
+        let status = Command::new("cat").arg(&file).stdout(std::process::Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("cannot read {} through: {status}", file.display()).into());
+        }
+    }
+    closed.open()
+}
+
+/// Bytes written per commit; and for MapleDB, pages beyond the height of its tree.
+fn written(suite: &mut Suite, seats: &[Seat], workload: &Workload, when: &str) -> Result<()> {
     let count = suite.profile.pick(5, 200, 500);
     let rounds = suite.profile.pick(1, 3, 5);
     let entries = workload.entries(&workload.uniform(count, &mut suite.random(9)), 1);
     let asks = [
-        Ask::lower("bytes dirtied per durable one-put commit", "bytes"),
-        Ask::lower("bytes to the device per durable one-put commit", "bytes"),
-        Ask::lower("pages dirtied per durable one-put commit, less the height", "pages"),
+        Ask::lower(format!("bytes dirtied per durable one-put commit{when}"), "bytes"),
+        Ask::lower(format!("bytes to the device per durable one-put commit{when}"), "bytes"),
+        Ask::lower(format!("pages dirtied per durable one-put commit, less the height{when}"), "pages"),
     ];
     suite.ask(seats, asks, (0, rounds), Some(Durability::Sync), |seat, _| {
         let before = Written::so_far(&seat.dir);
@@ -136,18 +149,18 @@ fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usi
     let (worker, seed) = (suite.worker.clone(), suite.seed);
     let entries = suite.profile.pick(4_000, ENTRIES_100_MB / 4, ENTRIES_100_MB);
     suite.ask(&seats, asks, (0, rounds), Some(Durability::Sync), |seat, round| {
-        let begun: Vec<Process> = (0..PROCESSES)
-            .map(|number| {
-                Process::start(
-                    &worker,
-                    seat,
-                    (entries, seed),
-                    seed + (round * PROCESSES + number) as u64,
-                    time,
-                )
-            })
-            .collect::<Result<_>>()?;
-        let mut begun = begun;
+        let order = |number: usize| Order {
+            program: &worker,
+            task: Task::Commit,
+            entries,
+            seed,
+            pick: seed + (round * PROCESSES + number) as u64,
+            threads: THREADS_EACH,
+            time,
+            cgroup: None,
+        };
+        let mut begun =
+            (0..PROCESSES).map(|number| Process::beside(order(number), seat)).collect::<Result<Vec<_>>>()?;
         begun.iter_mut().try_for_each(Process::go)?;
         let (mut rate, mut commits_us) = (0.0, Vec::new());
         for process in begun {
@@ -158,111 +171,4 @@ fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usi
         summary((rate, commits_us))
     })?;
     remove(seats)
-}
-
-/// What another process of the benchmark is told to commit.
-#[derive(Args, Clone, Debug)]
-pub struct Worker {
-    /// The engine.
-    #[arg(long)]
-    engine: String,
-    /// Directory of its database, which is there.
-    #[arg(long)]
-    dir: PathBuf,
-    /// Bytes that the database may grow to.
-    #[arg(long)]
-    room_bytes: u64,
-    /// Entries of the database.
-    #[arg(long)]
-    entries: usize,
-    /// The seed of its keys.
-    #[arg(long)]
-    seed: u64,
-    /// The seed of what is overwritten.
-    #[arg(long)]
-    pick: u64,
-    /// Threads that commit.
-    #[arg(long)]
-    threads: usize,
-    /// How long.
-    #[arg(long)]
-    milliseconds: u64,
-}
-
-/// A process that commits.
-struct Process {
-    child: Child,
-    answers: BufReader<std::process::ChildStdout>,
-}
-
-impl Process {
-    /// Starts it and waits until it has opened the database.
-    fn start(
-        program: &Path,
-        seat: &Seat,
-        (entries, seed): (usize, u64),
-        pick: u64,
-        time: Duration,
-    ) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(["commit-worker", "--engine", seat.peer.name, "--dir"])
-            .arg(&seat.dir)
-            .args(["--room-bytes", &seat.setup.room_bytes.to_string()])
-            .args([
-                "--entries",
-                &entries.to_string(),
-                "--seed",
-                &seed.to_string(),
-                "--pick",
-                &pick.to_string(),
-            ])
-            .args(["--threads", &THREADS_EACH.to_string(), "--milliseconds", &time.as_millis().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-        let answers = BufReader::new(child.stdout.take().ok_or("a process without an output")?);
-        let mut process = Self { child, answers };
-        match process.line()?.as_str() {
-            "ready" => Ok(process),
-            other => Err(format!("a committing process did not open its database: {other:?}").into()),
-        }
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn go(&mut self) -> Result<()> {
-        Ok(self.child.stdin.as_mut().ok_or("a process without an input")?.write_all(b"go\n")?)
-    }
-
-    /// Its rate, and how long each commit took.
-    fn outcome(mut self) -> Result<(f64, Vec<f64>)> {
-        let outcome = self.line()?;
-        let status = self.child.wait()?;
-        match status.success() {
-            true => Ok(serde_json::from_str(&outcome)?),
-            false => Err(format!("a committing process ended with {status}").into()),
-        }
-    }
-}
-
-/// What such a process does: opens, says so, waits for a line, commits, and writes what it measured.
-pub fn work(worker: &Worker) -> Result<()> {
-    let peer = engines::all().into_iter().find(|peer| peer.name == worker.engine).ok_or("no such engine")?;
-    let cache_bytes = machine::memory_bytes() / 2;
-    let setup = Setup { durability: Durability::Sync, room_bytes: worker.room_bytes, cache_bytes };
-    let entrant = peer.open(&worker.dir, &setup)?;
-    let (key_bytes, value_bytes) = (crate::workload::KEY_BYTES, crate::workload::VALUE_BYTES);
-    let workload = Workload::new(worker.entries, key_bytes, value_bytes, worker.seed);
-    let entries = entries(&workload, worker.pick, worker.threads);
-    println!("ready");
-    std::io::stdin().read_line(&mut String::new())?;
-    let outcome = commits(entrant.as_ref(), &entries, Duration::from_millis(worker.milliseconds))?;
-    entrant.close()?;
-    println!("{}", serde_json::to_string(&outcome)?);
-    Ok(())
 }

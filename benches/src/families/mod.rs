@@ -5,12 +5,20 @@ use crate::suite::Suite;
 
 mod batches;
 mod changes;
+mod cold;
 mod commits;
+mod files;
+mod growth;
+mod larger_than_memory;
 mod loads;
+mod open;
 mod points;
+mod process;
 mod scans;
+mod values;
+mod ycsb;
 
-pub use commits::{Worker, work};
+pub use process::{Worker, work};
 
 /// A family of questions.
 #[derive(Clone, Copy)]
@@ -31,4 +39,15 @@ pub const ALL: &[Family] = &[
     Family { name: "changes", about: changes::ABOUT, measure: changes::measure },
     Family { name: "commits", about: commits::ABOUT, measure: commits::measure },
     Family { name: "batches", about: batches::ABOUT, measure: batches::measure },
+    Family { name: "values", about: values::ABOUT, measure: values::measure },
+    Family { name: "files", about: files::ABOUT, measure: files::measure },
+    Family { name: "open", about: open::ABOUT, measure: open::measure },
+    Family { name: "cold", about: cold::ABOUT, measure: cold::measure },
+    Family {
+        name: "larger_than_memory",
+        about: larger_than_memory::ABOUT,
+        measure: larger_than_memory::measure,
+    },
+    Family { name: "ycsb", about: ycsb::ABOUT, measure: ycsb::measure },
+    Family { name: "growth", about: growth::ABOUT, measure: growth::measure },
 ];

@@ -5,7 +5,7 @@ use crate::engine::Durability;
 use crate::engines::Role;
 use crate::entrant::Direction;
 use crate::results::Ask;
-use crate::suite::{ENTRIES_100_MB, Suite, remove};
+use crate::suite::{ENTRIES_100_MB, Suite, fill_sorted, remove};
 use crate::workload::{KEY_BYTES, Keys, VALUE_BYTES, Workload};
 
 pub const ABOUT: &str = "Scans from random keys on a warm database of 100 MB filled in random order, keys and values \
@@ -56,11 +56,7 @@ fn counts(suite: &mut Suite) -> Result<()> {
             false => seat.remove()?,
         }
     }
-    let words = workload.sorted_words();
-    for chunk in words.chunks(1_000_000) {
-        let entries = workload.entries(chunk, 0);
-        seats.iter().try_for_each(|seat| seat.entrant.sorted_load(&entries).map(|_| ()))?;
-    }
+    fill_sorted(&seats, &workload)?;
     seats.iter().try_for_each(|seat| seat.warm(&workload))?;
     let rounds = (1, suite.profile.pick(1, 5, 11));
     let mut random = suite.random(7);
