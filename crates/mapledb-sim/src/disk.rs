@@ -127,7 +127,7 @@ struct Block {
 }
 
 /// A sync that has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SyncId(u64);
 
 /// A sync that found the state `before` contents old has succeeded: what another that runs found, it found before that,
@@ -348,6 +348,14 @@ impl Disk {
             block.is_dirty |= block.in_sync.iter().any(|(other, ..)| *other == id);
         }
         self.sync_fails(id);
+    }
+
+    /// As [`Disk::sync_is_cut_off`], of every sync that runs.
+    pub fn syncs_are_cut_off(&mut self) {
+        let in_blocks = self.blocks.iter().flat_map(|block| &block.in_sync).map(|(id, ..)| *id);
+        let of_length = self.len_in_sync.iter().map(|(id, ..)| *id);
+        let running: BTreeSet<SyncId> = in_blocks.chain(of_length).collect();
+        running.into_iter().for_each(|id| self.sync_is_cut_off(id));
     }
 
     /// The kernel evicts clean blocks, which then show what the disk holds. Answers those that show something else now.
@@ -572,6 +580,21 @@ mod tests {
         let mut flat: Vec<u8> = bytes.blocks.iter().flat_map(|block| **block).collect();
         flat.resize(bytes.len_bytes as usize, 0);
         flat
+    }
+
+    #[test]
+    fn what_a_sync_found_whose_process_died_is_settled_by_the_next() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut disk = Disk::with_holes(&Bytes::of(&file(&[1, 2])), BTreeSet::from([1]));
+        disk.allocated(BLOCK_BYTES as u64, BLOCK_BYTES as u64);
+        disk.observe(&file(&[1, 3]));
+        disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
+        disk.syncs_are_cut_off();
+        assert_eq!(disk.holes_after_crash(), BTreeSet::from([1]), "nobody knows of a block yet");
+        let next = disk.sync_begins(0, 2 * BLOCK_BYTES as u64, true);
+        disk.sync_succeeds(next);
+        assert_eq!(disk.holes_after_crash(), BTreeSet::new());
+        assert!((0..100).all(|_| after_crash(&disk, &mut rng) == file(&[1, 3])));
     }
 
     #[test]

@@ -476,6 +476,10 @@ impl<'o> Session<'o> {
 
     /// Makes the file, on a disk that may have no room for it.
     fn create(&mut self) -> Result<(), Broken> {
+        if self.orders.kind.copies_on_write() {
+            // While there is room: it is not the copying that is to be tried.
+            self.create_copied_on_write()?;
+        }
         if let Some(ballast) = &mut self.ballast {
             let leave = match self.rng.random_ratio(1, 4) {
                 // Too little for the file and its lock file, as the case may be.
@@ -483,9 +487,6 @@ impl<'o> Session<'o> {
                 _ => self.rng.random_range(8 * MIB..=64 * MIB),
             };
             ballast.leave(leave)?;
-        }
-        if self.orders.kind.copies_on_write() {
-            self.create_copied_on_write()?;
         }
         let mut last = String::new();
         for _ in 0..64 {

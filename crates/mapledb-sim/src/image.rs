@@ -99,7 +99,12 @@ impl Image {
         };
         let mut bounds = point.bounds;
         let disk = match ending {
-            Ending::Death => Some(point.disk.clone()),
+            Ending::Death => {
+                // Nobody waits any more for the syncs that run: what they found may be on the disk, and is dirty if it is not.
+                let mut disk = point.disk.clone();
+                disk.syncs_are_cut_off();
+                Some(disk)
+            }
             _ => {
                 bounds.acked = bounds.durable;
                 None

@@ -121,7 +121,8 @@ pub(crate) fn check<P: Pages>(
     checker.tree(&head.catalog);
     checker.tables(&head.catalog);
     checker.tree(&head.snapshots);
-    checker.report.entries += head.default_table.entries;
+    let entries = &mut checker.report.entries;
+    *entries = entries.saturating_add(head.default_table.entries);
     checker.tree(&head.free);
     checker.report.pages_reachable = checker.held.pages();
     checker.free_records(head);
@@ -220,7 +221,7 @@ impl<P: Pages> Checker<'_, '_, P> {
                     self.table = Some(name);
                     self.tree(&record.tree);
                     self.report.tables += 1;
-                    self.report.entries += record.tree.entries;
+                    self.report.entries = self.report.entries.saturating_add(record.tree.entries);
                 }
                 self.table = None;
             }
