@@ -7,10 +7,10 @@ BUDGET ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench bench-full bench-targets fanout bless
+.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench bench-full bench-targets bench-readpath bench-share fanout bless
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the library and the maple command for use
 	cargo build --release --locked --workspace
@@ -66,6 +66,12 @@ bench-full: ## the same at every size, at most about 2 hours; goes on where it w
 
 bench-targets: ## what docs/benchmarks/results.json says of each target: PASS, MISS or NOT MEASURED
 	cargo run --quiet --release --locked --manifest-path benches/Cargo.toml --bin bench -- targets $(ARGS)
+
+bench-readpath: ## a read through the map, by pread, through a cache and by MapleDB: about 15 minutes, or ARGS=--quick
+	cargo run --release --locked --manifest-path benches/Cargo.toml --bin readpath -- $(ARGS)
+
+bench-share: ## memory of 1 to 16 processes that read one file; ARGS="--size 4GiB" for a larger one
+	cargo run --release --locked --manifest-path benches/Cargo.toml --bin share -- $(ARGS)
 
 fanout: ## what each field of a branch entry costs in fan-out and search
 	cargo run --release --locked --manifest-path benches/Cargo.toml --bin fanout -- $(ARGS)

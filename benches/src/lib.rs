@@ -9,6 +9,7 @@
 //! - every value read is held against its key and length, or the family fails: no figure stands beside a wrong answer.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod document;
 pub mod engine;
 pub mod engines;
 pub mod entrant;
@@ -16,9 +17,12 @@ pub mod families;
 pub mod limits;
 pub mod machine;
 pub mod page_cache;
+pub mod readpath;
+pub mod records;
 pub mod report;
 pub mod results;
 pub mod rounds;
+pub mod share;
 pub mod suite;
 pub mod targets;
 pub mod workload;
