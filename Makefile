@@ -58,16 +58,16 @@ demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." sa
 	@cargo build --release --locked --package mapledb-geoip --package mapledb-cli
 	@$(CARGO_TARGET_DIR)/release/mapledb-geoip --dir $(CARGO_TARGET_DIR)/demo $(DATA)
 
-bench: ## MapleDB beside all its peers in one run, about 5 minutes once built; writes docs/benchmarks/
+bench: ## MapleDB beside all its peers in one run, in minutes once built; writes docs/benchmarks/
 	scripts/bench quick $(ARGS)
 
-bench-full: ## the same at every size, at most about 2 hours; goes on where it was stopped
+bench-full: ## the same at every size, which takes hours; goes on where it was stopped
 	scripts/bench full --resume $(ARGS)
 
 bench-targets: ## what docs/benchmarks/results.json says of each target: PASS, MISS or NOT MEASURED
 	cargo run --quiet --release --locked --manifest-path benches/Cargo.toml --bin bench -- targets $(ARGS)
 
-bench-readpath: ## a read through the map, by pread, through a cache and by MapleDB: about 15 minutes, or ARGS=--quick
+bench-readpath: ## a read through the map, by pread, through a cache and by MapleDB; ARGS=--quick for a short look
 	cargo run --release --locked --manifest-path benches/Cargo.toml --bin readpath -- $(ARGS)
 
 bench-share: ## memory of 1 to 16 processes that read one file; ARGS="--size 4GiB" for a larger one

@@ -73,7 +73,7 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
     }
     writeln!(
         page,
-        "Run it again: `make bench` (about 5 minutes once built) or `make bench-full` (at most about 2 hours, goes on where \
+        "Run it again: `make bench` (minutes once built) or `make bench-full` (hours, goes on where \
          it was stopped) writes this page; `make bench-targets` holds it against the targets.\n"
     )?;
     Ok(())

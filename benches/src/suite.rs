@@ -44,7 +44,7 @@ impl Profile {
 
     /// The budget, in words.
     pub fn budget(self) -> &'static str {
-        self.pick("seconds", "about 5 minutes", "at most about 2 hours")
+        self.pick("seconds", "some minutes", "hours")
     }
 }
 
