@@ -24,6 +24,8 @@ const PROCESSES: usize = 4;
 const THREADS_EACH: usize = 8;
 /// Entries that a thread overwrites in turn.
 const THREAD_ENTRIES: usize = 2_000;
+/// What the names of measures end in that were taken after another process had read the file.
+const READ_THROUGH: &str = ", file read through before";
 /// Bytes of MapleDB's pages.
 const PAGE_BYTES: f64 = 4096.0;
 
@@ -34,15 +36,14 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
 
     let seats = suite.filled(&[Role::Whole, Role::Writes, Role::SharedSync], Durability::Sync, &workload)?;
     written(suite, &seats, &workload, "")?;
-    let seats = seats.into_iter().map(read_through).collect::<Result<Vec<_>>>()?;
-    written(suite, &seats, &workload, ", file read through before")?;
     for threads in [1, 8, 32] {
         let entries = entries(&workload, suite.seed, threads);
         suite.ask(&seats, asks(suite, threads), (0, rounds), Some(Durability::Sync), |seat, _| {
             summary(commits(seat.entrant.as_ref(), &entries, time)?)
         })?;
     }
-    by_processes(suite, seats, time, rounds)?;
+    let seats = by_processes(suite, seats, time, rounds)?;
+    after_read_through(suite, seats, &workload, time, rounds)?;
 
     let seats = suite.filled(&[Role::Whole, Role::Writes], Durability::Relaxed, &workload)?;
     let entries = entries(&workload, suite.seed, 1);
@@ -98,6 +99,29 @@ fn summary((rate, mut commits_us): (f64, Vec<f64>)) -> Result<[f64; 4]> {
     Ok([rate, p50, p99, longest])
 }
 
+/// What a commit writes, and how long it takes, once another process has read the file: large folios fill the cache then.
+fn after_read_through(
+    suite: &mut Suite,
+    seats: Vec<Seat>,
+    workload: &Workload,
+    time: Duration,
+    rounds: usize,
+) -> Result<()> {
+    let seats = seats.into_iter().map(read_through).collect::<Result<Vec<_>>>()?;
+    written(suite, &seats, workload, READ_THROUGH)?;
+    let entries = entries(workload, suite.seed, 1);
+    let [rate, p50, ..] = asks(suite, 1).map(|ask| Ask {
+        measure: format!("{}{READ_THROUGH}", ask.measure),
+        curve: None,
+        ..ask
+    });
+    suite.ask(&seats, [rate, p50], (0, rounds), Some(Durability::Sync), |seat, _| {
+        let [rate, p50, ..] = summary(commits(seat.entrant.as_ref(), &entries, time)?)?;
+        Ok([rate, p50])
+    })?;
+    remove(seats)
+}
+
 /// The seat after another process has read all its files in order, with the system's read-ahead, into an empty cache.
 fn read_through(seat: Seat) -> Result<Seat> {
     let closed = seat.closed()?;
@@ -133,11 +157,10 @@ fn written(suite: &mut Suite, seats: &[Seat], workload: &Workload, when: &str) -
     })
 }
 
-fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usize) -> Result<()> {
-    let (seats, single): (Vec<_>, Vec<_>) = seats.into_iter().partition(|seat| seat.peer.many_processes);
-    for seat in single {
+fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usize) -> Result<Vec<Seat>> {
+    let (mut seats, single): (Vec<_>, Vec<_>) = seats.into_iter().partition(|seat| seat.peer.many_processes);
+    for seat in &single {
         suite.skip(&format!("{}: one process at a time may have its file open to write", seat.peer.name));
-        seat.remove()?;
     }
     let by = format!("{PROCESSES} processes x {THREADS_EACH} threads");
     let asks = [
@@ -170,5 +193,6 @@ fn by_processes(suite: &mut Suite, seats: Vec<Seat>, time: Duration, rounds: usi
         }
         summary((rate, commits_us))
     })?;
-    remove(seats)
+    seats.extend(single);
+    Ok(seats)
 }

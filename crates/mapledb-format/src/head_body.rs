@@ -13,7 +13,8 @@
 //!  280  snapshots         64   tree record, reserved
 //!  344  committed_at      u64  unix time in nanoseconds, for people only
 //!  352  free_len          u16  bytes of the inline free area
-//!  354  reserved to 512
+//!  360  pages_in_use      u64  pages that the trees of this commit take
+//!  368  reserved to 512
 //!  512  inline free area  1280
 //! 1792
 //! ```
@@ -42,6 +43,7 @@ const FREE_AT: usize = 216 - HEAD_BODY_AT;
 const SNAPSHOTS_AT: usize = 280 - HEAD_BODY_AT;
 const COMMITTED_AT_AT: usize = 344 - HEAD_BODY_AT;
 const FREE_LEN_AT: usize = 352 - HEAD_BODY_AT;
+const PAGES_IN_USE_AT: usize = 360 - HEAD_BODY_AT;
 const INLINE_FREE_AT: usize = 512 - HEAD_BODY_AT;
 
 const _: () = assert!(DEFAULT_AT + TREE_RECORD_BYTES == SEQUENCE_AT);
@@ -72,6 +74,8 @@ pub struct HeadBody {
     pub snapshots: TreeRecord,
     /// When it was committed, in nanoseconds since 1970. Nothing depends on it.
     pub committed_at: u64,
+    /// Pages that its trees take, and the values in pages of their own. The rest of the used part is free, or waits.
+    pub pages_in_use: u64,
     free_len: u16,
     inline_free: [u8; INLINE_FREE_BYTES],
 }
@@ -90,6 +94,7 @@ impl HeadBody {
             free: none,
             snapshots: none,
             committed_at: 0,
+            pages_in_use: 0,
             free_len: 0,
             inline_free: [0; INLINE_FREE_BYTES],
         }
@@ -126,6 +131,7 @@ impl HeadBody {
         put::<SNAPSHOTS_AT, TREE_RECORD_BYTES, _>(&mut body, self.snapshots.encode());
         put_u64::<COMMITTED_AT_AT, _>(&mut body, self.committed_at);
         put_u16::<FREE_LEN_AT, _>(&mut body, self.free_len);
+        put_u64::<PAGES_IN_USE_AT, _>(&mut body, self.pages_in_use);
         put::<INLINE_FREE_AT, INLINE_FREE_BYTES, _>(&mut body, self.inline_free);
         body
     }
@@ -146,6 +152,7 @@ impl HeadBody {
             free: TreeRecord::decode(&get::<FREE_AT, TREE_RECORD_BYTES, _>(body))?,
             snapshots: TreeRecord::decode(&get::<SNAPSHOTS_AT, TREE_RECORD_BYTES, _>(body))?,
             committed_at: get_u64::<COMMITTED_AT_AT, _>(body),
+            pages_in_use: get_u64::<PAGES_IN_USE_AT, _>(body),
             free_len: get_u16::<FREE_LEN_AT, _>(body),
             inline_free: get::<INLINE_FREE_AT, INLINE_FREE_BYTES, _>(body),
         };
@@ -195,6 +202,7 @@ pub(crate) mod tests {
         head.free = tree(42);
         head.default_sequence = 77;
         head.committed_at = 1;
+        head.pages_in_use = 3;
         head.set_inline_free(&[1, 1, 50, 2]).unwrap();
         head
     }

@@ -169,6 +169,15 @@ impl<'p, C: Cells> Node<'p, C> {
             .ok_or(FormatError::CellOutOfBounds { slot: index as u16 })
     }
 
+    /// The first cell from `from` on that may not stand in a sealed page.
+    ///
+    /// Cost: a look at each cell from there to it.
+    pub fn next_unsealed(&self, from: usize) -> Option<usize> {
+        let slots = self.slots.get(from..)?.iter().map(Slot::read);
+        let is_sealed = |slot: Slot| C::is_sealed(self.page, usize::from(slot.offset), slot.field);
+        slots.into_iter().position(|slot| !is_sealed(slot)).map(|at| from + at)
+    }
+
     /// Bytes that slots and cells use; the most is [`capacity`].
     pub fn used(&self) -> usize {
         let heap = usize::from(u16_at(self.page, HEAP_AT));

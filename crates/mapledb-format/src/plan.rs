@@ -1,4 +1,4 @@
-//! Where to cut a node that is full, and when to join two that are not: decisions as pure functions of sizes.
+//! Where to cut a node that is full, when it has its neighbour take some of it, and when to join two that are not: decisions as pure functions of sizes.
 
 /// How a full node is cut in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,22 @@ pub fn split(sizes: &[usize], capacity: usize, growth: Growth) -> SplitPlan {
     SplitPlan { left: best.map_or(last, |(left, _)| left) }
 }
 
+/// Whether a neighbour with `room` of `capacity` bytes free is worth sharing a full node's cells with. Shared evenly, half of
+/// that room is left for either, an eighth of a node at least: with less, the next few insertions would share again.
+pub fn is_worth_sharing(room: usize, capacity: usize) -> bool {
+    room >= capacity / 4
+}
+
+/// Chooses where to part the cells of two neighbours and a new one, of these `sizes`, slots counted in: how many go to the
+/// left. As even as can be; `None` if no parting fits two nodes of `capacity` bytes.
+pub fn share(sizes: &[usize], capacity: usize) -> Option<usize> {
+    let total: usize = sizes.iter().sum();
+    let SplitPlan { left } = split(sizes, capacity, Growth::Scattered);
+    let left_bytes: usize = sizes.get(..left)?.iter().sum();
+    let fits = left_bytes <= capacity && total - left_bytes <= capacity && left < sizes.len();
+    fits.then_some(left)
+}
+
 /// Whether a node that uses `used` of `capacity` bytes is so empty that it looks for a neighbour to join.
 pub fn is_sparse(used: usize, capacity: usize) -> bool {
     used < capacity / 3
@@ -73,6 +89,15 @@ mod tests {
         for (sizes, growth, left) in table {
             assert_eq!(split(&sizes, 95, growth), SplitPlan { left }, "{sizes:?} {growth:?}");
         }
+    }
+
+    #[test]
+    fn neighbours_share_evenly_what_fits_them() {
+        assert_eq!(share(&[10; 12], 95), Some(6));
+        assert_eq!(share(&[50, 10, 10, 10, 10, 10], 60), Some(1));
+        assert_eq!(share(&[50, 50, 50], 95), None, "two of them fit nowhere");
+        assert_eq!(share(&[10; 20], 95), None, "it is more than two nodes");
+        assert!(is_worth_sharing(24, 96) && !is_worth_sharing(23, 96));
     }
 
     proptest! {

@@ -160,13 +160,17 @@ fn head() -> HeadBody {
     head.catalog = tree(41, 1);
     head.free = tree(42, 2);
     head.committed_at = 1_700_000_000_000_000_000;
+    head.pages_in_use = 21;
     let inline = InlineFree {
         available: vec![Extent::new(pgno(50), 2), Extent::new(pgno(60), 1)],
-        pending: vec![PendingGroup {
-            blocker: Txnid(11),
-            freed: Txnid(12),
-            extents: vec![FreedExtent { extent: Extent::new(pgno(70), 3), born: Txnid(8) }],
-        }],
+        pending: vec![
+            PendingGroup {
+                blocker: Txnid(11),
+                freed: Txnid(12),
+                extents: vec![FreedExtent { extent: Extent::new(pgno(70), 3), born: Txnid(8) }],
+            }
+            .pack(),
+        ],
     };
     head.set_inline_free(&inline.encode()).unwrap();
     head

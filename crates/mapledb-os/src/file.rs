@@ -206,6 +206,12 @@ impl DataFile {
         calls::free_space_bytes(self.file.file()).map_err(|e| self.failed("ask for the free space of", e))
     }
 
+    /// How many kernel pages of `len` bytes at `offset` are dirty: stored to, through whatever map, since they were last
+    /// written. One system call that looks at each folio; `None` where the kernel does not tell (before 6.5).
+    pub fn dirty_pages(&self, offset: u64, len: u64) -> Option<u64> {
+        calls::dirty_pages(self.file.file(), offset, len).ok()
+    }
+
     /// Reads into `into` from `offset` on and answers how many bytes there were before the end of the file.
     /// At least one system call. For inspection: contents that matter are read through a map.
     ///

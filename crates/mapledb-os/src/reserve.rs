@@ -136,6 +136,19 @@ impl Reserve {
         self.seam.run(effect, || unsafe { self.raw.unchecked_advise_range(advice, offset as usize, len) })
     }
 
+    /// Tells the system that `len` bytes at `offset`, which [`Reserve::covers`], will not be needed soon.
+    pub(crate) fn cool_part(&self, offset: u64, len: usize) -> io::Result<()> {
+        assert!(self.covers(offset, len), "cooling {len} bytes at {offset} of {}", self.len_bytes());
+        let page = offset & !(page_size() - 1);
+        let at = self.base().wrapping_add(page as usize);
+        let len = (offset - page) as usize + len;
+        self.seam.run(Effect::Advise { offset, len: len as u64 }, || {
+            // SAFETY: the range lies within the mapping, and this advice changes no byte that anybody sees.
+            let answer = unsafe { libc::madvise(at as *mut libc::c_void, len, libc::MADV_COLD) };
+            if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        })
+    }
+
     /// Whether the kernel page at `offset`, which [`Reserve::covers`], is in memory.
     pub(crate) fn is_present(&self, offset: u64) -> io::Result<bool> {
         assert!(self.covers(offset, 1), "a look at {offset} of {}", self.len_bytes());

@@ -228,6 +228,9 @@ fn as_another_process() {
     let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
     let options = options().relaxed_bound(1 << 40, std::time::Duration::from_secs(3600));
     let env = open(&path, options).expect("open");
+    if role == "commit until folios are small" {
+        return commit_until_folios_are_small(&env);
+    }
     // Whatever is done once has been done, and the syncing thread is asleep.
     put(&env, 0, Durability::Relaxed);
     for n in 0..60 {
@@ -263,6 +266,17 @@ fn as_another_process() {
         }
         other => panic!("no such role: {other}"),
     }
+}
+
+fn commit_until_folios_are_small(env: &Env) {
+    let commits = |keys: std::ops::Range<u64>| {
+        let (before, count) = (written_bytes().expect("counted"), keys.end - keys.start);
+        keys.for_each(|key| put(env, key * 7919 % 200_000, Durability::Sync));
+        (written_bytes().expect("counted") - before) / count
+    };
+    let first = commits(0..4);
+    commits(4..400);
+    println!("answer: {first} {}", commits(400..420));
 }
 
 /// What the kernel was asked to read ahead, in pages.
@@ -311,4 +325,24 @@ fn reads_of_many_keys_ask_the_disk_for_all_absent_pages_at_once_and_for_none_tha
     } else {
         println!("the file stays in memory here, so nothing was cold");
     }
+}
+
+#[test]
+fn a_commit_dirties_few_pages_again_soon_after_another_process_has_read_the_file_through() {
+    let Some(_) = written_bytes() else { return println!("SKIP: /proc/self/io cannot be read") };
+    let file = TestFile::with_entries(200_000);
+    if !drop_cached(&file) {
+        return println!("SKIP: the file stays in memory here, so nobody can fill the page cache anew");
+    }
+    // Large reads, as `cp` makes them, with the system's read-ahead.
+    let mut reader = std::fs::File::open(file.path()).expect("open");
+    std::io::copy(&mut reader, &mut std::io::sink()).expect("read");
+    let answer = in_another_process("commit until folios are small", &file, &[]);
+    let (first, last) = answer.split_once(' ').expect("two numbers");
+    let (first, last): (u64, u64) = (first.parse().expect("bytes"), last.parse().expect("bytes"));
+    println!("{first} bytes a commit at first, {last} at last");
+    if first < 256 << 10 {
+        return println!("SKIP: the system makes no large folios of this file");
+    }
+    assert!(last <= first / 8, "{first} bytes a commit at first, {last} at last");
 }

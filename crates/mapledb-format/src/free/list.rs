@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! the inline area of a meta: sections to its end
-//!   0x01  count  (gap len)*                          available
-//!   0x02  blocker  freed-blocker  count  (gap len freed-born)*   a pending group
+//!   0x01  count  (gap len)*                            available
+//!   0x02  blocker  freed-blocker  bytes  packed list   a pending group
 //!
-//! the value of a pending record in the free tree: (gap len freed-born)*
+//! a packed list, also the value of a pending record in the free tree: (gap len freed-born)*
 //! ```
 //!
 //! Section kinds are bytes, all other numbers varints. A gap counts from the end of the extent before, the
 //! first from page 0; extents ascend and never overlap. Available pages have one section, each
 //! pending group has its own; no section is empty.
+//!
+//! A group says how many bytes its list takes, so that who need not look at it can carry it along unread: most groups wait
+//! through many commits.
 //!
 //! The `fit_*` functions say how many extents go into a given room, so that who writes can plan before.
 
@@ -27,7 +30,63 @@ pub struct InlineFree {
     /// Pages that may be used at once, ascending.
     pub available: Vec<Extent>,
     /// Pages that wait.
-    pub pending: Vec<PendingGroup>,
+    pub pending: Vec<PackedGroup>,
+}
+
+/// A pending group whose list has not been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedGroup {
+    /// The largest pinned snapshot that can still reach the pages.
+    pub blocker: Txnid,
+    /// The transaction that freed them. Above the blocker.
+    pub freed: Txnid,
+    /// The packed list, not empty.
+    pub list: Vec<u8>,
+}
+
+impl PackedGroup {
+    /// The group with its extents, every one of which must lie within `bounds`.
+    pub fn unpack(&self, bounds: PageBounds) -> Result<PendingGroup> {
+        let (blocker, freed) = (self.blocker, self.freed);
+        Ok(PendingGroup { blocker, freed, extents: decode_packed(&self.list, blocker, freed, bounds)? })
+    }
+
+    /// How many bytes the group takes inline.
+    pub fn len_bytes(&self) -> usize {
+        let numbers = [self.blocker.0, self.freed.0.wrapping_sub(self.blocker.0), self.list.len() as u64];
+        1 + numbers.map(varint::len).iter().sum::<usize>() + self.list.len()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(SECTION_PENDING);
+        varint::encode(self.blocker.0, out);
+        varint::encode(self.freed.0.wrapping_sub(self.blocker.0), out);
+        varint::encode(self.list.len() as u64, out);
+        out.extend_from_slice(&self.list);
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<PackedGroup> {
+        let blocker = Txnid(varint::decode(from)?);
+        let Some(freed) =
+            blocker.0.checked_add(varint::decode(from)?).map(Txnid).filter(|&freed| freed > blocker)
+        else {
+            return bad("a group was not freed after its blocker");
+        };
+        let len = decode_count(from)?;
+        let list = usize::try_from(len).ok().and_then(|len| from.split_at_checked(len));
+        let Some((list, rest)) = list else { return bad("a group is longer than the area") };
+        *from = rest;
+        Ok(PackedGroup { blocker, freed, list: list.to_vec() })
+    }
+}
+
+impl PendingGroup {
+    /// The group as it is written. It must not be empty.
+    pub fn pack(&self) -> PackedGroup {
+        let mut list = Vec::with_capacity(4 * self.extents.len());
+        encode_packed(self.freed, &self.extents, &mut list);
+        PackedGroup { blocker: self.blocker, freed: self.freed, list }
+    }
 }
 
 impl InlineFree {
@@ -42,22 +101,16 @@ impl InlineFree {
                 encode_extent(extent, &mut end, &mut out);
             }
         }
-        for group in self.pending.iter().filter(|group| !group.extents.is_empty()) {
-            out.push(SECTION_PENDING);
-            varint::encode(group.blocker.0, &mut out);
-            varint::encode(group.freed.0.wrapping_sub(group.blocker.0), &mut out);
-            varint::encode(group.extents.len() as u64, &mut out);
-            encode_packed(group.freed, &group.extents, &mut out);
-        }
+        self.pending.iter().for_each(|group| group.encode(&mut out));
         out
     }
 
     /// How many bytes [`encode`](InlineFree::encode) gives.
     pub fn len_bytes(&self) -> usize {
-        available_len_bytes(&self.available) + self.pending.iter().map(group_len_bytes).sum::<usize>()
+        available_len_bytes(&self.available) + self.pending.iter().map(PackedGroup::len_bytes).sum::<usize>()
     }
 
-    /// Reads an area that fills `area`. Every extent must lie within `bounds`.
+    /// Reads an area that fills `area`. Every available extent must lie within `bounds`; the lists of groups are not read.
     pub fn decode(mut area: &[u8], bounds: PageBounds) -> Result<InlineFree> {
         let mut inline = InlineFree::default();
         while let Some((&section, rest)) = area.split_first() {
@@ -67,7 +120,7 @@ impl InlineFree {
                     inline.available = decode_available(&mut area, bounds)?;
                 }
                 SECTION_AVAILABLE => return bad("it lists available pages twice"),
-                SECTION_PENDING => inline.pending.push(decode_group(&mut area, bounds)?),
+                SECTION_PENDING => inline.pending.push(PackedGroup::decode(&mut area)?),
                 _ => return bad("a section's kind is not known"),
             }
         }
@@ -85,16 +138,6 @@ pub fn available_len_bytes(extents: &[Extent]) -> usize {
     1 + varint::len(extents.len() as u64) + listed
 }
 
-/// How many bytes a pending group takes inline; none if it is empty.
-pub fn group_len_bytes(group: &PendingGroup) -> usize {
-    if group.extents.is_empty() {
-        return 0;
-    }
-    group_head_len_bytes(group)
-        + varint::len(group.extents.len() as u64)
-        + packed_len_bytes(group.freed, &group.extents)
-}
-
 /// How many bytes a packed list takes.
 pub fn packed_len_bytes(freed: Txnid, extents: &[FreedExtent]) -> usize {
     let mut end = 0;
@@ -105,13 +148,6 @@ pub fn packed_len_bytes(freed: Txnid, extents: &[FreedExtent]) -> usize {
 pub fn fit_available(extents: &[Extent], room_bytes: usize) -> usize {
     let mut end = 0;
     fit(extents.iter().map(|extent| extent_len_bytes(extent, &mut end)), 1, true, room_bytes)
-}
-
-/// How many of the first extents of `group` go into a section of `room_bytes`.
-pub fn fit_group(group: &PendingGroup, room_bytes: usize) -> usize {
-    let mut end = 0;
-    let lens = group.extents.iter().map(|extent| freed_extent_len_bytes(group.freed, extent, &mut end));
-    fit(lens, group_head_len_bytes(group), true, room_bytes)
 }
 
 /// How many of the first `extents` go into a packed list of `room_bytes`.
@@ -133,10 +169,6 @@ fn fit(lens: impl Iterator<Item = usize>, head_bytes: usize, counted: bool, room
         count += 1;
     }
     count
-}
-
-fn group_head_len_bytes(group: &PendingGroup) -> usize {
-    1 + varint::len(group.blocker.0) + varint::len(group.freed.0.wrapping_sub(group.blocker.0))
 }
 
 fn extent_len_bytes(extent: &Extent, end: &mut u64) -> usize {
@@ -178,21 +210,6 @@ pub(crate) fn decode_extent(
 fn decode_available(from: &mut &[u8], bounds: PageBounds) -> Result<Vec<Extent>> {
     let mut end = 0;
     (0..decode_count(from)?).map(|_| free_extent(from, &mut end, bounds)).collect()
-}
-
-fn decode_group(from: &mut &[u8], bounds: PageBounds) -> Result<PendingGroup> {
-    let blocker = Txnid(varint::decode(from)?);
-    let Some(freed) =
-        blocker.0.checked_add(varint::decode(from)?).map(Txnid).filter(|&freed| freed > blocker)
-    else {
-        return bad("a group was not freed after its blocker");
-    };
-    let mut group = PendingGroup { blocker, freed, extents: Vec::new() };
-    let mut end = 0;
-    for _ in 0..decode_count(from)? {
-        group.extents.push(decode_freed(from, &mut end, blocker, freed, bounds)?);
-    }
-    Ok(group)
 }
 
 /// Appends a packed list to `out`.
@@ -256,18 +273,18 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_the_head_of_this_file_draws() {
-        let inline = InlineFree {
-            available: vec![extent(32, 1), extent(40, 200)],
-            pending: vec![PendingGroup {
-                blocker: Txnid(7),
-                freed: Txnid(9),
-                extents: vec![
-                    FreedExtent { extent: extent(300, 2), born: Txnid(7) },
-                    FreedExtent { extent: extent(302, 1), born: Txnid(1) },
-                ],
-            }],
+        let group = PendingGroup {
+            blocker: Txnid(7),
+            freed: Txnid(9),
+            extents: vec![
+                FreedExtent { extent: extent(300, 2), born: Txnid(7) },
+                FreedExtent { extent: extent(302, 1), born: Txnid(1) },
+            ],
         };
-        let bytes = [1, 2, 32, 1, 7, 0xc8, 1, 2, 7, 2, 2, 0xac, 2, 2, 2, 0, 1, 8];
+        let inline =
+            InlineFree { available: vec![extent(32, 1), extent(40, 200)], pending: vec![group.pack()] };
+        let bytes = [1, 2, 32, 1, 7, 0xc8, 1, 2, 7, 2, 7, 0xac, 2, 2, 2, 0, 1, 8];
+        assert_eq!(inline.pending[0].unpack(bounds(32, 303)), Ok(group));
         assert_eq!(inline.encode(), bytes);
         assert_eq!(InlineFree::decode(&bytes, bounds(32, 303)), Ok(inline));
         assert_eq!(InlineFree::decode(&[], bounds(32, 303)), Ok(InlineFree::default()));
@@ -275,20 +292,35 @@ mod tests {
 
     #[test]
     fn a_bad_area_says_why() {
-        let table: [(&[u8], FormatError); 10] = [
-            (&[3], FormatError::BadFreeRecord("a section's kind is not known")),
-            (&[1, 0], FormatError::BadFreeRecord("a section is empty")),
-            (&[1, 1, 40, 0], FormatError::BadFreeRecord("an extent is empty")),
-            (&[1, 1, 31, 1], FormatError::BadFreeRecord("an extent lies outside the file")),
-            (&[1, 1, 99, 2], FormatError::BadFreeRecord("an extent lies outside the file")),
-            (&[1, 1, 40, 1, 1, 1, 50, 1], FormatError::BadFreeRecord("it lists available pages twice")),
-            (&[1, 2, 40, 1], FormatError::BadVarint("it is cut short")),
-            (&[2, 7, 0, 1, 40, 1, 1], FormatError::BadFreeRecord("a group was not freed after its blocker")),
-            (&[2, 7, 2, 1, 40, 1, 1], FormatError::BadFreeRecord("an extent was not born by its blocker")),
-            (&[2, 7, 2, 1, 40, 1, 10], FormatError::BadFreeRecord("an extent was not born by its blocker")),
+        let table: [(&[u8], &str); 8] = [
+            (&[3], "a section's kind is not known"),
+            (&[1, 0], "a section is empty"),
+            (&[1, 1, 40, 0], "an extent is empty"),
+            (&[1, 1, 31, 1], "an extent lies outside the file"),
+            (&[1, 1, 99, 2], "an extent lies outside the file"),
+            (&[1, 1, 40, 1, 1, 1, 50, 1], "it lists available pages twice"),
+            (&[2, 7, 0, 3, 40, 1, 1], "a group was not freed after its blocker"),
+            (&[2, 7, 2, 4, 40, 1, 1], "a group is longer than the area"),
         ];
-        for (bytes, error) in table {
+        for (bytes, why) in table {
+            let error = FormatError::BadFreeRecord(why);
             assert_eq!(InlineFree::decode(bytes, bounds(32, 100)), Err(error), "{bytes:?}");
+        }
+        let cut_short = FormatError::BadVarint("it is cut short");
+        assert_eq!(InlineFree::decode(&[1, 2, 40, 1], bounds(32, 100)), Err(cut_short));
+    }
+
+    #[test]
+    fn a_bad_list_says_why_when_it_is_unpacked() {
+        let table: [(&[u8], &str); 4] = [
+            (&[40, 1, 1], "an extent was not born by its blocker"),
+            (&[40, 1, 10], "an extent was not born by its blocker"),
+            (&[40, 0, 3], "an extent is empty"),
+            (&[99, 2, 3], "an extent lies outside the file"),
+        ];
+        for (list, why) in table {
+            let group = PackedGroup { blocker: Txnid(7), freed: Txnid(9), list: list.to_vec() };
+            assert_eq!(group.unpack(bounds(32, 100)), Err(FormatError::BadFreeRecord(why)), "{list:?}");
         }
     }
 
@@ -319,7 +351,10 @@ mod tests {
         #[test]
         fn what_is_written_reads_back_and_is_as_long_as_said((group, end) in groups(), room in 0usize..1500) {
             let available: Vec<Extent> = group.extents.iter().map(|freed| freed.extent).collect();
-            let inline = InlineFree { available: available.clone(), pending: vec![group.clone(), group.clone()] };
+            let packed = group.pack();
+            prop_assert_eq!(packed.unpack(bounds(32, end)), Ok(group.clone()));
+            prop_assert!(packed.unpack(bounds(32, end - 1)).is_err());
+            let inline = InlineFree { available: available.clone(), pending: vec![packed.clone(), packed] };
             let bytes = inline.encode();
             prop_assert_eq!(bytes.len(), inline.len_bytes());
             prop_assert_eq!(InlineFree::decode(&bytes, bounds(32, end)), Ok(inline));
@@ -330,11 +365,6 @@ mod tests {
             let fitting = fit_available(&available, room);
             prop_assert!(available_len_bytes(&available[..fitting]) <= room);
             prop_assert!(fitting == available.len() || available_len_bytes(&available[..=fitting]) > room);
-
-            let cut = |len: usize| PendingGroup { extents: group.extents[..len].to_vec(), ..group.clone() };
-            let fitting = fit_group(&group, room);
-            prop_assert!(group_len_bytes(&cut(fitting)) <= room);
-            prop_assert!(fitting == available.len() || group_len_bytes(&cut(fitting + 1)) > room);
 
             let fitting = fit_packed(group.freed, &group.extents, room);
             let mut packed = Vec::new();

@@ -58,7 +58,8 @@ pub struct FreedExtent {
     pub born: Txnid,
 }
 
-/// Pages freed in one transaction that wait for one snapshot.
+/// Pages that wait for one snapshot. They were freed in one transaction, or in several between which no snapshot was ever
+/// pinned: then the last of them stands for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingGroup {
     /// The largest pinned snapshot that can still reach them.
@@ -67,6 +68,13 @@ pub struct PendingGroup {
     pub freed: Txnid,
     /// The pages, ascending; each born at or below the blocker.
     pub extents: Vec<FreedExtent>,
+}
+
+impl PendingGroup {
+    /// How many pages wait. Saturates.
+    pub fn pages(&self) -> u64 {
+        self.extents.iter().fold(0, |pages, piece| pages.saturating_add(piece.extent.pages))
+    }
 }
 
 /// The pages a file has, from the first data page to the first never allocated.

@@ -125,6 +125,7 @@ pub(crate) fn check<P: Pages>(
     *entries = entries.saturating_add(head.default_table.entries);
     checker.tree(&head.free);
     checker.report.pages_reachable = checker.held.pages();
+    checker.in_use(head.pages_in_use);
     checker.free_records(head);
     checker.report.pages_free = checker.held.pages() - checker.report.pages_reachable;
     checker.lost();
@@ -145,7 +146,9 @@ pub(crate) fn check_waiting<P: Pages>(
 ) -> Result<Vec<CheckProblem>> {
     let bounds = PageBounds { first: pages.page_size().first_data_pgno(), end: head.pages_used };
     let fault = |cause| Error::Corrupt { pgno: head.free.root, cause };
-    let mut groups = InlineFree::decode(head.inline_free(), bounds).map_err(fault)?.pending;
+    let inline = InlineFree::decode(head.inline_free(), bounds).map_err(fault)?;
+    let unpacked = inline.pending.iter().map(|group| group.unpack(bounds));
+    let mut groups = unpacked.collect::<std::result::Result<Vec<_>, _>>().map_err(fault)?;
     let mut cursor = Cursor::new(Tree::<P>::new(pages, &head.free));
     while let Some((key, value)) = cursor.next()? {
         match FreeKey::decode(key).map_err(fault)? {
@@ -228,6 +231,14 @@ impl<P: Pages> Checker<'_, '_, P> {
         }
     }
 
+    /// Holds what the head says is in use against what was found, if nothing has kept that from being found.
+    fn in_use(&mut self, said: u64) {
+        let found = self.report.pages_reachable;
+        if self.report.problems.is_empty() && said != found {
+            self.problem(None, format!("the head says that {said} page(s) are in use, {found} are reachable"));
+        }
+    }
+
     fn take_free(&mut self, extent: Extent) {
         if !self.bounds.holds(&extent) {
             self.problem(Some(extent.first), "a free record names pages outside the file".to_string());
@@ -245,7 +256,10 @@ impl<P: Pages> Checker<'_, '_, P> {
                     if group.freed > head.txnid {
                         self.problem(None, format!("pages are freed in transaction {}, to come", group.freed));
                     }
-                    group.extents.iter().for_each(|piece| self.take_free(piece.extent));
+                    match group.unpack(self.bounds) {
+                        Err(cause) => self.problem(None, cause.to_string()),
+                        Ok(group) => group.extents.iter().for_each(|piece| self.take_free(piece.extent)),
+                    }
                 }
                 inline.available.into_iter().for_each(|extent| self.take_free(extent));
             }

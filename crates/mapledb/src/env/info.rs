@@ -149,14 +149,15 @@ fn free_pages(txn: &ReadTxn, head: &HeadBody) -> Result<(u64, u64)> {
     let inline = InlineFree::decode(head.inline_free(), bounds)
         .map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?;
     let mut available: u64 = inline.available.iter().map(|extent| extent.pages).sum();
-    let mut waiting: u64 =
-        inline.pending.iter().flat_map(|group| &group.extents).map(|piece| piece.extent.pages).sum();
+    let mut waiting = 0;
+    for group in &inline.pending {
+        waiting += group.unpack(bounds).map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?.pages();
+    }
     let mut cursor = Cursor::new(Tree::<_>::new(txn, &head.free));
     while let Some((key, value)) = cursor.next()? {
         match FreeKey::decode(key).map_err(fault)? {
             FreeKey::Pending { .. } => {
-                let group = decode_pending(key, value, bounds).map_err(fault)?;
-                waiting += group.extents.iter().map(|piece| piece.extent.pages).sum::<u64>();
+                waiting += decode_pending(key, value, bounds).map_err(fault)?.pages();
             }
             FreeKey::Chunk { chunk } => {
                 available += ChunkRecord::decode(chunk, value, bounds).map_err(fault)?.pages();

@@ -118,7 +118,7 @@ fn attach_by_lock_file(data: DataFile, binding: Binding, mode: Mode, wait: Durat
             }
         }
     };
-    let files = Files { data, lock: Some(lock) };
+    let files = Files::new(data, Some(lock));
     if is_first {
         let left = LeftBehind::read(&memory, &binding);
         return Ok(first(memory, files, binding, left, mode));
@@ -195,7 +195,7 @@ fn attach_draft(data: DataFile, binding: Binding) -> Result<Attach> {
     if !data.try_alone()? {
         return Err(AttachError::HeldShared(data.path.clone()));
     }
-    let files = Files { data, lock: None };
+    let files = Files::new(data, None);
     Ok(first(LockMemory::private()?, files, binding, LeftBehind::default(), Mode::Draft))
 }
 
@@ -204,7 +204,7 @@ fn attach_frozen(data: DataFile, binding: Binding) -> Result<Attach> {
         return Err(AttachError::HeldShared(data.path.clone()));
     }
     let left = LeftBehind::default();
-    let files = Files { data, lock: None };
+    let files = Files::new(data, None);
     Ok(first(LockMemory::private()?, files, binding, left, Mode::Frozen))
 }
 

@@ -23,8 +23,13 @@ pub(super) const RESERVE_PAGES: u64 = 24;
 const APPETITE_MAX: u64 = 2048;
 /// The shortest run worth taking from the free tree rather than the pool.
 const RUN_MIN: u64 = 8;
+/// From so many pages on a transaction is large: it wants runs of [`GOOD_RUN`] and grows the file for them, within bounds.
+const LONG_RUN: u64 = 64;
+/// The shortest run that writes at the full speed of the disk or nearly so. (1,350 pages, stored and synced on a virtual disk:
+/// 16.5 ms one by one, 6.1 in runs of 8, 3.3 in runs of 32, and not less in longer ones.)
+const GOOD_RUN: u64 = 32;
 /// The least that is taken from the free tree or the end of the file at once.
-const CLAIM_MIN: u64 = 64;
+const CLAIM_MIN: u64 = 256;
 /// From so many pages on a transaction's pages are populated ahead.
 const POPULATE_FROM: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that, if sorted input is laid
@@ -110,7 +115,7 @@ impl Draft {
         if !cfg!(maple_poison) {
             return Ok(());
         }
-        self.space.pool.iter().try_for_each(|extent| self.poison(extent))
+        self.space.pool.iter().chain(self.space.dirty.iter()).try_for_each(|extent| self.poison(extent))
     }
 
     /// Under `--cfg maple_poison`, for harnesses: stores a pattern over pages that may be reused from now on, whether or not
@@ -143,6 +148,10 @@ impl Draft {
         if let Some(pgno) = self.space.loose.take_lowest() {
             return Ok(pgno);
         }
+        if let Some(pgno) = self.space.dirty.take_lowest() {
+            self.hand_out(Extent::new(pgno, 1))?;
+            return Ok(pgno);
+        }
         loop {
             if let Some(run) = &mut self.run
                 && run.pages > 0
@@ -150,6 +159,7 @@ impl Draft {
                 let pgno = run.first;
                 *run = Extent::new(pgno.checked_add(1).unwrap_or(Pgno::MAX), run.pages - 1);
                 self.hand_out(Extent::new(pgno, 1))?;
+                self.store.before_store(self.generation, pgno, 1)?;
                 self.populate_ahead(pgno)?;
                 return Ok(pgno);
             }
@@ -201,7 +211,8 @@ impl Draft {
     }
 
     /// A run of at least `pages`, as long as the transaction's appetite shows: from the pool if it has a good one,
-    /// then from the free tree, then whatever fits, and only then from the end of the file.
+    /// then from the free tree, then from the end of the file if the transaction is large and the file is not, then whatever
+    /// fits, and only then from the end of the file whatever its size.
     fn take_run(&mut self, pages: u64) -> Result<Extent> {
         let appetite = self.space.handed.pages().clamp(RUN_MIN, APPETITE_MAX);
         let wish = pages.max(appetite);
@@ -211,29 +222,57 @@ impl Draft {
                 None => self.grow(pages),
             };
         }
-        let good = pages.max(appetite.min(RUN_MIN));
+        let good = pages.max(if wish >= LONG_RUN { GOOD_RUN } else { RUN_MIN });
         if self.space.at_hand() > RESERVE_PAGES + pages
-            && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
-            && fit.pages >= good
+            && let Some(run) = self.run_at_hand(pages, good, wish)
         {
-            return Ok(self.take_from_pool(fit, wish));
+            return Ok(run);
         }
         let claim = wish.max(CLAIM_MIN);
         if self.claim(claim, good)?
-            && let Some(fit) = self.space.pool.best_fit(wish).or_else(|| self.space.pool.longest())
-            && fit.pages >= good
+            && let Some(run) = self.run_at_hand(pages, good, wish)
         {
-            return Ok(self.take_from_pool(fit, wish));
+            return Ok(run);
         }
-        if let Some(fit) = self.space.pool.best_fit(pages) {
-            return Ok(self.take_from_pool(fit, wish));
+        if wish >= LONG_RUN
+            && let Some(run) = self.grow_if_sparing(wish)?
+        {
+            return Ok(run);
+        }
+        if let Some(run) = self.run_at_hand(pages, pages, wish) {
+            return Ok(run);
         }
         if self.claim(claim, pages)?
-            && let Some(fit) = self.space.pool.best_fit(pages)
+            && let Some(run) = self.run_at_hand(pages, pages, wish)
         {
-            return Ok(self.take_from_pool(fit, wish));
+            return Ok(run);
         }
-        self.grow(wish.max(pages))
+        // What is left of this run stays at hand for the next commits, and spares them all of the above.
+        self.grow(wish.max(self.space.tail_kept()))
+    }
+
+    /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than
+    /// `good`. Single pages come from the longest: it stays the longest for a while, so the pages of commits in a row
+    /// follow each other, and one sync of them all is one write to the disk.
+    fn run_at_hand(&mut self, pages: u64, good: u64, wish: u64) -> Option<Extent> {
+        let pool = &self.space.pool;
+        let fit = if pages > 1 { pool.best_fit(wish) } else { None };
+        let run = fit.or_else(|| pool.longest()).filter(|run| run.pages >= good)?;
+        Some(self.take_from_pool(run, wish))
+    }
+
+    /// New pages from the end of the file as long as what is not in use is little beside what is, and there is room: to gather
+    /// as many in short runs would cost the disk several times as much.
+    fn grow_if_sparing(&mut self, pages: u64) -> Result<Option<Extent>> {
+        let in_use = self.space.pages_in_use();
+        let end = self.space.pages_used.saturating_add(pages);
+        if end > in_use.saturating_add(in_use / 8 * 5) || end > self.quota_pages {
+            return Ok(None);
+        }
+        match self.grow(pages) {
+            Err(error) if error.is_want_of_room() => Ok(None),
+            grown => grown.map(Some),
+        }
     }
 
     fn take_from_pool(&mut self, fit: Extent, wish: u64) -> Extent {
@@ -297,7 +336,7 @@ impl Pages for Draft {
 
     #[inline]
     fn page(&self, at: PageRef) -> Result<&[u8]> {
-        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page(&self.store, at) }
+        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page_to_change(&self.store, at) }
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
@@ -323,6 +362,11 @@ impl Pages for Draft {
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: std::ops::Range<usize>) {
         self.view.prefetch_within(&self.store, pgno, bytes);
+    }
+
+    #[inline]
+    fn is_ours(&self, at: PageRef) -> bool {
+        self.view.is_ours(&self.store, at)
     }
 
     #[inline]
@@ -352,12 +396,13 @@ impl PagesMut for Draft {
             self.recent.push(extent);
         }
         self.space.freed.push(FreedExtent { extent, born });
+        self.space.freed_pages += pages;
         Ok(())
     }
 
     fn copy(&mut self, at: PageRef) -> Result<Pgno> {
         let to = self.allocate(1)?;
-        let page = self.view.page(&self.store, at)?;
+        let page = self.view.page_to_change(&self.store, at)?;
         let born = header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
         let copy = self.store.own_mut(self.generation, to, 1)?;
         copy.copy_from_slice(page);

@@ -15,6 +15,22 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
+    /// The set of extents that ascend and do not overlap.
+    ///
+    /// Cost: a fraction of that of as many insertions.
+    pub(crate) fn of_ascending(extents: &[Extent]) -> Extents {
+        let mut runs: Vec<(u64, u64)> = Vec::with_capacity(extents.len());
+        for extent in extents {
+            match runs.last_mut() {
+                Some((first, pages)) if *first + *pages == extent.first.get() => *pages += extent.pages,
+                _ => runs.push((extent.first.get(), extent.pages)),
+            }
+        }
+        let by_size = runs.iter().map(|&(first, pages)| (pages, first)).collect();
+        let pages = runs.iter().map(|(_, pages)| pages).sum();
+        Extents { runs: runs.into_iter().collect(), by_size, pages }
+    }
+
     /// How many pages the set holds.
     pub(crate) fn pages(&self) -> u64 {
         self.pages
@@ -162,6 +178,12 @@ mod tests {
         Extent::new(Pgno::new(first).unwrap(), pages)
     }
 
+    fn halves(whole: &Extent) -> Vec<Extent> {
+        let (first, left) = (whole.first.get(), whole.pages / 2);
+        let halves = [extent(first, left), extent(first + left, whole.pages - left)];
+        halves.into_iter().filter(|half| half.pages > 0).collect()
+    }
+
     #[test]
     fn extents_are_a_set_of_pages_whatever_the_order() {
         let mut rng = SmallRng::seed_from_u64(7);
@@ -188,6 +210,8 @@ mod tests {
                 let listed: Vec<u64> = set.iter().flat_map(|e| e.first.get()..e.end()).collect();
                 assert_eq!(listed, model.iter().copied().collect::<Vec<_>>());
                 assert!(set.iter().zip(set.iter().skip(1)).all(|(a, b)| a.end() < b.first.get()));
+                let halves: Vec<_> = set.iter().flat_map(|e| halves(&e)).collect();
+                assert_eq!(*set, Extents::of_ascending(&halves));
             }
             let without: Vec<u64> =
                 set.without(&other).iter().flat_map(|e| e.first.get()..e.end()).collect();

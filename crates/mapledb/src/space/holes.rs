@@ -43,7 +43,7 @@ impl Draft {
 
     /// The runs that are marked, as the transaction has them.
     pub(crate) fn marked_runs(&self) -> Result<Extents> {
-        marked_runs(self, &self.space.tree, self.free_bounds())
+        marked_runs(self, &self.space.tree, self.space.bounds())
     }
 
     /// Moves the long runs at hand to the free tree, as far as the changes that are to come can spare them.
@@ -69,7 +69,7 @@ impl Draft {
                 chunks.push(chunk);
             }
         };
-        each_chunk(self, &self.space.tree, self.free_bounds(), &mut note)?;
+        each_chunk(self, &self.space.tree, self.space.bounds(), &mut note)?;
         Ok(chunks)
     }
 }

@@ -20,7 +20,7 @@ mod holes;
 mod release;
 mod spill;
 
-use mapledb_format::free::list::InlineFree;
+use mapledb_format::free::list::{InlineFree, PackedGroup};
 use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::{Extent, FreedExtent, HeadBody, PendingGroup, Pgno, TreeRecord, Txnid};
 
@@ -30,27 +30,44 @@ pub use draft::Draft;
 pub(crate) use extents::Extents;
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
 
+/// The most pages at the end of the used part that stay although they are available.
+const TAIL_KEPT_MAX: u64 = 64;
+/// Up to so many bytes a group's list is written anew to take more in: some 30 extents.
+const SHORT_LIST_BYTES: usize = 128;
+
 /// The state of free space within one write transaction.
 #[derive(Debug)]
 pub(crate) struct Space {
     /// The snapshot the transaction builds on: the blocker of all it frees.
     base: Txnid,
+    /// The snapshot that was durable when the last commit was made.
+    settled: Txnid,
     /// Pinned snapshots, ascending. A snapshot pinned later is the base or younger, and blocks nothing older.
     pins: Vec<Txnid>,
     /// Available and not handed out yet.
     pool: Extents,
+    /// Available, and written since the last sync: the first to be handed out, for they are dirty as it is.
+    dirty: Extents,
     /// Handed out.
     handed: Extents,
     /// Handed out and given back: already dirty, so the first to be handed out again.
     loose: Extents,
     /// Committed pages given up by this transaction.
     freed: Vec<FreedExtent>,
-    /// Groups that still wait, as the head listed them.
-    waiting: Vec<PendingGroup>,
+    /// The free tree has no run of so many pages, and nothing there can be released.
+    not_to_be_had: u64,
+    /// How many pages it has given up so far.
+    freed_pages: u64,
+    /// Groups that still wait. Those of the head that nothing has happened to are unread.
+    waiting: Vec<PackedGroup>,
+    /// The first page that may be listed.
+    first: Pgno,
     /// The free tree.
     tree: TreeRecord,
     /// Whether the free tree is being changed.
     is_busy: bool,
+    /// Pages that the snapshot it builds on takes.
+    in_use_before: u64,
     /// The first page never allocated.
     pages_used: u64,
     /// Every page below has blocks, those of free runs without blocks apart.
@@ -68,62 +85,120 @@ impl Space {
     ///
     /// Cost: none but the inline area's; the free tree is not touched. `pages_allocated` have blocks, but for free runs that
     /// say they have none.
-    pub(crate) fn of(head: &HeadBody, bounds: PageBounds, mut pins: Vec<Txnid>, pages_allocated: u64) -> Result<Space> {
+    pub(crate) fn of(
+        head: &HeadBody,
+        bounds: PageBounds,
+        mut pins: Vec<Txnid>,
+        settled: Txnid,
+        pages_allocated: u64,
+    ) -> Result<Space> {
         pins.sort_unstable();
         pins.dedup();
         let inline = InlineFree::decode(head.inline_free(), bounds)
-            .map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?;
+            .map_err(bad_area)?;
         let mut space = Space {
             base: head.txnid,
             pins,
-            pool: Extents::default(),
+            pool: Extents::of_ascending(&inline.available),
+            dirty: Extents::default(),
+            settled,
             handed: Extents::default(),
             loose: Extents::default(),
             freed: Vec::new(),
+            freed_pages: 0,
+            not_to_be_had: u64::MAX,
             waiting: Vec::new(),
+            first: bounds.first,
             tree: head.free,
             is_busy: false,
+            in_use_before: head.pages_in_use,
             pages_used: head.pages_used.get(),
             pages_allocated,
             has_grown: false,
             has_refilled: false,
             released: 0,
         };
-        for extent in inline.available {
-            space.make_available(extent)?;
-        }
         for group in inline.pending {
-            space.release(group)?;
+            match space.is_pinned(group.blocker) {
+                true => space.waiting.push(group),
+                false => space.release(group.unpack(bounds).map_err(bad_area)?)?,
+            }
         }
         Ok(space)
     }
 
-    /// Moves what no longer waits of a group to the pool and keeps the rest under its next blocker.
+    /// Moves what no longer waits of a group, whose blocker has gone, to the pool; the rest waits for its next blocker.
     fn release(&mut self, group: PendingGroup) -> Result<()> {
-        if self.is_pinned(group.blocker) {
-            self.wait(group.blocker, group.freed, group.extents);
-            return Ok(());
-        }
+        let mut kept = Vec::new();
         for piece in group.extents {
             match blocker(piece.born, group.freed, &self.pins) {
                 None => {
                     self.released += piece.extent.pages;
-                    self.make_available(piece.extent)?;
+                    let is_new = match piece.born > self.settled {
+                        true => self.dirty.insert(piece.extent),
+                        false => self.pool.insert(piece.extent),
+                    };
+                    if !is_new {
+                        return Err(listed_twice(piece.extent.first));
+                    }
                 }
-                Some(blocker) => self.wait(blocker, group.freed, vec![piece]),
+                Some(blocker) => kept.push((blocker, piece)),
             }
+        }
+        self.wait(group.freed, kept)
+    }
+
+    /// Lets pages freed in `freed` wait, each for the blocker it comes with.
+    fn wait(&mut self, freed: Txnid, mut pieces: Vec<(Txnid, FreedExtent)>) -> Result<()> {
+        pieces.sort_unstable_by_key(|(blocker, piece)| (*blocker, piece.extent.first));
+        for same in pieces.chunk_by(|one, other| one.0 == other.0) {
+            let extents = same.iter().map(|(_, piece)| *piece).collect();
+            self.join(PendingGroup { blocker: same[0].0, freed, extents })?;
         }
         Ok(())
     }
 
-    fn wait(&mut self, blocker: Txnid, freed: Txnid, mut extents: Vec<FreedExtent>) {
-        match self.waiting.iter_mut().find(|group| group.blocker == blocker && group.freed == freed) {
-            Some(group) => {
-                group.extents.append(&mut extents);
-                group.extents.sort_unstable_by_key(|piece| piece.extent.first);
+    /// Lets a group wait, joined with a short one if there is one that it can be joined with.
+    fn join(&mut self, group: PendingGroup) -> Result<()> {
+        let place = self.waiting.iter().position(|short| {
+            short.list.len() <= SHORT_LIST_BYTES && self.is_one((short.blocker, short.freed), (group.blocker, group.freed))
+        });
+        let group = match place {
+            Some(place) => joined(self.waiting.swap_remove(place).unpack(self.bounds()).map_err(bad_area)?, group),
+            None => group,
+        };
+        self.waiting.push(group.pack());
+        Ok(())
+    }
+
+    /// Groups as few as they can be.
+    fn joined(&self, packed: &[PackedGroup]) -> Result<Vec<PendingGroup>> {
+        let mut groups: Vec<PendingGroup> = Vec::new();
+        for group in packed {
+            let group = group.unpack(self.bounds()).map_err(bad_area)?;
+            let same = |other: &PendingGroup| self.is_one((other.blocker, other.freed), (group.blocker, group.freed));
+            match groups.iter().position(same) {
+                Some(place) => {
+                    let other = groups.swap_remove(place);
+                    groups.push(joined(other, group));
+                }
+                None => groups.push(group),
             }
-            None => self.waiting.push(PendingGroup { blocker, freed, extents }),
         }
+        Ok(groups)
+    }
+
+    /// Whether two groups, each told by its blocker and who freed it, can be one: they wait for the same snapshot, and none
+    /// that is pinned lies between the two that freed them. None that is pinned from now on will, so the later one can
+    /// as well have freed all.
+    fn is_one(&self, one: (Txnid, Txnid), other: (Txnid, Txnid)) -> bool {
+        let rank = |freed: Txnid| self.pins.partition_point(|pin| *pin < freed);
+        one.0 == other.0 && rank(one.1) == rank(other.1)
+    }
+
+    /// The pages a free record may name.
+    fn bounds(&self) -> PageBounds {
+        PageBounds { first: self.first, end: self.pages_used() }
     }
 
     /// Takes `runs` times three pages behind the end, of each three the first as available and the second as given up
@@ -156,6 +231,18 @@ impl Space {
         if self.pool.insert(extent) { Ok(()) } else { Err(listed_twice(extent.first)) }
     }
 
+    /// Counts what is dirty and was not handed out among what is available.
+    fn pool_dirty(&mut self) -> Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.iter().try_for_each(|extent| self.make_available(extent))
+    }
+
+    /// So many pages at the end of the used part are not given back although they are available: a growth of the file for
+    /// each commit, with a look for room in the free tree before it, would cost more than they do.
+    fn tail_kept(&self) -> u64 {
+        (self.pages_used / 16).min(TAIL_KEPT_MAX)
+    }
+
     /// Where the pages at hand begin that end the used part; its end if there are none.
     fn tail_start(&self) -> u64 {
         let mut start = self.pages_used;
@@ -170,9 +257,20 @@ impl Space {
         }
     }
 
+    /// What may be used at once, the transaction's own pages that it gave back included.
+    fn available(&self) -> Result<Extents> {
+        let mut available = self.pool.clone();
+        for extent in self.loose.iter() {
+            if !available.insert(extent) {
+                return Err(listed_twice(extent.first));
+            }
+        }
+        Ok(available)
+    }
+
     /// Pages at hand without a look at the free tree or the end of the file.
     fn at_hand(&self) -> u64 {
-        self.pool.pages() + self.loose.pages()
+        self.pool.pages() + self.dirty.pages() + self.loose.pages()
     }
 
     /// The pages the transaction wrote and did not give up again, ascending.
@@ -187,7 +285,12 @@ impl Space {
 
     /// How many committed pages were given up.
     pub(crate) fn freed_pages(&self) -> u64 {
-        self.freed.iter().map(|piece| piece.extent.pages).sum()
+        self.freed_pages
+    }
+
+    /// How many pages are in use, as the transaction stands.
+    pub(crate) fn pages_in_use(&self) -> u64 {
+        (self.in_use_before + self.handed_pages()).saturating_sub(self.freed_pages)
     }
 
     /// How many pages came out of waiting.
@@ -225,7 +328,82 @@ impl Space {
     }
 }
 
+/// One group of two, freed by the later of them.
+fn joined(mut one: PendingGroup, other: PendingGroup) -> PendingGroup {
+    one.freed = one.freed.max(other.freed);
+    one.extents.extend(other.extents);
+    one.extents.sort_unstable_by_key(|piece| piece.extent.first);
+    one
+}
+
+#[cold]
+fn bad_area(cause: mapledb_format::FormatError) -> Error {
+    Error::Corrupt { pgno: Pgno::NONE, cause }
+}
+
 #[cold]
 fn listed_twice(pgno: Pgno) -> Error {
     Error::Corrupt { pgno, cause: mapledb_format::FormatError::BadFreeRecord("the page is listed as free twice") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: u64 = 32;
+
+    /// The free space of a transaction after commit 20, with these snapshots pinned.
+    fn space(pins: &[u64]) -> Space {
+        let at = |n| Pgno::new(n).expect("a number");
+        let head = HeadBody::empty(Txnid(20), at(1000));
+        let bounds = PageBounds { first: at(FIRST), end: at(1000) };
+        Space::of(&head, bounds, pins.iter().copied().map(Txnid).collect(), Txnid(9), 1000).expect("empty")
+    }
+
+    fn group(blocker: u64, freed: u64, page: u64) -> PendingGroup {
+        let extent = Extent::new(Pgno::new(page).expect("a number"), 1);
+        let piece = FreedExtent { extent, born: Txnid(blocker) };
+        PendingGroup { blocker: Txnid(blocker), freed: Txnid(freed), extents: vec![piece] }
+    }
+
+    /// Blocker, freed and number of extents of each group that waits.
+    fn waiting(space: &Space) -> Vec<(u64, u64, usize)> {
+        let unpacked = space.waiting.iter().map(|group| group.unpack(space.bounds()).expect("sound"));
+        unpacked.map(|group| (group.blocker.get(), group.freed.get(), group.extents.len())).collect()
+    }
+
+    #[test]
+    fn groups_are_joined_unless_a_pinned_snapshot_could_tell_them_apart() {
+        let mut space = space(&[9, 15, 20]);
+        for (freed, page) in [(11, 40), (13, 50), (16, 60), (18, 45)] {
+            space.join(group(9, freed, page)).expect("joined");
+        }
+        space.join(group(15, 18, 70)).expect("joined");
+        assert_eq!(waiting(&space), [(9, 13, 2), (9, 18, 2), (15, 18, 1)]);
+    }
+
+    #[test]
+    fn a_long_group_is_left_unread_and_joined_only_when_it_goes_to_the_free_tree() {
+        let mut space = space(&[9, 20]);
+        for page in 0..100 {
+            space.join(group(9, 12 + page % 5, FIRST + 7 * page)).expect("joined");
+        }
+        assert!(space.waiting.len() > 1);
+        let joined = space.joined(&space.waiting).expect("sound");
+        let [group] = &joined[..] else { panic!("{} groups", joined.len()) };
+        assert_eq!((group.extents.len(), group.freed), (100, Txnid(16)));
+        assert!(group.extents.is_sorted_by_key(|piece| piece.extent.first));
+    }
+
+    #[test]
+    fn what_was_written_since_the_last_sync_is_handed_out_first() {
+        let mut space = space(&[9, 20]);
+        let piece = |born, page| FreedExtent { born: Txnid(born), extent: group(9, 20, page).extents[0].extent };
+        let extents = vec![piece(10, 40), piece(19, 41)];
+        space.release(PendingGroup { blocker: Txnid(19), freed: Txnid(20), extents }).expect("released");
+        assert_eq!((space.dirty.pages(), space.pool.pages()), (2, 0), "nothing pins 10 to 19");
+        let extents = vec![piece(3, 50)];
+        space.release(PendingGroup { blocker: Txnid(8), freed: Txnid(9), extents }).expect("released");
+        assert_eq!((space.dirty.pages(), space.pool.pages()), (2, 1));
+    }
 }

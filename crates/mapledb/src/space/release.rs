@@ -5,7 +5,7 @@ use mapledb_format::free::record::{
     AvailableIn, ChunkNo, ChunkRecord, FreeKey, KEY_LONGEST, KEY_PENDING, chunk_key, decode_pending, longest_key,
     pending_key,
 };
-use mapledb_format::free::{PageBounds, blocker};
+use mapledb_format::free::blocker;
 use mapledb_format::{Extent, PendingGroup, Pgno, Txnid};
 
 use super::{Draft, Extents};
@@ -18,11 +18,6 @@ const TAIL_RUN_MIN: u32 = 64;
 const TAIL_RUNS_MAX: usize = 4;
 
 impl Draft {
-    /// The pages a free record may name.
-    pub(super) fn free_bounds(&self) -> PageBounds {
-        PageBounds { first: self.store().page_size().first_data_pgno(), end: self.space.pages_used() }
-    }
-
     pub(super) fn bad_record(&self, cause: mapledb_format::FormatError) -> Error {
         Error::Corrupt { pgno: self.space.tree.root, cause }
     }
@@ -31,13 +26,23 @@ impl Draft {
     /// grants the wish, else the longest there is. If none serves, some waiting pages are looked at and it is tried
     /// once more. Answers whether one was found.
     ///
+    /// A transaction that has found none of `least` pages is told so again without a look, as long as it asks for no less.
+    ///
     /// Cost: one descent to find it, two records rewritten. Looking at waiting pages until one serves would be a walk
     /// over all that wait, for a run that may not be there: the rest waits for the next call, or the next commit.
     pub(super) fn claim(&mut self, wish: u64, least: u64) -> Result<bool> {
+        if least >= self.space.not_to_be_had {
+            return Ok(false);
+        }
         if self.claim_available(wish, least)? {
             return Ok(true);
         }
-        Ok(self.release_waiting(wish.saturating_mul(4).max(256))? > 0 && self.claim_available(wish, least)?)
+        let moved = self.release_waiting(wish.saturating_mul(4).max(256))?;
+        let found = moved > 0 && self.claim_available(wish, least)?;
+        if moved == 0 {
+            self.space.not_to_be_had = least;
+        }
+        Ok(found)
     }
 
     fn claim_available(&mut self, wish: u64, least: u64) -> Result<bool> {
@@ -146,7 +151,7 @@ impl Draft {
         let Some((key, value)) = cursor.seek_to(&chunk_key(ChunkNo::of(last)), true)? else { return Ok(None) };
         let Ok(FreeKey::Chunk { chunk }) = FreeKey::decode(key) else { return Ok(None) };
         let record =
-            ChunkRecord::decode(chunk, value, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
+            ChunkRecord::decode(chunk, value, self.space.bounds()).map_err(|cause| self.bad_record(cause))?;
         let first = chunk.first_pgno();
         let run = match &record.available {
             AvailableIn::Chunks(chunks) => Some(Extent::new(first, chunks * u64::from(CHUNK_PAGES))),
@@ -161,7 +166,7 @@ impl Draft {
 
     pub(super) fn chunk_record(&self, chunk: ChunkNo) -> Result<Option<ChunkRecord>> {
         let value = Tree::<_>::new(self, &self.space.tree).get(&chunk_key(chunk))?;
-        let bounds = self.free_bounds();
+        let bounds = self.space.bounds();
         value
             .map(|value| ChunkRecord::decode(chunk, value, bounds))
             .transpose()
@@ -208,9 +213,10 @@ impl Draft {
             let Some(first) = group.extents.first() else { break };
             let key = pending_key(group.blocker, group.freed, first.extent.first);
             self.free_tree(|tree| tree.delete(&key).map(|_| ()))?;
+            let mut kept = Vec::new();
             for piece in group.extents {
                 match blocker(piece.born, group.freed, &self.space.pins) {
-                    Some(blocker) => self.space.wait(blocker, group.freed, vec![piece]),
+                    Some(blocker) => kept.push((blocker, piece)),
                     None => {
                         self.space.released += piece.extent.pages;
                         self.poison(piece.extent)?;
@@ -220,6 +226,7 @@ impl Draft {
                     }
                 }
             }
+            self.space.wait(group.freed, kept)?;
         }
         self.shelve(&available)?;
         Ok(moved)
@@ -239,7 +246,7 @@ impl Draft {
             let fault = |cause| self.bad_record(cause);
             let FreeKey::Pending { blocker, .. } = FreeKey::decode(key).map_err(fault)? else { return Ok(None) };
             if !self.space.is_pinned(blocker) {
-                return decode_pending(key, list, self.free_bounds()).map(Some).map_err(fault);
+                return decode_pending(key, list, self.space.bounds()).map(Some).map_err(fault);
             }
             let Some(next) = blocker.checked_next() else { return Ok(None) };
             from = next;
@@ -321,7 +328,7 @@ impl Draft {
         let Some((key, value)) = cursor.seek_to(&chunk_key(chunk), false)? else { return Ok(None) };
         let Ok(FreeKey::Chunk { chunk: before }) = FreeKey::decode(key) else { return Ok(None) };
         let record =
-            ChunkRecord::decode(before, value, self.free_bounds()).map_err(|cause| self.bad_record(cause))?;
+            ChunkRecord::decode(before, value, self.space.bounds()).map_err(|cause| self.bad_record(cause))?;
         match record.available {
             AvailableIn::Chunks(length) if before.get() + length == chunk.get() => {
                 Ok(Some((before, length, record.punched)))

@@ -1,6 +1,6 @@
 //! At commit: what fits stays inline, the rest goes to the free tree.
 
-use mapledb_format::free::list::{self, InlineFree};
+use mapledb_format::free::list::{self, InlineFree, PackedGroup};
 use mapledb_format::head_body::INLINE_FREE_BYTES;
 use mapledb_format::free::record::encode_pending;
 use mapledb_format::node::cell_max;
@@ -23,41 +23,43 @@ impl Draft {
     /// pages: waiting groups are released up to twice as many as it freed, so backlogs shrink and never stall a commit.
     pub(crate) fn settle_space(&mut self) -> Result<Vec<u8>> {
         self.settle_run()?;
+        self.space.pool_dirty()?;
         self.release_waiting(2 * self.space.freed.len() as u64 + 64)?;
         self.unshelve_tail()?;
         for _ in 0..ROUNDS_MAX {
             self.settle_run()?;
-            let inline = self.inline_free()?;
-            if inline.len_bytes() <= INLINE_FREE_BYTES {
-                self.give_tail_back();
-                let inline = self.inline_free()?;
+            let (available_bytes, waiting_bytes) = self.inline_bytes()?;
+            if available_bytes + waiting_bytes <= INLINE_FREE_BYTES {
                 self.free_tree(|tree| tree.seal())?;
-                return Ok(inline.encode());
+                return self.inline_free();
             }
-            self.spill(inline)?;
+            match waiting_bytes > INLINE_FREE_BYTES / 2 {
+                true => self.shelve_waiting()?,
+                false => self.shelve_available()?,
+            }
         }
         let cause = FormatError::BadFreeRecord("free space did not settle");
         Err(Error::Corrupt { pgno: self.space.tree.root, cause })
     }
 
-    /// What would stand inline if all did.
-    fn inline_free(&self) -> Result<InlineFree> {
-        let mut available = self.space.pool.clone();
-        for extent in self.space.loose.iter() {
-            if !available.insert(extent) {
-                return Err(super::listed_twice(extent.first));
-            }
-        }
-        let mut pending = self.space.waiting.clone();
-        if !self.space.freed.is_empty() {
-            pending.push(self.freed_group()?);
-        }
-        Ok(InlineFree { available: available.iter().collect(), pending })
+    /// How many bytes what is available and what waits would take inline; what has been freed waits from here on.
+    fn inline_bytes(&mut self) -> Result<(usize, usize)> {
+        self.let_freed_wait()?;
+        let available: Vec<Extent> = self.space.available()?.iter().collect();
+        let waiting = self.space.waiting.iter().map(PackedGroup::len_bytes).sum();
+        Ok((list::available_len_bytes(&available), waiting))
     }
 
-    /// What this transaction freed, as one group that waits for its base.
-    fn freed_group(&self) -> Result<PendingGroup> {
-        let mut extents: Vec<FreedExtent> = self.space.freed.clone();
+    /// The inline area, with the tail of the file given back. Nothing waits here any more.
+    fn inline_free(&mut self) -> Result<Vec<u8>> {
+        self.give_tail_back();
+        let available = self.space.available()?.iter().collect();
+        Ok(InlineFree { available, pending: std::mem::take(&mut self.space.waiting) }.encode())
+    }
+
+    /// Lets what this transaction has freed so far wait for its base.
+    fn let_freed_wait(&mut self) -> Result<()> {
+        let mut extents = std::mem::take(&mut self.space.freed);
         extents.sort_unstable_by_key(|piece| piece.extent.first);
         let mut joined: Vec<FreedExtent> = Vec::with_capacity(extents.len());
         for piece in extents {
@@ -71,31 +73,30 @@ impl Draft {
                 _ => joined.push(piece),
             }
         }
-        let freed = crate::pages::PagesMut::txnid(self);
-        Ok(PendingGroup { blocker: self.space.base, freed, extents: joined })
-    }
-
-    /// Moves the bulk of `inline` to the free tree: the groups that are long, and of the extents the short ones.
-    fn spill(&mut self, inline: InlineFree) -> Result<()> {
-        let waiting_bytes: usize = inline.pending.iter().map(list::group_len_bytes).sum();
-        if waiting_bytes > INLINE_FREE_BYTES / 2 {
-            self.space.freed.clear();
-            self.space.waiting.clear();
-            let mut groups = inline.pending;
-            // The longest groups go; what is left must be small.
-            groups.sort_by_key(list::group_len_bytes);
-            let mut kept = 0;
-            for group in groups {
-                kept += list::group_len_bytes(&group);
-                if kept <= INLINE_FREE_BYTES / 4 {
-                    self.space.waiting.push(group);
-                } else {
-                    self.shelve_group(group)?;
-                }
-            }
+        if joined.is_empty() {
             return Ok(());
         }
-        let (keep, shelve) = choose_kept(inline.available);
+        let freed = crate::pages::PagesMut::txnid(self);
+        self.space.join(PendingGroup { blocker: self.space.base, freed, extents: joined })
+    }
+
+    /// Moves waiting groups to the free tree, the longest; what is left must be small.
+    fn shelve_waiting(&mut self) -> Result<()> {
+        let mut groups = std::mem::take(&mut self.space.waiting);
+        groups.sort_by_key(PackedGroup::len_bytes);
+        let mut kept = 0;
+        let small = groups.partition_point(|group| {
+            kept += group.len_bytes();
+            kept <= INLINE_FREE_BYTES / 4
+        });
+        let long = groups.split_off(small);
+        self.space.waiting = groups;
+        self.space.joined(&long)?.into_iter().try_for_each(|group| self.shelve_group(&group))
+    }
+
+    /// Moves what is available to the free tree, the short extents of it.
+    fn shelve_available(&mut self) -> Result<()> {
+        let (keep, shelve) = choose_kept(self.space.available()?.iter().collect());
         self.space.pool = keep;
         // Loose pages stay loose for the changes of the free tree itself, unless they are to be shelved.
         self.space.loose = Extents::default();
@@ -110,14 +111,14 @@ impl Draft {
     }
 
     /// Writes a waiting group as records that fit leaves.
-    fn shelve_group(&mut self, group: PendingGroup) -> Result<()> {
+    fn shelve_group(&mut self, group: &PendingGroup) -> Result<()> {
         let page_len = crate::pages::Pages::page_size(self).bytes();
         let room = cell_max(page_len) - 32;
         let mut extents = &group.extents[..];
         while !extents.is_empty() {
             let fits = list::fit_packed(group.freed, extents, room).max(1);
             let (these, rest) = extents.split_at(fits.min(extents.len()));
-            let part = PendingGroup { extents: these.to_vec(), ..group };
+            let part = PendingGroup { extents: these.to_vec(), ..*group };
             if let Some((key, list)) = encode_pending(&part) {
                 self.free_tree(|tree| tree.put(&key, Value::Bytes(&list)).map(|_| ()))?;
             }
@@ -126,8 +127,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives available pages at the end of the used part back: the next growth takes them without asking the disk.
+    /// Gives available pages at the end of the used part back, unless they are few: the next growth takes them without asking
+    /// the disk.
     pub(super) fn give_tail_back(&mut self) {
+        if self.space.pages_used - self.space.tail_start() <= self.space.tail_kept() {
+            return;
+        }
         loop {
             let tail = [&self.space.pool, &self.space.loose]
                 .into_iter()

@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 mod cold;
+mod folios;
 mod maps;
 mod view;
 
@@ -25,6 +26,7 @@ use mapledb_os::sigbus::{self, Alarm};
 use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, planted, reserve_wish_bytes};
 
 use self::cold::Cold;
+use self::folios::Folios;
 use self::maps::Maps;
 pub(crate) use self::maps::Generation;
 pub(crate) use self::view::{Snapshot, View};
@@ -62,6 +64,7 @@ pub(crate) struct Store {
     /// The file's length as last seen; it only matters that it is never more than the truth.
     len_bytes: AtomicU64,
     cold: Cold,
+    folios: Folios,
 }
 
 impl Store {
@@ -92,6 +95,7 @@ impl Store {
             poison: OnceLock::new(),
             len_bytes: AtomicU64::new(len_bytes),
             cold: Cold::default(),
+            folios: Folios::default(),
         })
     }
 
@@ -251,9 +255,25 @@ impl Store {
         self.file.fill(first.offset(self.size), pages << self.size.shift()).map_err(Error::of_growth)
     }
 
+    /// Sees to it that stores to own pages to come dirty little else.
+    ///
+    /// Cost: a load, unless large folios were found in the page cache (see [`folios`]).
+    #[inline]
+    pub(crate) fn before_store(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
+        self.folios.before_store(self.writable(generation)?, first.offset(self.size), (pages << self.size.shift()) as usize);
+        Ok(())
+    }
+
+    /// Looks now and then whether the stores that a sync is about to make durable, `pages` pages from `first` on among them,
+    /// have dirtied more than themselves.
+    pub(crate) fn before_sync(&self, first: Pgno, pages: u64) {
+        self.folios.before_sync(&self.file, first.offset(self.size), pages << self.size.shift() >> 12);
+    }
+
     /// Makes own pages present and writable in one call rather than a fault each.
     pub(crate) fn populate(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         let len = (pages << self.size.shift()) as usize;
+        self.before_store(generation, first, pages)?;
         match self.writable(generation)?.populate(first.offset(self.size), len) {
             Err(error) if error.is_fault() => Err(self.why_no_store(first.offset(self.size) + len as u64, error)),
             other => other.map_err(Error::of_growth),
@@ -339,6 +359,7 @@ impl Store {
     pub(crate) fn store_meta(&self, slot: Slot, bytes: &[u8; ids::META_BYTES]) -> Result<()> {
         self.check_faults()?;
         let map = self.writable(Generation(0))?;
+        self.folios.before_store(map, slot.offset(), ids::META_BYTES);
         // SAFETY: within the file, as above; nobody keeps a slice of a meta.
         Ok(unsafe { map.store_meta(slot as u8, slot.offset(), bytes) }?)
     }
@@ -384,11 +405,13 @@ impl Store {
         Ok(unsafe { map.slice_mut(first.offset(self.size), len) })
     }
 
-    /// Takes a page the running transaction sealed just now as verified.
+    /// Takes note that the running transaction has just laid a page out and sealed it; `is_verified` says whether readers are to
+    /// take it as verified.
     #[inline]
-    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid) {
+    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid, is_verified: bool) {
         if let Some(memo) = self.maps(generation).memo.words().get(pgno.get() as usize) {
-            memo.store(txnid.get(), Ordering::Relaxed);
+            let unsummed = if is_verified { 0 } else { view::UNSUMMED };
+            memo.store(txnid.get() | view::OURS | unsummed, Ordering::Relaxed);
         }
     }
 

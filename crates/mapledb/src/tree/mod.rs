@@ -17,6 +17,7 @@ mod group;
 mod insert;
 mod overflow;
 mod range;
+mod redistribute;
 mod seal;
 mod search;
 mod split;

@@ -23,23 +23,21 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     fn seal_node(&mut self, pgno: Pgno, level: usize) -> Result<u32> {
         let fault = |cause| corrupt(pgno, cause);
         let own = PageRef { pgno, tag: 0 };
+        let mut from = 0;
         if level == 0 {
-            for index in 0..leaf(self.pages, own)?.len() {
-                let value = leaf(self.pages, own)?.value(index).map_err(fault)?;
-                if let ValueField::Overflow(run) = value
-                    && run.tag == 0
-                {
+            while let Some(index) = leaf(self.pages, own)?.next_unsealed(from) {
+                if let ValueField::Overflow(run) = leaf(self.pages, own)?.value(index).map_err(fault)? {
                     let tag = self.seal_run(&run)?;
                     self.leaf_mut(pgno)?.set_overflow_tag(index, tag).map_err(fault)?;
                 }
+                from = index + 1;
             }
         } else {
-            for index in 0..branch(self.pages, own, level)?.len() {
+            while let Some(index) = branch(self.pages, own, level)?.next_unsealed(from) {
                 let entry = branch(self.pages, own, level)?.entry(index).map_err(fault)?;
-                if entry.tag == 0 {
-                    let tag = self.seal_node(entry.child, level - 1)?;
-                    self.set_entry(pgno, index, Entry { tag, ..entry })?;
-                }
+                let tag = self.seal_node(entry.child, level - 1)?;
+                self.set_entry(pgno, index, Entry { tag, ..entry })?;
+                from = index + 1;
             }
         }
         let page = self.pages.own_mut(pgno, 1)?;

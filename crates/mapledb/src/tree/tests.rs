@@ -259,6 +259,42 @@ fn sorted_input_fills_pages_whether_appended_or_put() {
 }
 
 #[test]
+fn random_input_leaves_leaves_three_quarters_full() {
+    let mut bed = Bed::new(4096);
+    let mut rng = SmallRng::seed_from_u64(11);
+    for _ in 0..20_000 {
+        bed.put(&rng.random::<u64>().to_be_bytes(), &[1; 90]);
+    }
+    bed.check();
+    // 36 to a full page; 69 % of that where every full leaf is cut.
+    let full = bed.record.entries as f64 / 36.0 / bed.record.leaf_pages as f64;
+    assert!(full > 0.75, "{full}");
+}
+
+#[test]
+fn a_full_leaf_shares_with_a_committed_neighbour_and_counts_stay_right() {
+    for front in [true, false] {
+        let mut bed = Bed::new(4096);
+        let value = [1; 90];
+        for n in 0..72u64 {
+            bed.put(&(2 * n).to_be_bytes(), &value);
+        }
+        assert_eq!(bed.record.leaf_pages, 2);
+        // One of the two loses half of what it has, then the other gets one more than it holds.
+        let (thinned, filled) = if front { (20..36, 37) } else { (36..52, 1) };
+        thinned.for_each(|n: u64| bed.delete(&(2 * n).to_be_bytes()));
+        bed.commit();
+        bed.put(&(2 * filled + 1u64).to_be_bytes(), &value);
+        assert_eq!(bed.record.leaf_pages, 2, "it was cut although there was room beside it");
+        bed.commit();
+        bed.check();
+        for n in 0..72u64 {
+            bed.probe(&(2 * n).to_be_bytes(), &(2 * filled + 1).to_be_bytes());
+        }
+    }
+}
+
+#[test]
 fn appending_goes_on_behind_what_is_there() {
     let mut bed = Bed::new(4096);
     for round in 0..5u64 {

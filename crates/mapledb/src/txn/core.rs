@@ -92,7 +92,7 @@ impl Core {
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
         let pages_allocated = self.attached.pages_allocated(&guard)?.min(self.store.len_pages()?);
-        let space = Space::of(&head, bounds, self.pins(head.txnid)?, pages_allocated)?;
+        let space = Space::of(&head, bounds, self.pins(head.txnid)?, view.settled(), pages_allocated)?;
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
@@ -204,7 +204,7 @@ impl Core {
                 Turn::Lead(sync) => {
                     self.check_faults()?;
                     // The head that flies has not been published, for what is waited for has not (I16).
-                    self.leader().lead(sync, false)?;
+                    self.leader().lead_on(sync)?;
                 }
             }
         }

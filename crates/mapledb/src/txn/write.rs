@@ -349,6 +349,7 @@ impl WriteTxn {
         self.head.txnid = self.draft.txnid();
         self.head.free = *self.draft.space.tree();
         self.head.pages_used = self.draft.space.pages_used();
+        self.head.pages_in_use = self.draft.space.pages_in_use();
         self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
         let txnid = self.head.txnid.get();
         let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();

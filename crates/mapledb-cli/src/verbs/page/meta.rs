@@ -107,6 +107,13 @@ fn fields(meta: &Meta, bytes: &[u8], faults: &mut Vec<String>) -> Fields {
         faults.push(error.to_string());
         InlineFree::default()
     });
+    let mut pending = Vec::new();
+    for group in &free.pending {
+        match group.unpack(meta.bounds()) {
+            Err(error) => faults.push(error.to_string()),
+            Ok(group) => pending.push(group),
+        }
+    }
     Fields {
         checksum: hex64(bytes.first_chunk().map_or(0, mapledb_format::meta::stored_sum)),
         version: mapledb_format::meta::FORMAT_VERSION,
@@ -127,8 +134,7 @@ fn fields(meta: &Meta, bytes: &[u8], faults: &mut Vec<String>) -> Fields {
             tree("snapshots", &head.snapshots),
         ],
         free_available: free.available.iter().map(extent).collect(),
-        free_pending: free
-            .pending
+        free_pending: pending
             .iter()
             .map(|group| PendingReport {
                 blocker: group.blocker.get(),
