@@ -135,6 +135,31 @@ impl LmdbFile {
         Records::new(self, database)
     }
 
+    /// The first key of a database that has several values; always `None` without [`Flags::dup_sort`].
+    ///
+    /// Cost: the leaves of the database up to that key are read, and not the values that have trees of their own.
+    ///
+    /// # Errors
+    /// As [`LmdbFile::databases`].
+    pub fn first_key_with_duplicates(&self, database: &Database) -> Result<Option<Vec<u8>>> {
+        let mut walk = Walk::of_keys(self, database.tree);
+        while database.flags().dup_sort() && walk.advance(self)? {
+            let count = match walk.value(self)? {
+                Value::Inside(page) => {
+                    let page = Page::inside(self.meta.format, walk.page_number(), page.to_vec());
+                    page.map_err(|fault| self.damaged(walk.page_number(), fault))?.count as u64
+                }
+                Value::Duplicates(tree) => tree.entries,
+                Value::Here(_) | Value::Long { .. } | Value::Database(_) => 1,
+            };
+            if count > 1 {
+                return Ok(Some(walk.key(self)?.to_vec()));
+            }
+        }
+        self.still_the_same()?;
+        Ok(None)
+    }
+
     /// Fails if somebody committed since the file was opened.
     pub(crate) fn still_the_same(&self) -> Result<()> {
         let now = steady_meta(&self.file, &self.path)?;

@@ -1,5 +1,5 @@
 //! Files of LMDB 1.0, made by it: what we read in them is what it reads.
-#![allow(clippy::unwrap_used, unsafe_code, clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 extern crate heed3 as heed;
 
@@ -62,12 +62,13 @@ fn damaged_files_end_in_an_error_or_in_records() {
 
 #[test]
 fn an_encrypted_file_is_refused() {
+    type Cipher = chacha20poly1305::ChaCha20Poly1305;
     let dir = tempfile::tempdir().unwrap();
     let mut options = EnvOpenOptions::new();
     options.map_size(1 << 20);
     let key = chacha20poly1305::Key::from([7; 32]);
-    let env =
-        unsafe { options.open_encrypted::<chacha20poly1305::ChaCha20Poly1305, _>(key, dir.path()) }.unwrap();
+    // SAFETY: LMDB alone writes to the file in the test's own directory while it is open.
+    let env = unsafe { options.open_encrypted::<Cipher, _>(key, dir.path()) }.unwrap();
     env.prepare_for_closing().wait();
     let refused = LmdbFile::open(dir.path());
     assert!(matches!(refused, Err(Error::Foreign { why: Foreign::Encrypted, .. })), "{refused:?}");
@@ -107,6 +108,7 @@ fn all(file: &LmdbFile) -> Vec<(String, Pairs)> {
 }
 
 fn fill_golden(dir: &Path) {
+    // SAFETY: LMDB alone writes to the file in the test's own directory while it is open.
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 20).max_dbs(8).open(dir) }.unwrap();
     let texts = |count: u32| (0..count).map(|number| format!("value {number}").into_bytes());
     let numbers = |count: u32| (0..count).map(|number| number.to_be_bytes().to_vec());
