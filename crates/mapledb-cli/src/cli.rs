@@ -13,6 +13,7 @@ use crate::verbs::create::CreateArgs;
 use crate::verbs::del::DelArgs;
 use crate::verbs::dump::DumpArgs;
 use crate::verbs::get::GetArgs;
+use crate::verbs::import::ImportArgs;
 use crate::verbs::info::InfoArgs;
 use crate::verbs::load::LoadArgs;
 use crate::verbs::page::PageArgs;
@@ -82,6 +83,7 @@ pub enum Verb {
     Scan(ScanArgs),
     Load(LoadArgs),
     Dump(DumpArgs),
+    Import(ImportArgs),
     Check(CheckArgs),
     Copy(CopyArgs),
     Trim(TrimArgs),

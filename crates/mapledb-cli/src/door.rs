@@ -36,10 +36,15 @@ pub fn create(options: Options, path: &Path) -> Result<Env, Failure> {
 
 fn opened(env: Result<Env, Error>, manner: Manner) -> Result<Env, Failure> {
     let env = env.map_err(failure)?;
-    if !manner.quiet {
-        notes(env.recovery()).iter().for_each(|note| output::aside(&note_line(note, manner)));
-    }
+    notes(env.recovery()).iter().for_each(|note| tell_note(note, manner));
     Ok(env)
+}
+
+/// Tells on standard error what the user should know of, and nobody needs to act on.
+pub fn tell_note(note: &str, manner: Manner) {
+    if !manner.quiet {
+        output::aside(&note_line(note, manner));
+    }
 }
 
 fn note_line(note: &str, manner: Manner) -> String {

@@ -136,7 +136,9 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     let of_page: Vec<&str> = of_page.iter().map(String::as_str).collect();
     // Before other verbs write: then these pages may be others.
     let of_page = printed(&place, &of_page);
-    let table: [(&str, BTreeSet<String>); 13] = [
+    let lmdb = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mapledb-lmdb/tests/golden/format-3.mdb");
+    let import = format!("import {} i.maple --main", lmdb.display());
+    let table: [(&str, BTreeSet<String>); 14] = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
         ("### `maple get`", printed(&place, &["get a.maple k"])),
@@ -147,6 +149,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple info`", printed(&place, &["info a.maple"])),
         ("### `maple dump`", printed(&place, &["dump a.maple -o a.jsonl"])),
         ("### `maple load`", printed(&place, &["load a.maple a.jsonl"])),
+        ("### `maple import`", printed(&place, &[&import])),
         ("### `maple copy`", printed(&place, &["copy a.maple b.maple"])),
         ("### `maple trim`", printed(&place, &["trim a.maple"])),
         ("### `maple page`", of_page),

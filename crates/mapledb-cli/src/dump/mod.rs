@@ -82,6 +82,11 @@ impl Field {
 pub trait Source {
     /// The next item, or `None` at the end of a whole dump.
     fn next_item(&mut self) -> Result<Option<Item>, Failure>;
+
+    /// What messages call the place with this number.
+    fn place(&self, number: u64) -> String {
+        format!("line {number}")
+    }
 }
 
 /// Writes a dump. Tables come one after the other: each is begun, then its records follow.

@@ -6,6 +6,7 @@ pub mod create;
 pub mod del;
 pub mod dump;
 pub mod get;
+pub mod import;
 pub mod info;
 pub mod load;
 pub mod page;
@@ -37,6 +38,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Scan(args) => scan::run(args, manner),
         Verb::Load(args) => load::run(args, manner),
         Verb::Dump(args) => dump::run(args, manner),
+        Verb::Import(args) => import::run(args, manner),
         Verb::Check(args) => check::run(args, manner),
         Verb::Copy(args) => copy::run(args, manner),
         Verb::Trim(args) => trim::run(args, manner),

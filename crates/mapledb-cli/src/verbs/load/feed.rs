@@ -75,7 +75,7 @@ impl<'s> Feed<'s> {
         let pair = match self.take_next() {
             Ok(Next::Record(record)) => {
                 self.line = record.line;
-                understand(record, types)
+                self.understand(record, types)
             }
             Ok(Next::Pair(pair)) => Ok(pair),
             other => {
@@ -120,7 +120,20 @@ impl<'s> Feed<'s> {
 
     /// Says that the record given out last is to blame.
     pub fn blame(&self, failure: Failure) -> Failure {
-        failure.at(format_args!("line {}", self.line))
+        failure.at(self.place(self.line))
+    }
+
+    /// What messages call the place with this number.
+    pub fn place(&self, number: u64) -> String {
+        self.source.place(number)
+    }
+
+    fn understand(&self, record: Record, types: &Types) -> Result<Pair, Failure> {
+        let wrong =
+            |what: &str, why: String| Failure::input(format!("{}: {what}: {why}", self.place(record.line)));
+        let key = record.key.into_bytes(&types.keys).map_err(|why| wrong("key", why))?;
+        let value = record.value.into_bytes(&types.values).map_err(|why| wrong("value", why))?;
+        Ok((key, value))
     }
 
     fn give_back(&mut self, pair: Pair) {
@@ -140,11 +153,4 @@ impl<'s> Feed<'s> {
             None => Next::End,
         })
     }
-}
-
-fn understand(record: Record, types: &Types) -> Result<Pair, Failure> {
-    let wrong = |what: &str, why: String| Failure::input(format!("line {}: {what}: {why}", record.line));
-    let key = record.key.into_bytes(&types.keys).map_err(|why| wrong("key", why))?;
-    let value = record.value.into_bytes(&types.values).map_err(|why| wrong("value", why))?;
-    Ok((key, value))
 }

@@ -5,30 +5,25 @@
 
 mod feed;
 mod target;
+mod work;
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
-use mapledb::{Env, WriteTable, WriteTxn};
-use serde::Serialize;
+use clap::Args;
+use mapledb::Env;
 
-use super::create;
 use crate::cli::Manner;
 use crate::door::{self, failure};
 use crate::dump::{self, Columns, Format};
 use crate::failure::Failure;
 use crate::output;
 use crate::selection::TableArgs;
-use crate::text::Type;
-use crate::{interrupt, progress, table};
+use crate::{interrupt, progress};
 
-use feed::{Feed, Pause};
-use target::Target;
+pub use work::{Load, Rules};
 
 /// Read tables from text that "maple dump" or other programs wrote
 #[derive(Debug, Args)]
@@ -47,18 +42,8 @@ pub struct LoadArgs {
     /// Create the database if it does not exist
     #[arg(long)]
     create: bool,
-    /// What to do with a record whose key is there already: store its value, pass it over, or fail
-    #[arg(long, value_enum, default_value = "replace")]
-    existing: Existing,
-    /// Commit after every so many records; what is committed stays if the load fails later
-    #[arg(long, value_name = "RECORDS")]
-    batch: Option<NonZeroU64>,
-    /// The type of the keys of tables to be created, where the dump does not say
-    #[arg(long, value_name = "TYPE", default_value = "bytes", value_parser = create::key_type)]
-    keys: Type,
-    /// The type of the values of tables to be created, where the dump does not say
-    #[arg(long, value_name = "TYPE", default_value = "bytes", value_parser = create::value_type)]
-    values: Type,
+    #[command(flatten)]
+    rules: Rules,
     /// CSV and TSV without a first line that names the columns
     #[arg(long)]
     no_header: bool,
@@ -70,29 +55,6 @@ pub struct LoadArgs {
 const ALL_OR_NOTHING: &str = "\
 One transaction: all of the dump is loaded, or nothing. Tables that the dump names are created if they are not there.";
 
-/// What to do with a record whose key is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Existing {
-    // Store the record's value. Ordinary comments, as the help would spend a paragraph on each doc comment.
-    Replace,
-    // Keep the value that is there.
-    Keep,
-    // Fail.
-    Refuse,
-}
-
-/// What a load did.
-#[derive(Debug, Default, Clone, Copy, Serialize)]
-struct Loaded {
-    records: u64,
-    new: u64,
-    replaced: u64,
-    kept: u64,
-    tables: u64,
-    commits: u64,
-    txnid: u64,
-}
-
 /// Loads it.
 pub fn run(args: &LoadArgs, manner: Manner) -> Result<(), Failure> {
     interrupt::catch_once()?;
@@ -100,25 +62,12 @@ pub fn run(args: &LoadArgs, manner: Manner) -> Result<(), Failure> {
     let format = args.format(&mut input)?;
     let env = args.open(manner)?;
     let columns = Columns { header: !args.no_header, plain: args.plain };
-    let mut load = Load {
-        args,
-        env: &env,
-        bar: progress::counter(manner.quiet, "records"),
-        reached: Loaded::default(),
-        committed: Loaded::default(),
-    };
-    let done = load.run(&mut Feed::new(dump::source(format, columns, input)));
-    load.bar.finish_and_clear();
-    let (read, loaded) = (load.reached.records, load.committed);
-    match done {
-        Ok(()) => {
-            env.close().map_err(failure)?;
-            output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
-        }
-        Err(failure) => Err(failure
-            .at(name_of(&args.dump))
-            .after([("records read", read), ("records loaded", loaded.records)])),
-    }
+    let load =
+        Load::new(&env, args.table.table.clone(), &args.rules, progress::counter(manner.quiet, "records"));
+    let loaded =
+        load.run(dump::source(format, columns, input)).map_err(|failure| failure.at(name_of(&args.dump)))?;
+    env.close().map_err(failure)?;
+    output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
 }
 
 impl LoadArgs {
@@ -160,128 +109,4 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 /// What messages call a dump.
 fn name_of(dump: &Path) -> Cow<'_, str> {
     if dump == Path::new("-") { "standard input".into() } else { dump.to_string_lossy() }
-}
-
-/// A load on its way.
-struct Load<'a> {
-    args: &'a LoadArgs,
-    env: &'a Env,
-    bar: ProgressBar,
-    /// What has been done, committed or not.
-    reached: Loaded,
-    /// What had been done at the last commit.
-    committed: Loaded,
-}
-
-impl Load<'_> {
-    fn run(&mut self, feed: &mut Feed<'_>) -> Result<(), Failure> {
-        let mut target: Option<Target> = None;
-        loop {
-            feed.allow(self.args.batch);
-            let mut txn = self.env.write().map_err(failure)?;
-            let is_over = self.transaction(&mut txn, &mut target, feed)?;
-            self.reached.txnid = txn.commit().map_err(failure)?;
-            self.reached.commits += 1;
-            self.committed = self.reached;
-            if is_over {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Loads records until the dump is over, or until it is time to commit. Answers whether it is over.
-    fn transaction(
-        &mut self,
-        txn: &mut WriteTxn,
-        target: &mut Option<Target>,
-        feed: &mut Feed<'_>,
-    ) -> Result<bool, Failure> {
-        loop {
-            match feed.pause()? {
-                Pause::Table(head) => {
-                    if self.args.table.table.is_some() && target.is_some() {
-                        return Err(Failure::input(format!(
-                            "line {}: a second table begins, and --table names one",
-                            head.line
-                        )));
-                    }
-                    *target = Some(Target::of(&head, self.args, txn)?);
-                    self.reached.tables += 1;
-                }
-                Pause::Records => {
-                    if target.is_none() {
-                        *target = Some(Target::unnamed(self.args, txn)?);
-                        self.reached.tables += 1;
-                    }
-                    let Some(target) = target else { continue };
-                    self.fill(txn, target, feed)?;
-                }
-                Pause::Commit => return Ok(false),
-                Pause::End => return Ok(true),
-            }
-        }
-    }
-
-    /// Loads the records that come next into their table.
-    fn fill(&mut self, txn: &mut WriteTxn, target: &Target, feed: &mut Feed<'_>) -> Result<(), Failure> {
-        let mut table = txn.table(&target.untyped()).map_err(failure)?;
-        let before = table.len();
-        let read_before = feed.given();
-        let kept_before = self.reached.kept;
-        let filled = self.append(&mut table, target, feed).and_then(|()| self.put(&mut table, target, feed));
-        let (added, read) = (table.len().saturating_sub(before), feed.given() - read_before);
-        let kept = self.reached.kept - kept_before;
-        self.reached.records += read;
-        self.reached.new += added;
-        self.reached.replaced += read.saturating_sub(added).saturating_sub(kept);
-        filled
-    }
-
-    /// Loads as many records as come in order behind what the table holds: into full pages, without a search.
-    fn append(
-        &mut self,
-        table: &mut Untyped<'_>,
-        target: &Target,
-        feed: &mut Feed<'_>,
-    ) -> Result<(), Failure> {
-        let last = table.last().map_err(failure)?.map(|(key, _)| key.to_vec());
-        let bar = &self.bar;
-        let appended = table.load_sorted(feed.ascending(&target.types, last).inspect(|_| bar.inc(1)).map(Ok));
-        appended.map_err(|error| feed.blame(failure(error))).map(drop)
-    }
-
-    /// Loads records in any order.
-    fn put(&mut self, table: &mut Untyped<'_>, target: &Target, feed: &mut Feed<'_>) -> Result<(), Failure> {
-        while let Some((key, value)) = feed.next_record(&target.types) {
-            self.bar.inc(1);
-            let stored = match self.args.existing {
-                Existing::Replace => table.put(&key, &value).map(|()| true),
-                Existing::Keep | Existing::Refuse => table.put_new(&key, &value),
-            };
-            let stored = stored.map_err(|error| feed.blame(failure(error)))?;
-            if !stored && self.args.existing == Existing::Refuse {
-                let key = target.types.keys.text_of(&key).into_owned();
-                return Err(feed.blame(Failure::input(format!(
-                    "the key \"{key}\" is there already: --existing says what to do then"
-                ))));
-            }
-            self.reached.kept += u64::from(!stored);
-        }
-        Ok(())
-    }
-}
-
-type Untyped<'t> = WriteTable<'t, [u8], [u8]>;
-
-impl Loaded {
-    fn in_words(&self) -> String {
-        let records = table::plural(self.records, "record", "records");
-        let tables = table::plural(self.tables, "table", "tables");
-        let (new, replaced, kept) =
-            (table::count(self.new), table::count(self.replaced), table::count(self.kept));
-        let txnid = self.txnid;
-        format!(
-            "loaded {records} into {tables}: {new} new, {replaced} replaced, {kept} kept as they were; commit {txnid}"
-        )
-    }
 }

@@ -2,9 +2,8 @@
 
 use mapledb::WriteTxn;
 
-use super::LoadArgs;
+use super::work::Rules;
 use crate::door::failure;
-use crate::dump::TableHead;
 use crate::failure::Failure;
 use crate::selection::{Bytes, Types, untyped};
 
@@ -16,28 +15,16 @@ pub struct Target {
 }
 
 impl Target {
-    /// The table that a dump names, unless the command line names another; made if it is not there.
-    pub fn of(head: &TableHead, args: &LoadArgs, txn: &mut WriteTxn) -> Result<Target, Failure> {
-        let name = args.table.table.as_ref().or(head.name.as_ref());
-        let types = head.types.clone().map(|(keys, values)| Types { keys, values });
-        Target::open(name.cloned(), types, args, txn)
-            .map_err(|failure| failure.at(format_args!("line {}", head.line)))
-    }
-
-    /// The table for records that come without one.
-    pub fn unnamed(args: &LoadArgs, txn: &mut WriteTxn) -> Result<Target, Failure> {
-        Target::open(args.table.table.clone(), None, args, txn)
-    }
-
     /// The table, whatever types it has.
     pub fn untyped(&self) -> Bytes<'_> {
         untyped(self.name.as_deref())
     }
 
-    fn open(
+    /// The table of this name, or the default one; made if it is not there, with the types that the source says.
+    pub fn open(
         name: Option<String>,
         dumped: Option<Types>,
-        args: &LoadArgs,
+        rules: &Rules,
         txn: &mut WriteTxn,
     ) -> Result<Target, Failure> {
         let tables = txn.tables().map_err(failure)?;
@@ -51,7 +38,8 @@ impl Target {
                 _ => Ok(Target { name, types }),
             };
         }
-        let types = dumped.unwrap_or_else(|| Types { keys: args.keys.clone(), values: args.values.clone() });
+        let types =
+            dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
         txn.open_table_as(name.as_deref().unwrap_or_default(), &keys, &values).map_err(failure)?;
         Ok(Target { name, types })

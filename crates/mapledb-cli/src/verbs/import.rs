@@ -1,0 +1,199 @@
+//! `maple import SOURCE FILE`: the databases of an LMDB file into tables, without LMDB.
+//!
+//! The main database goes into the default table, and each named one into a table of its name. What cannot be imported is
+//! found before anything is stored. A database made for sorted duplicates is a plain table if no key has several values;
+//! [`plain`] is where that is decided.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use clap::Args;
+use mapledb::Env;
+use mapledb_lmdb::{Database, Error, LmdbFile, Records};
+
+use super::load::{Load, Rules};
+use crate::cli::Manner;
+use crate::door::{self, failure};
+use crate::dump::{Field, Item, Record, Source, TableHead};
+use crate::failure::Failure;
+use crate::{interrupt, output, progress};
+
+/// Read tables from an LMDB file
+#[derive(Debug, Args)]
+#[command(after_help = WHAT_BECOMES_WHAT)]
+pub struct ImportArgs {
+    /// The LMDB data file, or the directory that it is in
+    source: PathBuf,
+    /// The database; created if it does not exist
+    file: PathBuf,
+    /// Only the database of this name; may be given several times
+    #[arg(long, short, value_name = "NAME")]
+    table: Vec<String>,
+    /// Only the main database; with --table, that one too
+    #[arg(long)]
+    main: bool,
+    #[command(flatten)]
+    rules: Rules,
+    /// Read a source that a process has open; fails if it is changed meanwhile
+    #[arg(long)]
+    in_use: bool,
+    /// Read a source whose order is one of the program that wrote it
+    #[arg(long)]
+    any_order: bool,
+}
+
+const WHAT_BECOMES_WHAT: &str = "\
+The main database becomes the default table, and each named one a table of its name, all in one transaction, unless \
+--table or --main chooses some. Read are files of LMDB 0.9 and 1.0, from 64-bit little-endian machines.
+
+Keys and values keep their bytes, and MapleDB orders keys as bytes: those of MDB_INTEGERKEY and MDB_REVERSEKEY come in \
+another order than in LMDB. A database with several values under one key is refused.";
+
+/// Imports them.
+pub fn run(args: &ImportArgs, manner: Manner) -> Result<(), Failure> {
+    interrupt::catch_once()?;
+    let options = LmdbFile::options().in_use(args.in_use).any_order(args.any_order);
+    let source = options.open(&args.source).map_err(foreign)?;
+    let imports = args.imports(&source, manner)?;
+    let records = imports.iter().map(|import| import.database.entries()).sum();
+    let env = args.open(manner)?;
+    let load = Load::new(&env, None, &args.rules, progress::bar(manner.quiet, records, "records"));
+    let loaded = load.run(Box::new(LmdbSource::new(&source, imports)))?;
+    env.close().map_err(failure)?;
+    output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
+}
+
+/// A database that becomes a table.
+#[derive(Debug)]
+struct Import {
+    database: Database,
+    /// The table; `None` is the default one.
+    table: Option<String>,
+}
+
+impl ImportArgs {
+    /// What is to be imported, which can be; with notes on what will be different.
+    fn imports(&self, source: &LmdbFile, manner: Manner) -> Result<VecDeque<Import>, Failure> {
+        let databases = source.databases().map_err(foreign)?;
+        self.check_names(&databases)?;
+        let chosen = databases.into_iter().filter(|database| self.chooses(database));
+        chosen.map(|database| plain(source, database, manner)).collect()
+    }
+
+    fn chooses(&self, database: &Database) -> bool {
+        let all = self.table.is_empty() && !self.main;
+        match database.name() {
+            // Where the main database holds nothing but names, nobody means it.
+            None => self.main || all && database.entries() > 0,
+            Some(name) => all || self.table.iter().any(|table| table.as_bytes() == name),
+        }
+    }
+
+    fn check_names(&self, databases: &[Database]) -> Result<(), Failure> {
+        let is_there = |name: &str| databases.iter().any(|database| database.name() == Some(name.as_bytes()));
+        match self.table.iter().find(|name| !is_there(name)) {
+            None => Ok(()),
+            Some(missing) => {
+                Err(Failure::file(format!("{}: there is no database {missing:?}", self.source.display())))
+            }
+        }
+    }
+
+    fn open(&self, manner: Manner) -> Result<Env, Failure> {
+        if self.file.try_exists().unwrap_or(true) {
+            return door::open_to_write(&self.file, manner);
+        }
+        door::create(Env::options(), &self.file)
+    }
+}
+
+/// A database as a plain table, if it can be one.
+fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import, Failure> {
+    let about = |why: &str| format!("{}: {database}: {why}", source.path().display());
+    let table = match database.name().map(|name| String::from_utf8(name.to_vec())).transpose() {
+        Ok(name) => name,
+        Err(_) => return Err(Failure::input(about("its name is not UTF-8, as names of tables are"))),
+    };
+    if let Some(key) = source.first_key_with_duplicates(&database).map_err(foreign)? {
+        return Err(Failure::input(about(&format!(
+            "it has several values under one key, such as \"{}\", which MapleDB cannot hold yet: --table and --main \
+             choose others",
+            key.escape_ascii()
+        ))));
+    }
+    let flags = database.flags();
+    let notes = [
+        (flags.dup_sort(), "made for several values under one key, which it does not have: a plain table"),
+        (
+            flags.integer_key(),
+            "its keys are integers in the machine's byte order: their bytes stay, and order them",
+        ),
+        (flags.reverse_key(), "its keys were ordered from their ends: here they are from their beginnings"),
+    ];
+    notes.iter().filter(|(is_so, _)| *is_so).for_each(|(_, note)| door::tell_note(&about(note), manner));
+    Ok(Import { database, table })
+}
+
+/// The records of an LMDB file, database by database.
+struct LmdbSource<'f> {
+    file: &'f LmdbFile,
+    to_come: VecDeque<Import>,
+    database: String,
+    records: Option<Records<'f>>,
+    /// How many records of the database were read.
+    read: u64,
+}
+
+impl<'f> LmdbSource<'f> {
+    fn new(file: &'f LmdbFile, to_come: VecDeque<Import>) -> LmdbSource<'f> {
+        LmdbSource { file, to_come, database: String::new(), records: None, read: 0 }
+    }
+
+    fn record(&mut self) -> Result<Option<Record>, Failure> {
+        let Some(records) = &mut self.records else {
+            return Ok(None);
+        };
+        let record = records.next_record().map_err(foreign)?;
+        self.read += u64::from(record.is_some());
+        let exact = |bytes: &[u8]| Field::Exact(bytes.to_vec());
+        Ok(record.map(|(key, value)| Record { key: exact(key), value: exact(value), line: self.read }))
+    }
+
+    fn table(&mut self) -> Option<TableHead> {
+        let Import { database, table } = self.to_come.pop_front()?;
+        self.database = database.to_string();
+        self.records = Some(self.file.records(&database));
+        self.read = 0;
+        Some(TableHead { name: table, types: None, line: 0 })
+    }
+}
+
+impl Source for LmdbSource<'_> {
+    fn next_item(&mut self) -> Result<Option<Item>, Failure> {
+        if let Some(record) = self.record()? {
+            return Ok(Some(Item::Record(record)));
+        }
+        Ok(self.table().map(Item::Table))
+    }
+
+    fn place(&self, number: u64) -> String {
+        let source = self.file.path().display();
+        match number {
+            0 => format!("{source}: {}", self.database),
+            number => format!("{source}: record {number} of {}", self.database),
+        }
+    }
+}
+
+/// Why an LMDB file could not be read, as a failure of the command.
+fn foreign(error: Error) -> Failure {
+    match error {
+        Error::Foreign { .. } | Error::Damaged { .. } => Failure::input(error.to_string()),
+        Error::InUse { .. } => Failure::file(format!("{error} (--in-use reads it all the same)")),
+        Error::Io { ref source, .. } => {
+            let advice = mapledb_os::advice(source);
+            Failure::file(format!("{error}; {advice}"))
+        }
+        _ => Failure::file(error.to_string()),
+    }
+}
