@@ -154,21 +154,182 @@ fn what_lmdb_has_and_we_do_not_is_refused() {
     assert!(ended.stderr.contains("which MapleDB does not have yet"), "{}", ended.stderr);
 }
 
+/// Text of records under a header with these lines.
+fn text(header: &str, lines: &[&str]) -> String {
+    let data: String = lines.iter().map(|line| format!(" {line}\n")).collect();
+    format!("VERSION=3\nformat=bytevalue\n{header}\nHEADER=END\n{data}DATA=END\n")
+}
+
+/// Whether the refusal names this header line, as the other program wrote it.
+fn is_refused_for(place: &Place, theirs: &[u8], header: &str) {
+    let wrote = String::from_utf8_lossy(theirs);
+    assert!(wrote.lines().any(|line| line == header), "{header}: {wrote}");
+    place.ok("create refusing.maple");
+    let ended = place.maple_reading("load refusing.maple", theirs);
+    assert_eq!(ended.code, Some(3), "{header}: {}", ended.stderr);
+    assert!(ended.stderr.contains(&format!(": {header} asks for")), "{header}: {}", ended.stderr);
+    assert_eq!(place.ok("scan refusing.maple --count"), "0\n");
+    for file in ["refusing.maple", "refusing.maple-lock"] {
+        std::fs::remove_file(place.path(file)).unwrap();
+    }
+}
+
 #[test]
-fn bare_backslashes_of_old_mdb_dump_are_told_or_told_of() {
+fn each_flag_that_mdb_dump_writes_is_understood() {
     if !has(&["mdb_load", "mdb_dump"], "lmdb-utils") {
         return;
     }
-    let place = with_records(&[(b"path".to_vec(), b"c:\\dir".to_vec())]);
-    std::fs::create_dir(place.path("lmdb")).unwrap();
-    run(&place, "mdb_load", &["lmdb"], &dump(&place, "bytevalue"));
-    let theirs = end(place.command("mdb_dump").args(["-p", "lmdb"])).stdout;
-    let escapes = theirs.windows(2).any(|two| two == b"\\\\");
-    let ended = place.maple_reading("load a.maple", &theirs);
-    if escapes {
-        assert_eq!(place.ok("get a.maple path"), "c:\\dir\n");
-    } else {
-        assert_eq!(ended.code, Some(3));
-        assert!(ended.stderr.contains("a backslash that is not doubled"), "{}", ended.stderr);
+    // What LMDB is told, and the line that it writes first for it.
+    let flags = [
+        ("duplicates=1\ndupsort=1", "duplicates=1"),
+        ("duplicates=1\ndupsort=1\ndupfixed=1", "duplicates=1"),
+        ("duplicates=1\ndupsort=1\ndupfixed=1\nintegerdup=1", "duplicates=1"),
+        ("duplicates=1\ndupsort=1\nreversedup=1", "duplicates=1"),
+        ("integerkey=1", "integerkey=1"),
+        ("reversekey=1", "reversekey=1"),
+    ];
+    for (header, line) in flags {
+        let place = Place::new();
+        std::fs::create_dir(place.path("lmdb")).unwrap();
+        let ours = text(&format!("database=d\ntype=btree\n{header}"), &["61616161", "62626262"]);
+        run(&place, "mdb_load", &["-s", "d", "lmdb"], ours.as_bytes());
+        is_refused_for(&place, &end(place.command("mdb_dump").args(["-s", "d", "lmdb"])).stdout, line);
     }
+    // Sizes and readers of its file are passed over.
+    let place = Place::new();
+    std::fs::create_dir(place.path("lmdb")).unwrap();
+    run(
+        &place,
+        "mdb_load",
+        &["lmdb"],
+        text("type=btree\nmapsize=8388608\nmaxreaders=99", &["61", "62"]).as_bytes(),
+    );
+    let theirs = end(place.command("mdb_dump").arg("lmdb")).stdout;
+    for line in ["mapsize=", "maxreaders=", "db_pagesize="] {
+        assert!(String::from_utf8_lossy(&theirs).contains(line));
+    }
+    place.ok("create a.maple");
+    assert_eq!(place.maple_reading("load a.maple", &theirs).code, Some(0));
+    assert_eq!(place.ok("scan a.maple"), "a\tb\n");
+}
+
+#[test]
+fn each_kind_of_database_that_db_dump_writes_is_understood() {
+    if !has(&["db_load", "db_dump"], "db-util") {
+        return;
+    }
+    let place = Place::new();
+    let dumped = |file: &str, options: &[&str], input: String| {
+        run(&place, "db_load", &[options, &[file]].concat(), input.as_bytes());
+        end(place.command("db_dump").arg(file)).stdout
+    };
+    let records = &["6b", "76", "6c", "77"];
+    let hash = dumped("hash.db", &[], text("type=hash", records));
+    place.ok("create a.maple");
+    assert_eq!(place.maple_reading("load a.maple", &hash).code, Some(0));
+    assert_eq!(place.ok("scan a.maple"), "k\tv\nl\tw\n");
+    let duplicates = text("type=btree\nduplicates=1\ndupsort=1", records);
+    is_refused_for(&place, &dumped("duplicates.db", &[], duplicates), "duplicates=1");
+    is_refused_for(&place, &dumped("numbered.db", &[], text("type=btree\nrecnum=1", records)), "recnum=1");
+    let recno = dumped("recno.db", &["-t", "recno"], text("type=recno\nkeys=0", &["76", "77"]));
+    let refused = place.maple_reading("load a.maple", &recno);
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.stderr.contains("type=recno has no keys"), "{}", refused.stderr);
+}
+
+/// Bytes of all kinds, and backslashes before what looks like their escapes.
+fn random(seed: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut state = seed;
+    let mut next = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut bytes = move |min: u64| -> Vec<u8> {
+        let len = min + next(40);
+        let kind = next(3);
+        let byte = |next: &mut dyn FnMut(u64) -> u64| match kind {
+            0 => next(256) as u8,
+            1 => b"\\\\\\09afAFn \"\n"[next(13) as usize],
+            _ => 0x20 + next(0x5f) as u8,
+        };
+        (0..len).map(|_| byte(&mut next)).collect()
+    };
+    let pairs: std::collections::BTreeMap<_, _> = (0..500).map(|_| (bytes(1), bytes(0))).collect();
+    pairs.into_iter().collect()
+}
+
+#[test]
+fn random_bytes_come_back_from_every_program_in_every_format() {
+    let mut programs = Vec::new();
+    if has(&["mdb_load", "mdb_dump"], "lmdb-utils") {
+        programs.push(("mdb_load", "mdb_dump", "lmdb"));
+    }
+    if has(&["db_load", "db_dump"], "db-util") {
+        programs.push(("db_load", "db_dump", "b.db"));
+    }
+    for seed in 0..5 {
+        let place = with_records(&random(seed));
+        for (load, dump_program, file) in &programs {
+            for (format, options) in [("bytevalue", &[][..]), ("print", &["-p"])] {
+                if *file == "lmdb" {
+                    std::fs::create_dir(place.path(file)).unwrap();
+                }
+                run(&place, load, &[file], &dump(&place, format));
+                let exact = end(place.command(dump_program).arg(file)).stdout;
+                assert!(
+                    data_lines(&exact) == data_lines(&dump(&place, "bytevalue")),
+                    "seed {seed}: {load} {format}"
+                );
+                let theirs = end(place.command(dump_program).args(options).arg(file)).stdout;
+                std::fs::write(place.path("theirs"), &theirs).unwrap();
+                let back = place.maple("load --create back.maple theirs");
+                if *dump_program == "mdb_dump" && format == "print" {
+                    // It may or may not double backslashes: what cannot be told is not guessed.
+                    assert_eq!(back.code, Some(3), "seed {seed}: {}", back.stderr);
+                    assert!(back.stderr.contains("a backslash"), "seed {seed}: {}", back.stderr);
+                } else {
+                    assert_eq!(back.code, Some(0), "seed {seed}: {}", back.stderr);
+                    assert!(
+                        place.ok("dump back.maple -q") == place.ok("dump a.maple -q"),
+                        "seed {seed}: {format}"
+                    );
+                }
+                for file in ["back.maple", "back.maple-lock", "theirs"] {
+                    std::fs::remove_file(place.path(file)).unwrap();
+                }
+                let _ = std::fs::remove_file(place.path("b.db"));
+                let _ = std::fs::remove_dir_all(place.path("lmdb"));
+            }
+        }
+    }
+}
+
+#[test]
+fn backslashes_of_mdb_dump_are_never_guessed() {
+    if !has(&["mdb_load", "mdb_dump"], "lmdb-utils") {
+        return;
+    }
+    // The second looks like an escape of one byte if it is not doubled.
+    for value in ["c:\\temp", "c:\\data"] {
+        let place = with_records(&[(b"path".to_vec(), value.as_bytes().to_vec())]);
+        std::fs::create_dir(place.path("lmdb")).unwrap();
+        run(&place, "mdb_load", &["lmdb"], &dump(&place, "bytevalue"));
+        let theirs = end(place.command("mdb_dump").args(["-p", "lmdb"])).stdout;
+        place.ok("create b.maple");
+        let ended = place.maple_reading("load b.maple", &theirs);
+        assert_eq!(ended.code, Some(3), "{value}");
+        assert!(ended.stderr.contains("a backslash"), "{}", ended.stderr);
+        if theirs.windows(2).any(|two| two == b"\\\\") {
+            assert_eq!(place.maple_reading("load b.maple --format print", &theirs).code, Some(0));
+            assert_eq!(place.ok("get b.maple path").trim_end(), value);
+        }
+    }
+    // Without any, print is as exact as bytevalue.
+    let place = with_records(&[(b"path".to_vec(), b"/tmp".to_vec())]);
+    std::fs::create_dir(place.path("lmdb")).unwrap();
+    run(&place, "mdb_load", &["lmdb"], &dump(&place, "print"));
+    let theirs = end(place.command("mdb_dump").args(["-p", "lmdb"])).stdout;
+    place.ok("create b.maple");
+    assert_eq!(place.maple_reading("load b.maple", &theirs).code, Some(0));
+    assert_eq!(place.ok("get b.maple path"), "/tmp\n");
 }

@@ -36,9 +36,20 @@ pub enum Coding {
     Print,
 }
 
+/// What is known of the backslashes in `print` text of LMDB. Its `mdb_dump -p` doubles those of the data or leaves them as
+/// they are, by its age, and nothing else in the text tells which it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backslashes {
+    /// Whoever loads the text says that they are doubled.
+    Doubled,
+    /// Nothing: text in which there are any can mean two things.
+    Unknown,
+}
+
 /// A dump to be read.
 pub struct BerkeleySource<R> {
     lines: Lines<R>,
+    backslashes: Backslashes,
     section: Option<Section>,
     sections: u64,
 }
@@ -49,12 +60,13 @@ struct Section {
     coding: Coding,
     /// Its header has lines that only LMDB writes.
     by_lmdb: bool,
+    backslashes: Backslashes,
 }
 
 impl<R: BufRead> BerkeleySource<R> {
     /// Reads `input`.
-    pub fn new(input: R) -> BerkeleySource<R> {
-        BerkeleySource { lines: Lines::new(input), section: None, sections: 0 }
+    pub fn new(input: R, backslashes: Backslashes) -> BerkeleySource<R> {
+        BerkeleySource { lines: Lines::new(input), backslashes, section: None, sections: 0 }
     }
 
     fn header(&mut self) -> Result<Option<TableHead>, Failure> {
@@ -76,7 +88,7 @@ impl<R: BufRead> BerkeleySource<R> {
         }
         let missing = || malformed(line, "the header has no format= line: bytevalue or print");
         let coding = header.coding.ok_or_else(missing)?;
-        self.section = Some(Section { coding, by_lmdb: header.by_lmdb });
+        self.section = Some(Section { coding, by_lmdb: header.by_lmdb, backslashes: self.backslashes });
         self.sections += 1;
         Ok(Some(TableHead { name: header.database, types: None, line }))
     }
@@ -214,15 +226,27 @@ fn decode(text: &[u8], section: Section) -> Result<Vec<u8>, String> {
             // Counted from 1, after the space.
             _ => format!("column {} is not a hexadecimal digit", error.position + 2),
         }),
-        Coding::Print if section.by_lmdb && has_bare_backslash(text) => Err(BARE_BACKSLASH.to_owned()),
+        Coding::Print if section.by_lmdb => unescape_lmdb(text, section.backslashes),
         Coding::Print => unescape(text),
     }
 }
 
+fn unescape_lmdb(text: &[u8], backslashes: Backslashes) -> Result<Vec<u8>, String> {
+    if has_bare_backslash(text) {
+        return Err(BARE_BACKSLASH.to_owned());
+    }
+    if backslashes == Backslashes::Unknown && text.contains(&b'\\') {
+        return Err(AMBIGUOUS_BACKSLASH.to_owned());
+    }
+    unescape(text)
+}
+
 const BARE_BACKSLASH: &str = "a backslash that is not doubled: old mdb_dump -p writes them so, and cannot be read back; dump without -p";
 
-/// Whether an escape stands for a printable character, which `mdb_dump` never escapes but for the backslash:
-/// then the backslash is one of the data that should have been doubled.
+const AMBIGUOUS_BACKSLASH: &str = "a backslash, which old mdb_dump -p does not double, so that it may be one of the data: dump without -p, or say --format print if yours doubles them";
+
+/// Whether an escape stands for a printable character, or has capital digits, which `mdb_dump` never writes but for the
+/// backslash: then the backslash is one of the data that should have been doubled.
 fn has_bare_backslash(text: &[u8]) -> bool {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
@@ -231,7 +255,7 @@ fn has_bare_backslash(text: &[u8]) -> bool {
             rest = rest.get(at + 2..).unwrap_or_default();
             continue;
         }
-        match rest.get(at + 1..at + 3).and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits).ok()) {
+        match rest.get(at + 1..at + 3).and_then(|digits| HEXLOWER.decode(digits).ok()) {
             Some(byte) if !byte.iter().all(|&byte| is_printable(byte)) => {
                 rest = rest.get(at + 3..).unwrap_or_default();
             }

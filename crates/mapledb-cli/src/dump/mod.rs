@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::text::{Type, json};
+use berkeley::{Backslashes, BerkeleySource};
 
 pub use format::Format;
 
@@ -114,7 +115,9 @@ pub fn source<'r>(format: Format, columns: Columns, input: Box<dyn BufRead + 'r>
         Format::Jsonl => Box::new(json_lines::JsonLinesSource::new(input)),
         Format::Csv => Box::new(csv::CsvSource::new(input, columns)),
         Format::Tsv => Box::new(tsv::TsvSource::new(input, columns)),
-        Format::Bytevalue | Format::Print => Box::new(berkeley::BerkeleySource::new(input)),
+        // The text tells itself which of the two it is; who says print says something of its backslashes.
+        Format::Bytevalue => Box::new(BerkeleySource::new(input, Backslashes::Unknown)),
+        Format::Print => Box::new(BerkeleySource::new(input, Backslashes::Doubled)),
     }
 }
 

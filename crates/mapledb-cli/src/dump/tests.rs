@@ -225,7 +225,7 @@ fn headers_that_ask_for_what_is_not_there_are_refused() {
 #[test]
 fn backslashes_that_old_mdb_dump_leaves_bare_are_told() {
     let data = " k\n c:\\6 x\nDATA=END\n";
-    for bare in [" c:\\41", " \\ ", " \\", " \\zz", " \\\\\\20"] {
+    for bare in [" c:\\41", " \\ ", " \\", " \\zz", " \\\\\\20", " c:\\DAta"] {
         let text = section("mapsize=1048576\n", &format!(" k\n{bare}\nDATA=END\n"));
         assert!(
             refusal(Format::Print, &text).starts_with("line 6: a backslash that is not doubled"),
@@ -236,6 +236,25 @@ fn backslashes_that_old_mdb_dump_leaves_bare_are_told() {
     let fine = section("mapsize=1048576\n", " \\0a\\ff\n \\\\41\nDATA=END\n");
     let tables = read(Format::Print, WITH_HEADER, &fine).unwrap();
     assert_eq!(tables[0].1, [(b"\n\xff".to_vec(), b"\\41".to_vec())]);
+}
+
+/// `c:\data` and `\\host` of an old `mdb_dump -p` look like escapes.
+#[test]
+fn backslashes_that_may_mean_two_things_are_refused_unless_it_is_said_which() {
+    for (line, meant) in [(" c:\\data", &b"c:\xdata"[..]), (" \\\\host", b"\\host"), (" \\0a", b"\n")] {
+        let of_lmdb = section("maxreaders=126\n", &format!(" k\n{line}\nDATA=END\n"));
+        let why = refusal(Format::Bytevalue, &of_lmdb);
+        assert!(why.starts_with("line 6: a backslash, which old mdb_dump -p does not double"), "{why}");
+        assert_eq!(
+            read(Format::Print, WITH_HEADER, &of_lmdb).unwrap()[0].1,
+            [(b"k".to_vec(), meant.to_vec())]
+        );
+        let of_db_dump = section("db_pagesize=4096\n", &format!(" k\n{line}\nDATA=END\n"));
+        assert_eq!(
+            read(Format::Bytevalue, WITH_HEADER, &of_db_dump).unwrap()[0].1,
+            [(b"k".to_vec(), meant.to_vec())]
+        );
+    }
 }
 
 #[test]
