@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Fault, Result};
@@ -41,7 +41,7 @@ impl Options {
         let path = path.as_ref();
         let path = if path.is_dir() { path.join("data.mdb") } else { path.to_owned() };
         let failed = |what, source| Error::Io { what, path: path.clone(), source };
-        let file = File::open(&path).map_err(|error| failed("open", error))?;
+        let file = open_to_read(&path).map_err(|error| failed("open", error))?;
         let about = file.metadata().map_err(|error| failed("look at", error))?;
         if !about.is_file() {
             return Err(failed("read", io::Error::other("it is not a regular file")));
@@ -115,6 +115,10 @@ impl LmdbFile {
     /// # Errors
     /// [`Error::Io`], [`Error::Damaged`], [`Error::Changed`].
     pub fn databases(&self) -> Result<Vec<Database>> {
+        self.settled(self.find_databases())
+    }
+
+    fn find_databases(&self) -> Result<Vec<Database>> {
         let mut main = Database { name: None, tree: self.meta.main, entries: self.meta.main.entries };
         let mut named = Vec::new();
         let mut walk = Walk::of_keys(self, main.tree);
@@ -124,7 +128,6 @@ impl LmdbFile {
                 named.push(Database { name: Some(name), tree, entries: tree.entries });
             }
         }
-        self.still_the_same()?;
         main.entries = main.entries.saturating_sub(named.len() as u64);
         named.insert(0, main);
         Ok(named)
@@ -142,6 +145,10 @@ impl LmdbFile {
     /// # Errors
     /// As [`LmdbFile::databases`].
     pub fn first_key_with_duplicates(&self, database: &Database) -> Result<Option<Vec<u8>>> {
+        self.settled(self.find_duplicates(database))
+    }
+
+    fn find_duplicates(&self, database: &Database) -> Result<Option<Vec<u8>>> {
         let mut walk = Walk::of_keys(self, database.tree);
         while database.flags().dup_sort() && walk.advance(self)? {
             let count = match walk.value(self)? {
@@ -156,12 +163,21 @@ impl LmdbFile {
                 return Ok(Some(walk.key(self)?.to_vec()));
             }
         }
-        self.still_the_same()?;
         Ok(None)
     }
 
+    /// What was found by reading, if nobody committed since the file was opened. Then neither is certain what was found nor that
+    /// what made no sense is damage.
+    pub(crate) fn settled<T>(&self, found: Result<T>) -> Result<T> {
+        match found {
+            Ok(_) | Err(Error::Damaged { .. }) => self.still_the_same()?,
+            Err(_) => {}
+        }
+        found
+    }
+
     /// Fails if somebody committed since the file was opened.
-    pub(crate) fn still_the_same(&self) -> Result<()> {
+    fn still_the_same(&self) -> Result<()> {
         let now = steady_meta(&self.file, &self.path)?;
         if now == self.meta {
             return Ok(());
@@ -278,6 +294,11 @@ impl fmt::Display for Database {
             Some(name) => write!(f, "database \"{}\"", name.escape_ascii()),
         }
     }
+}
+
+/// Opens a file without waiting for anybody, should it be a pipe.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)
 }
 
 fn refuse_if_in_use(path: &Path) -> Result<()> {

@@ -38,8 +38,8 @@
 //! LMDB tells other processes of itself by a lock on its lock file. Where somebody holds one, [`LmdbFile::open`] refuses
 //! with [`Error::InUse`]. A reader that is not in LMDB's table does not keep pages from being reused, so what is read holds only if
 //! no transaction was committed meanwhile. **This is checked at the end of every list of databases and of records**, by
-//! looking at the meta pages again, whoever may have opened the file and however: a change is [`Error::Changed`], and
-//! records given before it are not to be trusted. So [`Options::in_use`] may be set where writers are rare: what is read to its end
+//! looking at the meta pages again, whoever may have opened the file and however, and before damage is reported: a change is
+//! [`Error::Changed`], and records given before it are not to be trusted. So [`Options::in_use`] may be set where writers are rare: what is read to its end
 //! without an error is one snapshot. A process that uses LMDB itself is told by the system's list of locks before the lock file is
 //! touched, since closing it would take LMDB's own locks away. Programs that use LMDB without locks are not seen, but for the changes they make.
 //!

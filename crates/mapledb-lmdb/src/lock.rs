@@ -7,13 +7,15 @@
 //! locks, LMDB's among them. So the system's list of locks, `/proc/locks`, is searched for our own process first, and
 //! the lock file is left alone if it holds one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+
+use crate::file::open_to_read;
 
 /// A process that has one of these lock files locked, and which file that is.
 pub fn holder(lock_files: &[PathBuf]) -> Result<Option<i32>, (PathBuf, io::Error)> {
@@ -45,7 +47,7 @@ fn holder_of(path: &Path) -> io::Result<Option<i32>> {
     if is_locked_by_us(found.ino()) {
         return Ok(i32::try_from(std::process::id()).ok());
     }
-    let file = File::open(path)?;
+    let file = open_to_read(path)?;
     let mut lock = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

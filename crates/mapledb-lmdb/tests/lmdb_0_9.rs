@@ -193,6 +193,56 @@ fn a_commit_while_we_read_is_told_at_the_end() {
     close(env);
 }
 
+/// Each transaction of a writer gives all keys its own value; what is read without an error is of one transaction.
+#[test]
+fn what_is_read_beside_a_writer_is_one_snapshot_or_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plans(0)[0].clone();
+    let env = open(dir.path());
+    let store = |round: u32| {
+        write(&env, &plan, |db, txn| {
+            for key in 0..2000u32 {
+                db.put(txn, &key.to_be_bytes(), &vec![round as u8; 20 + key as usize % 200]).unwrap();
+            }
+        });
+    };
+    store(0);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let (whole, changed) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut round = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                round += 1;
+                store(round);
+                std::thread::sleep(std::time::Duration::from_millis(u64::from(round % 7)));
+            }
+        });
+        let (mut whole, mut changed) = (0, 0);
+        let begun = std::time::Instant::now();
+        while (whole < 100 || changed < 100) && begun.elapsed().as_secs() < 10 {
+            match read_in_use(dir.path()) {
+                Ok(rounds) if rounds.len() == 2000 && rounds.iter().all(|round| *round == rounds[0]) => {
+                    whole += 1
+                }
+                Ok(rounds) => panic!("several snapshots: {rounds:?}"),
+                Err(Error::Changed { .. }) => changed += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        (whole, changed)
+    });
+    assert!(whole > 0 && changed > 0, "{whole} whole, {changed} changed");
+    close(env);
+}
+
+/// The first byte of each value of the main database.
+fn read_in_use(dir: &Path) -> mapledb_lmdb::Result<Vec<u8>> {
+    let file = LmdbFile::options().in_use(true).open(dir)?;
+    let databases = file.databases()?;
+    file.records(&databases[0]).map(|record| record.map(|(_, value)| value[0])).collect()
+}
+
 #[test]
 fn the_newest_of_the_two_metas_is_read() {
     let dir = tempfile::tempdir().unwrap();
