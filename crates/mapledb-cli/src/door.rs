@@ -81,9 +81,11 @@ pub fn failure(error: Error) -> Failure {
         | Error::NoMeta { .. }
         | Error::BadMetas { .. }
         | Error::Truncated { .. } => Kind::Damaged,
-        Error::KeyTooLong { .. } | Error::ValueTooLong { .. } | Error::Decode { .. } | Error::NotSorted => {
-            Kind::Input
-        }
+        Error::KeyTooLong { .. }
+        | Error::ValueTooLong { .. }
+        | Error::Decode { .. }
+        | Error::Encode { .. }
+        | Error::NotSorted => Kind::Input,
         Error::BadOption { .. } | Error::TableName { .. } | Error::TypeNameTooLong { .. } => Kind::Usage,
         Error::Interrupted => Kind::Interrupted,
         _ => Kind::File,

@@ -251,6 +251,22 @@ pub enum Error {
         /// How many bytes there are.
         len: usize,
     },
+    /// A value has no bytes in its type.
+    #[error("this value cannot be written as a {name}: {cause}; nothing was changed")]
+    Encode {
+        /// The type.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// Bytes that are to be read in place do not lie where they can be. Those of a table always do.
+    #[error("a {expected} is read in place, and these bytes begin at no multiple of {align}: copy them to one")]
+    Misaligned {
+        /// The type they should be.
+        expected: String,
+        /// The alignment of the type in bytes.
+        align: usize,
+    },
     /// What the caller was reading from could not be read on; the message is the caller's.
     #[error("{what}")]
     Input {
@@ -301,7 +317,7 @@ impl Error {
 
     /// Whether the error is about what was asked for, so that nothing was changed by it.
     pub(crate) fn is_about_arguments(&self) -> bool {
-        matches!(self, Error::KeyTooLong { .. } | Error::NotSorted | Error::Decode { .. })
+        matches!(self, Error::KeyTooLong { .. } | Error::NotSorted | Error::Decode { .. } | Error::Encode { .. })
     }
 }
 

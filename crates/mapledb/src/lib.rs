@@ -31,7 +31,10 @@ without_loom! {
     mod tree;
     mod txn;
 
-    pub use api::{Codec, Cursor, Key, KeyPart, Pod, Range, ReadTable, Table, TableInfo, TableStat, WriteTable};
+    pub use api::{
+        AsPart, Codec, Cursor, Key, KeyPart, Lazy, Le, Part, Place, Pod, PodVec, Prefix, Range, ReadTable, Table,
+        TableInfo, TableStat, Undecoded, WriteTable,
+    };
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
     pub use env::{Access, CopyReport, Env, Info, Metrics, Options, ReaderInfo};

@@ -271,7 +271,7 @@ mod tests {
     use mapledb::Codec;
 
     fn bytes_as<T: Codec>(value: &T) -> Vec<u8> {
-        T::with_bytes(value, <[u8]>::to_vec)
+        T::with_bytes(value, |bytes| Ok(bytes.to_vec())).unwrap()
     }
 
     /// What the engine writes for a value, under the name it records, is what we take its text for.

@@ -1,24 +1,64 @@
 //! Types as bytes: how keys and values of a table are written and read.
+//!
+//! Text and bytes stand as they are and are handed out as slices of the map. Every other type that can stand inside a
+//! tuple is a [`Part`], and each part is a type of keys or values by itself. Plain records are in [`Pod`].
 
 use std::marker::PhantomData;
 
+use super::part::{KeyPart, Part};
 use crate::error::{Error, Result};
 
 /// A type that a table's values can have.
 ///
+/// Most types are better made a [`Part`], which is a codec too. Implement this trait itself for a type that is read
+/// without a copy, or whose writing can fail.
+///
 /// The name is recorded in the catalog when a table is made and compared when it is opened, so it must say everything
-/// that the bytes depend on.
+/// that the bytes depend on, and nothing that may change while the bytes do not: not the path of a module, for one.
+///
+/// ```
+/// use mapledb::{Codec, Error, Result};
+///
+/// /// Text without capital letters.
+/// struct Lower(String);
+///
+/// impl Codec for Lower {
+///     type Item<'a> = &'a str;
+///
+///     fn type_name() -> String {
+///         "lower".to_string()
+///     }
+///
+///     fn with_bytes<R>(value: &Lower, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+///         if value.0.contains(char::is_uppercase) {
+///             return Err(Error::Encode { name: Lower::type_name(), cause: "it has a capital letter".to_string() });
+///         }
+///         act(value.0.as_bytes())
+///     }
+///
+///     fn decode(bytes: &[u8]) -> Result<&str> {
+///         str::decode(bytes)
+///     }
+/// }
+///
+/// assert!(Lower::with_bytes(&Lower("a".into()), |bytes| Ok(bytes == b"a")).is_ok_and(|same| same));
+/// assert!(Lower::with_bytes(&Lower("A".into()), |_| Ok(())).is_err());
+/// ```
 pub trait Codec {
     /// What reading gives: a slice of the map where the bytes are the value.
     type Item<'a>;
 
-    /// The name the catalog records.
+    /// The name the catalog records, of 65,535 bytes at most.
     fn type_name() -> String;
 
     /// Hands the bytes of `value` to `act`.
-    fn with_bytes<R>(value: &Self, act: impl FnOnce(&[u8]) -> R) -> R;
+    ///
+    /// # Errors
+    /// What `act` answers, and [`Error::Encode`] if the value has no bytes. No type of this crate has such values, but for
+    /// those that `serde` writes.
+    fn with_bytes<R>(value: &Self, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R>;
 
-    /// Reads a value.
+    /// Reads a value. Whatever the bytes are, it does not panic.
     ///
     /// # Errors
     /// [`Error::Decode`] if the bytes are none of this type.
@@ -26,6 +66,8 @@ pub trait Codec {
 }
 
 /// A type that a table's keys can have: its bytes sort as its values do.
+///
+/// To order a type of your own, implement [`KeyPart`], or derive it.
 pub trait Key: Codec {}
 
 pub(super) fn not_a<T: Codec + ?Sized>(bytes: &[u8]) -> Error {
@@ -40,7 +82,7 @@ impl Codec for [u8] {
     }
 
     #[inline(always)]
-    fn with_bytes<R>(value: &[u8], act: impl FnOnce(&[u8]) -> R) -> R {
+    fn with_bytes<R>(value: &[u8], act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
         act(value)
     }
 
@@ -60,7 +102,7 @@ impl Codec for str {
     }
 
     #[inline(always)]
-    fn with_bytes<R>(value: &str, act: impl FnOnce(&[u8]) -> R) -> R {
+    fn with_bytes<R>(value: &str, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
         act(value.as_bytes())
     }
 
@@ -71,122 +113,26 @@ impl Codec for str {
 
 impl Key for str {}
 
-/// Unsigned integers are big-endian, so that they sort as numbers.
-macro_rules! unsigned {
-    ($($type:ident)*) => {$(
-        impl Codec for $type {
-            type Item<'a> = $type;
-
-            fn type_name() -> String {
-                stringify!($type).to_string()
-            }
-
-            #[inline(always)]
-            fn with_bytes<R>(value: &$type, act: impl FnOnce(&[u8]) -> R) -> R {
-                act(&value.to_be_bytes())
-            }
-
-            #[inline(always)]
-            fn decode(bytes: &[u8]) -> Result<$type> {
-                bytes.try_into().map($type::from_be_bytes).map_err(|_| not_a::<$type>(bytes))
-            }
-        }
-
-        impl Key for $type {}
-    )*};
-}
-
-/// Signed integers are big-endian with the sign bit turned, so that negative ones sort before the others.
-macro_rules! signed {
-    ($($type:ident $unsigned:ident)*) => {$(
-        impl Codec for $type {
-            type Item<'a> = $type;
-
-            fn type_name() -> String {
-                stringify!($type).to_string()
-            }
-
-            #[inline(always)]
-            fn with_bytes<R>(value: &$type, act: impl FnOnce(&[u8]) -> R) -> R {
-                act(&((*value as $unsigned) ^ (1 << ($unsigned::BITS - 1))).to_be_bytes())
-            }
-
-            #[inline(always)]
-            fn decode(bytes: &[u8]) -> Result<$type> {
-                let number = bytes.try_into().map($unsigned::from_be_bytes).map_err(|_| not_a::<$type>(bytes))?;
-                Ok((number ^ (1 << ($unsigned::BITS - 1))) as $type)
-            }
-        }
-
-        impl Key for $type {}
-    )*};
-}
-
-unsigned!(u8 u16 u32 u64 u128);
-signed!(i8 u8 i16 u16 i32 u32 i64 u64 i128 u128);
-
-impl Codec for () {
-    type Item<'a> = ();
+/// A part that stands alone.
+impl<T: Part> Codec for T {
+    type Item<'a> = T;
 
     fn type_name() -> String {
-        "()".to_string()
-    }
-
-    fn with_bytes<R>(_value: &(), act: impl FnOnce(&[u8]) -> R) -> R {
-        act(&[])
-    }
-
-    fn decode(bytes: &[u8]) -> Result<()> {
-        if bytes.is_empty() { Ok(()) } else { Err(not_a::<()>(bytes)) }
-    }
-}
-
-/// A plain record, read in place: a value of type `Pod<T>` is handed out as a `&T` into the map.
-///
-/// `T` is any [`bytemuck::Pod`] type whose alignment is at most 8 bytes; larger alignments, up to 64, work for values
-/// long enough to take pages of their own, and are an [`Error::Decode`] otherwise. The bytes are the host's:
-/// little-endian.
-///
-/// ```
-/// # fn main() -> mapledb::Result<()> {
-/// # let dir = tempfile::tempdir().expect("a directory for the example");
-/// use mapledb::{Env, Pod, Table};
-///
-/// const VECTORS: Table<'static, u64, Pod<[f32; 4]>> = Table::new("vectors");
-///
-/// // SAFETY: nothing but MapleDB writes to the file while it is open.
-/// let env = unsafe { Env::options().create(dir.path().join("v.maple")) }?;
-/// let mut txn = env.write()?;
-/// txn.open_table(&VECTORS)?.put(&1, &Pod([1.0, 0.5, 0.25, 0.0]))?;
-/// txn.commit()?;
-///
-/// let txn = env.read()?;
-/// let vector: &[f32; 4] = txn.table(&VECTORS)?.get(&1)?.expect("it was put");
-/// assert_eq!(vector[1], 0.5);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Pod<T>(pub T);
-
-impl<T: bytemuck::Pod> Codec for Pod<T> {
-    type Item<'a> = &'a T;
-
-    fn type_name() -> String {
-        format!("pod:{}/{}", size_of::<T>(), align_of::<T>())
+        T::part_name()
     }
 
     #[inline(always)]
-    fn with_bytes<R>(value: &Pod<T>, act: impl FnOnce(&[u8]) -> R) -> R {
-        act(bytemuck::bytes_of(&value.0))
+    fn with_bytes<R>(value: &T, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+        value.with_alone(act)
     }
 
     #[inline(always)]
-    fn decode(bytes: &[u8]) -> Result<&T> {
-        bytemuck::try_from_bytes(bytes).map_err(|_| not_a::<Pod<T>>(bytes))
+    fn decode(bytes: &[u8]) -> Result<T> {
+        T::take_alone(bytes).ok_or_else(|| not_a::<T>(bytes))
     }
 }
+
+impl<T: KeyPart> Key for T {}
 
 /// A marker of two types that owns neither.
 pub(super) type Typed<K, V> = PhantomData<(fn(&K), fn(&V))>;

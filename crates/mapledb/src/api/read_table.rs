@@ -7,6 +7,8 @@ use mapledb_format::TreeRecord;
 
 use super::codec::{Codec, Key, Typed};
 use super::cursor::{Cursor, Item, Range, decode};
+use super::lazy::Lazy;
+use super::tuple::Prefix;
 use crate::error::Result;
 use crate::pages::Pages;
 use crate::tree::{self, GROUP_MAX, Tree};
@@ -50,14 +52,18 @@ struct Group {
 
 impl Group {
     /// Takes the next keys.
-    fn take<'k, K: Key + ?Sized + 'k>(&mut self, keys: &mut impl Iterator<Item = &'k K>) {
+    fn take<'k, K: Key + ?Sized + 'k>(&mut self, keys: &mut impl Iterator<Item = &'k K>) -> Result<()> {
         self.bytes.clear();
         self.len = 0;
         for (end, key) in self.ends.iter_mut().zip(keys) {
-            K::with_bytes(key, |key| self.bytes.extend_from_slice(key));
+            K::with_bytes(key, |key| {
+                self.bytes.extend_from_slice(key);
+                Ok(())
+            })?;
             *end = self.bytes.len();
             self.len += 1;
         }
+        Ok(())
     }
 
     /// The keys, and empty ones behind them.
@@ -157,7 +163,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         let mut values = Vec::with_capacity(keys.size_hint().0);
         let (mut group, mut found) = (Group::default(), Vec::with_capacity(GROUP_MAX));
         while keys.peek().is_some() {
-            group.take(&mut keys);
+            group.take(&mut keys)?;
             self.tree().get_group(&group.keys()[..group.len], &mut found)?;
             for value in found.drain(..) {
                 values.push(value.map(V::decode).transpose()?);
@@ -260,6 +266,68 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         decode::<K, V>(tree::Cursor::new(self.tree()).seek_nth(n)?)
     }
 
+    /// The entries whose keys have these first parts, in order: of a table whose keys are tuples, by a tuple of fewer parts.
+    /// Text and bytes may be borrowed. Cost: two descents, then a slot and a cell an entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// const VISITS: Table<'static, (String, u32, u8), str> = Table::new("visits");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("v.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut visits = txn.open_table(&VISITS)?;
+    /// visits.put(&("ada".into(), 1843, 7), "London")?;
+    /// visits.put(&("ada".into(), 1843, 9), "Turin")?;
+    /// visits.put(&("ada".into(), 1844, 1), "Paris")?;
+    /// visits.put(&("adam".into(), 1843, 7), "Rome")?;
+    /// txn.commit()?;
+    ///
+    /// let txn = env.read()?;
+    /// let visits = txn.table(&VISITS)?;
+    /// let places = visits.prefix_parts(&("ada", 1843))?.map(|entry| Ok(entry?.1));
+    /// assert_eq!(places.collect::<mapledb::Result<Vec<_>>>()?, ["London", "Turin"]);
+    /// assert_eq!(visits.prefix_parts(&("ada",))?.remaining()?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prefix_parts<Q: Prefix<K>>(&self, parts: &Q) -> Result<Range<'t, K, V, P>> {
+        self.prefix(parts.prefix_bytes())
+    }
+
+    /// The same table, whose values are decoded when they are asked for: for scans that look at few of them, or at keys
+    /// alone. Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// const PEOPLE: Table<'static, u32, (String, Vec<u64>)> = Table::new("people");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("p.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&PEOPLE)?.put(&n, &("ada".into(), vec![36; 100]))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// for entry in txn.table(&PEOPLE)?.lazily().iter()? {
+    ///     let (number, person) = entry?;
+    ///     if number == 7 {
+    ///         assert_eq!(person.get()?.0, "ada");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lazily(&self) -> ReadTable<'t, K, Lazy<V>, P> {
+        ReadTable { pages: self.pages, record: self.record, types: PhantomData }
+    }
+
+    /// Every key, in order, from either end; no value is looked at. Cost: as [`iter`](ReadTable::iter).
+    pub fn keys(&self) -> Result<impl DoubleEndedIterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P>> {
+        Ok(self.lazily().iter()?.map(|entry| entry.map(|(key, _)| key)))
+    }
+
     /// The entries whose key, as bytes, begins with `prefix`.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'t, K, V, P>> {
         let prefix = prefix.as_ref();
@@ -272,12 +340,15 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 /// The bytes of both bounds.
 pub(super) fn with_bounds<'k, K: Key + ?Sized + 'k, R>(
     bounds: impl RangeBounds<&'k K>,
-    act: impl FnOnce(Bound<&[u8]>, Bound<&[u8]>) -> R,
-) -> R {
+    act: impl FnOnce(Bound<&[u8]>, Bound<&[u8]>) -> Result<R>,
+) -> Result<R> {
     with_bound(bounds.start_bound(), |low| with_bound(bounds.end_bound(), |high| act(low, high)))
 }
 
-fn with_bound<K: Key + ?Sized, R>(bound: Bound<&&K>, act: impl FnOnce(Bound<&[u8]>) -> R) -> R {
+fn with_bound<K: Key + ?Sized, R>(
+    bound: Bound<&&K>,
+    act: impl FnOnce(Bound<&[u8]>) -> Result<R>,
+) -> Result<R> {
     match bound {
         Bound::Unbounded => act(Bound::Unbounded),
         Bound::Included(key) => K::with_bytes(key, |key| act(Bound::Included(key))),

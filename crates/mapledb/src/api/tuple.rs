@@ -1,155 +1,123 @@
-//! Tuples as keys: they sort by their first part, then by the second, and so on.
-//!
-//! Integers have a fixed length. Text and bytes before the last part are ended by two zeros, and a zero inside them is
-//! followed by 255, so that a shorter text sorts before a longer one that it begins; as the last part they stand as
-//! they are.
+//! Tuples: their parts one behind the other, so that they sort by the first, then by the second, and so on; and their
+//! first parts as a prefix.
 
-use super::codec::{Codec, Key, not_a};
-use crate::error::{Error, Result};
+use super::part::{KeyPart, Part, Place, append_bytes};
 
-/// A part of a tuple key.
-pub trait KeyPart: Sized {
-    /// The name of the part within the tuple's.
-    fn part_name() -> String;
-
-    /// Appends the part to `key`; `is_last` parts need no end mark.
-    fn append(&self, key: &mut Vec<u8>, is_last: bool);
-
-    /// Takes the part off the front of `key`; `None` if there is none.
-    fn take(key: &mut &[u8], is_last: bool) -> Option<Self>;
-}
-
-macro_rules! integer_parts {
-    ($($type:ident)*) => {$(
-        impl KeyPart for $type {
-            fn part_name() -> String {
-                $type::type_name()
-            }
-
-            fn append(&self, key: &mut Vec<u8>, _is_last: bool) {
-                $type::with_bytes(self, |bytes| key.extend_from_slice(bytes));
-            }
-
-            fn take(key: &mut &[u8], _is_last: bool) -> Option<$type> {
-                let (number, rest) = key.split_at_checked(size_of::<$type>())?;
-                *key = rest;
-                $type::decode(number).ok()
-            }
-        }
-    )*};
-}
-
-integer_parts!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
-
-impl KeyPart for Vec<u8> {
-    fn part_name() -> String {
-        <[u8]>::type_name()
-    }
-
-    fn append(&self, key: &mut Vec<u8>, is_last: bool) {
-        append_bytes(self, key, is_last);
-    }
-
-    fn take(key: &mut &[u8], is_last: bool) -> Option<Vec<u8>> {
-        take_bytes(key, is_last)
-    }
-}
-
-impl KeyPart for String {
-    fn part_name() -> String {
-        str::type_name()
-    }
-
-    fn append(&self, key: &mut Vec<u8>, is_last: bool) {
-        append_bytes(self.as_bytes(), key, is_last);
-    }
-
-    fn take(key: &mut &[u8], is_last: bool) -> Option<String> {
-        String::from_utf8(take_bytes(key, is_last)?).ok()
-    }
-}
-
-fn append_bytes(part: &[u8], key: &mut Vec<u8>, is_last: bool) {
-    if is_last {
-        return key.extend_from_slice(part);
-    }
-    for &byte in part {
-        key.push(byte);
-        if byte == 0 {
-            key.push(255);
-        }
-    }
-    key.extend_from_slice(&[0, 0]);
-}
-
-fn take_bytes(key: &mut &[u8], is_last: bool) -> Option<Vec<u8>> {
-    if is_last {
-        return Some(std::mem::take(key).to_vec());
-    }
-    let mut part = Vec::new();
-    loop {
-        match *key {
-            [0, 0, rest @ ..] => {
-                *key = rest;
-                return Some(part);
-            }
-            [0, 255, rest @ ..] => {
-                part.push(0);
-                *key = rest;
-            }
-            [0, ..] | [] => return None,
-            [byte, rest @ ..] => {
-                part.push(*byte);
-                *key = rest;
-            }
-        }
+/// The sum of two lengths, if both are fixed.
+#[doc(hidden)]
+pub const fn len_of_both(first: Option<usize>, second: Option<usize>) -> Option<usize> {
+    match (first, second) {
+        (Some(first), Some(second)) => first.checked_add(second),
+        _ => None,
     }
 }
 
 macro_rules! tuples {
-    ($(($($part:ident $index:tt),*; $last:ident $last_index:tt))*) => {$(
-        impl<$($part: KeyPart,)* $last: KeyPart> Codec for ($($part,)* $last,) {
-            type Item<'a> = ($($part,)* $last,);
+    ($($($part:ident $index:tt),*; $last:ident $last_index:tt)*) => {$(
+        impl<$($part: Part,)* $last: Part> Part for ($($part,)* $last,) {
+            const LEN: Option<usize> = {
+                let len = $last::LEN;
+                $(let len = len_of_both($part::LEN, len);)*
+                len
+            };
 
-            fn type_name() -> String {
+            fn part_name() -> String {
                 let parts = [$($part::part_name(),)* $last::part_name()];
                 format!("({})", parts.join(","))
             }
 
-            fn with_bytes<R>(value: &Self, act: impl FnOnce(&[u8]) -> R) -> R {
-                let mut key = Vec::with_capacity(32);
-                $(value.$index.append(&mut key, false);)*
-                value.$last_index.append(&mut key, true);
-                act(&key)
+            fn append(&self, bytes: &mut Vec<u8>, place: Place) {
+                $(self.$index.append(bytes, Place::Inner);)*
+                self.$last_index.append(bytes, place);
             }
 
-            fn decode(bytes: &[u8]) -> Result<Self::Item<'_>> {
-                let wrong = || -> Error { not_a::<Self>(bytes) };
-                let mut rest = bytes;
-                let tuple = (
-                    $($part::take(&mut rest, false).ok_or_else(wrong)?,)*
-                    $last::take(&mut rest, true).ok_or_else(wrong)?,
-                );
-                if rest.is_empty() { Ok(tuple) } else { Err(wrong()) }
+            fn take(bytes: &mut &[u8], place: Place) -> Option<Self> {
+                Some(($($part::take(bytes, Place::Inner)?,)* $last::take(bytes, place)?,))
             }
         }
 
-        impl<$($part: KeyPart,)* $last: KeyPart> Key for ($($part,)* $last,) {}
+        impl<$($part: KeyPart,)* $last: KeyPart> KeyPart for ($($part,)* $last,) {}
     )*};
 }
 
 tuples! {
-    (A 0; B 1)
-    (A 0, B 1; C 2)
-    (A 0, B 1, C 2; D 3)
+    ; A 0
+    A 0; B 1
+    A 0, B 1; C 2
+    A 0, B 1, C 2; D 3
+    A 0, B 1, C 2, D 3; E 4
+    A 0, B 1, C 2, D 3, E 4; F 5
+    A 0, B 1, C 2, D 3, E 4, F 5; G 6
+    A 0, B 1, C 2, D 3, E 4, F 5, G 6; H 7
+    A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7; I 8
+    A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8; J 9
+    A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9; K 10
+    A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10; L 11
 }
+
+/// What may stand for a part of type `P` in a prefix: the part itself, and borrowed text or bytes for owned ones.
+pub trait AsPart<P> {
+    /// Appends the part to `bytes`, as one that others follow.
+    fn append_inner(&self, bytes: &mut Vec<u8>);
+}
+
+impl<P: Part> AsPart<P> for P {
+    fn append_inner(&self, bytes: &mut Vec<u8>) {
+        self.append(bytes, Place::Inner);
+    }
+}
+
+impl AsPart<String> for &str {
+    fn append_inner(&self, bytes: &mut Vec<u8>) {
+        append_bytes(self.as_bytes(), bytes, Place::Inner);
+    }
+}
+
+impl AsPart<Vec<u8>> for &[u8] {
+    fn append_inner(&self, bytes: &mut Vec<u8>) {
+        append_bytes(self, bytes, Place::Inner);
+    }
+}
+
+/// The first parts of the tuple `K`, fewer than all: what [`ReadTable::prefix_parts`](super::ReadTable::prefix_parts)
+/// takes.
+pub trait Prefix<K: ?Sized> {
+    /// The bytes that every key with these first parts begins with, and no other.
+    fn prefix_bytes(&self) -> Vec<u8>;
+}
+
+/// For each tuple: every beginning of it, whose parts may be borrowed.
+macro_rules! prefixes {
+    ([$($part:ident $as_part:ident $index:tt),*]) => {};
+    ([$($part:ident $as_part:ident $index:tt),*] $next:ident $as_next:ident $at:tt $($rest:tt)*) => {
+        prefixes!(@longer [$($part $as_part $index,)* $next $as_next $at] [] $($rest)*);
+        prefixes!([$($part $as_part $index,)* $next $as_next $at] $($rest)*);
+    };
+    (@longer [$($part:ident $as_part:ident $index:tt),*] [$($more:ident)*]) => {};
+    (@longer [$($part:ident $as_part:ident $index:tt),*] [$($more:ident)*]
+        $next:ident $as_next:ident $at:tt $($rest:tt)*) => {
+        impl<$($part: KeyPart, $as_part: AsPart<$part>,)* $($more: KeyPart,)* $next: KeyPart>
+            Prefix<($($part,)* $($more,)* $next,)> for ($($as_part,)*)
+        {
+            fn prefix_bytes(&self) -> Vec<u8> {
+                let mut bytes = Vec::with_capacity(32);
+                $(self.$index.append_inner(&mut bytes);)*
+                bytes
+            }
+        }
+        prefixes!(@longer [$($part $as_part $index),*] [$($more)* $next] $($rest)*);
+    };
+}
+
+prefixes!([] A Qa 0 B Qb 1 C Qc 2 D Qd 3 E Qe 4 F Qf 5 G Qg 6 H Qh 7 I Qi 8 J Qj 9 K Qk 10 L Ql 11);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Codec;
 
     fn bytes<T: Codec>(value: &T) -> Vec<u8> {
-        T::with_bytes(value, <[u8]>::to_vec)
+        T::with_bytes(value, |bytes| Ok(bytes.to_vec())).unwrap()
     }
 
     #[test]
@@ -183,5 +151,17 @@ mod tests {
             assert!(<(String, u64)>::decode(bad).is_err(), "{bad:?}");
         }
         assert_eq!(<(u8, String)>::type_name(), "(u8,str)");
+    }
+
+    #[test]
+    fn a_prefix_is_what_all_keys_with_its_parts_begin_with() {
+        let key = ("a\0".to_string(), 7u8, vec![1u16]);
+        let prefixes = [
+            Prefix::<(String, u8, Vec<u16>)>::prefix_bytes(&("a\0",)),
+            Prefix::<(String, u8, Vec<u16>)>::prefix_bytes(&("a\0".to_string(),)),
+            Prefix::<(String, u8, Vec<u16>)>::prefix_bytes(&("a\0", 7)),
+        ];
+        assert_eq!(prefixes, [&b"a\0\xff\0\0"[..], b"a\0\xff\0\0", b"a\0\xff\0\0\x07"]);
+        assert!(prefixes.iter().all(|prefix| bytes(&key).starts_with(prefix)));
     }
 }

@@ -92,10 +92,10 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     pub fn compare_and_set(&mut self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
         let is_expected = K::with_bytes(key, |key| {
             let found = self.txn.tree(self.table)?.get(key)?;
-            Ok::<_, Error>(match expected {
-                Some(expected) => V::with_bytes(expected, |expected| found == Some(expected)),
-                None => found.is_none(),
-            })
+            match expected {
+                Some(expected) => V::with_bytes(expected, |expected| Ok(found == Some(expected))),
+                None => Ok(found.is_none()),
+            }
         })?;
         if is_expected {
             match new {
