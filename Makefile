@@ -18,14 +18,14 @@ build: ## build the library and the maple command for use
 check: ## formatting, lints and documentation, none of which may complain
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; else echo "SKIP fmt: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	    cargo clippy --workspace --all-targets --locked --features mapledb/seam -- -D warnings && \
+	    cargo clippy --workspace --all-targets --locked --features mapledb/seam,mapledb/full -- -D warnings && \
 	    cargo clippy --package mapledb --locked --features tracing -- -D warnings && \
 	    cargo clippy --package mapledb-sim --all-targets --locked --features lmdb -- -D warnings; \
 	else echo "SKIP clippy: clippy is not installed"; fi
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam,mapledb/full
 
 test: ## every test that a fresh clone can run: units, models, processes, golden files, documents
-	cargo test --workspace --locked --features mapledb/seam
+	cargo test --workspace --locked --features mapledb/seam,mapledb/full
 
 loom: ## the shared-memory protocol under every interleaving, and one run for each planted bug
 	scripts/loom

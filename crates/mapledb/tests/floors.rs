@@ -4,8 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first. Each may depend on those above it in this list.
-const CRATES: [&str; 6] =
-    ["mapledb-format", "mapledb-os", "mapledb", "mapledb-lmdb", "mapledb-sim", "mapledb-cli"];
+const CRATES: [&str; 7] = [
+    "mapledb-format",
+    "mapledb-os",
+    "mapledb-derive",
+    "mapledb",
+    "mapledb-lmdb",
+    "mapledb-sim",
+    "mapledb-cli",
+];
 
 /// The modules of the engine, lowest first. Each may import those above it in this list.
 ///

@@ -4,20 +4,32 @@ mod codec;
 #[cfg(all(test, feature = "seam"))]
 mod cost_tests;
 mod cursor;
+#[cfg(feature = "jiff")]
+mod jiff;
 mod lazy;
 mod part;
 mod pod;
 mod read_table;
+#[cfg(feature = "serde")]
+mod serde;
 mod table;
 mod tuple;
+#[cfg(feature = "uuid")]
+mod uuid;
 mod write_table;
 
 pub use codec::{Codec, Key};
 pub use cursor::{Cursor, Range};
 pub use lazy::{Lazy, Undecoded};
 pub use part::{KeyPart, Le, Part, Place};
+#[doc(hidden)]
+pub use pod::{bytes_in_place, read_in_place};
 pub use pod::{Pod, PodVec};
 pub use read_table::{ReadTable, TableStat};
+#[cfg(feature = "serde")]
+pub use serde::Serde;
 pub use table::{Table, TableInfo};
+#[doc(hidden)]
+pub use tuple::len_of_both;
 pub use tuple::{AsPart, Prefix};
 pub use write_table::WriteTable;

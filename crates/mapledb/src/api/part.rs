@@ -209,6 +209,8 @@ macro_rules! fixed {
         }
     };
 }
+#[cfg(any(feature = "jiff", feature = "uuid"))]
+pub(super) use fixed;
 
 macro_rules! unsigned {
     ($($type:ident)*) => {$(
@@ -254,6 +256,8 @@ macro_rules! floats {
 macro_rules! key_parts {
     ($($type:ty),*) => {$( impl $crate::api::part::KeyPart for $type {} )*};
 }
+#[cfg(any(feature = "jiff", feature = "uuid"))]
+pub(super) use key_parts;
 
 unsigned!(u16 u32 u64 u128);
 signed!(i8 i16 i32 i64 i128);

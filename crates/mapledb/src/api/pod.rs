@@ -120,9 +120,24 @@ const fn assert_aligned_in_leaves<T>() {
     assert!(align_of::<T>() <= LEAF_ALIGN, "values are aligned to 8 bytes, and elements of this type must be to more");
 }
 
-/// That every value of a table lies where a `T` may.
+/// The bytes of a record, for a derived codec.
 #[doc(hidden)]
-pub const fn assert_readable_in_place<T>() {
+#[inline]
+pub fn bytes_in_place<T: bytemuck::Pod>(value: &T) -> &[u8] {
+    const { assert_readable_in_place::<T>() };
+    bytemuck::bytes_of(value)
+}
+
+/// A record where it lies, for a derived codec.
+#[doc(hidden)]
+#[inline]
+pub fn read_in_place<T: bytemuck::Pod + Codec>(bytes: &[u8]) -> Result<&T> {
+    const { assert_readable_in_place::<T>() };
+    bytemuck::try_from_bytes(bytes).map_err(|cause| not_in_place::<T>(bytes, align_of::<T>(), cause))
+}
+
+/// That every value of a table lies where a `T` may.
+const fn assert_readable_in_place<T>() {
     let align_max = if size_of::<T>() > INLINE_MAX { OVERFLOW_ALIGN } else { LEAF_ALIGN };
     assert!(
         align_of::<T>() <= align_max,
@@ -132,7 +147,7 @@ pub const fn assert_readable_in_place<T>() {
 
 /// What is wrong with bytes that cannot be read as they lie.
 #[cold]
-pub(super) fn not_in_place<C: Codec>(bytes: &[u8], align: usize, cause: bytemuck::PodCastError) -> Error {
+fn not_in_place<C: Codec>(bytes: &[u8], align: usize, cause: bytemuck::PodCastError) -> Error {
     match cause {
         bytemuck::PodCastError::TargetAlignmentGreaterAndInputNotAligned => {
             Error::Misaligned { expected: C::type_name(), align }
