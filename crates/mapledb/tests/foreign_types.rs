@@ -138,17 +138,54 @@ proptest! {
     }
 }
 
+/// An enum that holds itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Chain {
+    End,
+    Next(Box<Chain>),
+}
+
+fn chain(links: usize) -> Chain {
+    (0..links).fold(Chain::End, |chain, _| Chain::Next(Box::new(chain)))
+}
+
 #[test]
 fn bytes_that_nest_without_end_are_an_error_and_no_overflow_of_the_stack() {
-    for open in [0x91, 0x81, 0xc7] {
-        let deep = vec![open; 1 << 20];
-        assert!(<Serde<Tree>>::decode(&deep).is_err());
-        assert!(<Serde<serde_json::Value>>::decode(&deep).is_err());
-        assert!(<Serde<Vec<Choice>>>::decode(&deep).is_err());
+    for link in [&b"\x91"[..], b"\x81", b"\xc7", b"\x81\xa4Next", b"\x92\xa4Next"] {
+        let deep = link.repeat(1 << 20);
+        read_or_refused::<Tree>(&deep);
+        read_or_refused::<Chain>(&deep);
+        read_or_refused::<Vec<Choice>>(&deep);
+        read_or_refused::<serde_json::Value>(&deep);
+        let ended = [deep, b"\xa3End".to_vec()].concat();
+        assert!(<Serde<Chain>>::decode(&ended).is_err());
     }
-    let nested = |depth: usize| (0..depth).fold(Tree(Vec::new()), |tree, _| Tree(vec![tree]));
-    let fits = nested(100);
-    assert_eq!(<Serde<Tree>>::decode(&bytes(&Serde(fits.clone()))).expect("it reads back"), fits);
+}
+
+#[test]
+fn a_value_that_nests_too_deep_to_be_read_is_not_written() {
+    let fits = chain(128);
+    assert_eq!(<Serde<Chain>>::decode(&bytes(&Serde(fits.clone()))).expect("it reads back"), fits);
+    let refused = <Serde<Chain>>::with_bytes(&Serde(chain(129)), |_| Ok(())).expect_err("refused");
+    assert!(matches!(refused, Error::Encode { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("nests more than 128"), "{refused}");
+}
+
+#[test]
+fn every_kind_and_length_reads_back() {
+    fn back<T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+        let value = Serde(value);
+        assert!(<Serde<T>>::decode(&bytes(&value)).is_ok_and(|again| again == value.0), "{value:?}");
+    }
+    for len in [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
+        back("x".repeat(len));
+        back(vec![7u64; len]);
+        back((0..len as u32).map(|n| (n, n.to_string())).collect::<BTreeMap<_, _>>());
+    }
+    for shift in 0..64 {
+        back((1u64 << shift, -1i64 << shift, 1.5f32, -0.1f64, true, 'ÿ', ()));
+    }
+    back((i128::MIN, u128::MAX, Some(1u8), None::<u8>));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod cursor;
 #[cfg(feature = "jiff")]
 mod jiff;
 mod lazy;
+#[cfg(feature = "serde")]
+mod msgpack;
 mod part;
 mod pod;
 mod read_table;

@@ -1,8 +1,8 @@
 //! Values of any type that `serde` knows, as MessagePack, which tells what it holds.
 //!
 //! Fields are written with their names, so that a type may get fields with a default, lose fields, and have them in another
-//! order, while values written before are still read. MessagePack was chosen for that, for its size, and because the
-//! crate bounds how deep bytes may nest: a value from a hostile file must not exhaust the stack.
+//! order, while values written before are still read. How deep a value nests is bounded when it is written and before
+//! it is read: one from a hostile file must not exhaust the stack.
 
 use std::fmt;
 
@@ -10,10 +10,8 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 
 use super::codec::{Codec, not_a};
+use super::msgpack::{DEPTH_MAX, is_one_value};
 use crate::error::{Error, Result};
-
-/// How deep a value may nest.
-const DEPTH_MAX: usize = 128;
 
 /// A value of any type that `serde` writes and reads, kept as MessagePack with the names of its fields: for types that
 /// change with time, where a derived `MapleValue` would refuse older tables. Of the feature `serde`.
@@ -25,7 +23,9 @@ const DEPTH_MAX: usize = 128;
 /// `#[serde(rename = "…")]` keeps it when the type's name changes. A type of no name, such as a `Vec` or a struct with
 /// `#[serde(flatten)]`, is recorded by its kind.
 ///
-/// A value may nest 128 lists, maps and enums within each other.
+/// A value nests at most 128 lists, maps, structs and enums within each other; writing a deeper one is an
+/// [`Error::Encode`]. As in JSON, the formats of `Some(None)` and `None` are the same, and both read as `None`. A type must
+/// not hold itself through nothing but options and newtypes, such as `struct N(Option<Box<N>>)`: reading it has no end.
 ///
 /// ```
 /// # fn main() -> mapledb::Result<()> {
@@ -65,18 +65,21 @@ impl<T: Serialize + DeserializeOwned> Codec for Serde<T> {
     }
 
     fn with_bytes<R>(value: &Serde<T>, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
-        let bytes = rmp_serde::to_vec_named(&value.0)
-            .map_err(|cause| Error::Encode { name: Self::type_name(), cause: cause.to_string() })?;
+        let refusal = |cause| Error::Encode { name: Self::type_name(), cause };
+        let bytes = rmp_serde::to_vec_named(&value.0).map_err(|cause| refusal(cause.to_string()))?;
+        if !is_one_value(&bytes) {
+            return Err(refusal(format!("it nests more than {DEPTH_MAX} lists, maps and enums, or is not one value")));
+        }
         act(&bytes)
     }
 
     fn decode(bytes: &[u8]) -> Result<T> {
+        if !is_one_value(bytes) {
+            return Err(not_a::<Serde<T>>(bytes));
+        }
         let mut rest = bytes;
-        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-        deserializer.set_max_depth(DEPTH_MAX);
-        let value = T::deserialize(&mut deserializer).map_err(|_| not_a::<Serde<T>>(bytes))?;
-        drop(deserializer);
-        if rest.is_empty() { Ok(value) } else { Err(not_a::<Serde<T>>(bytes)) }
+        let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
+        value.ok().filter(|_| rest.is_empty()).ok_or_else(|| not_a::<Serde<T>>(bytes))
     }
 }
 
