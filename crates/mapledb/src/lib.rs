@@ -180,4 +180,6 @@ mod documents {
     mod durability {}
     #[doc = include_str!("../../../docs/testing.md")]
     mod testing {}
+    #[doc = include_str!("../../../docs/types.md")]
+    mod types {}
 }
