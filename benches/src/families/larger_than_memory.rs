@@ -1,9 +1,11 @@
 //! A database larger than the memory that its process may use: random reads in a memory cgroup.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::process::{Order, Process, Task};
+use super::process::{Killed, Order, Process, Task};
 use crate::Result;
 use crate::engine::{Durability, Setup};
 use crate::engines::Role;
@@ -56,6 +58,7 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
     let rounds = suite.profile.pick(1, 2, 5);
     let time = Duration::from_millis(suite.profile.pick(30, 700, 5_000));
     let (program, seed) = (suite.worker.clone(), suite.seed);
+    let killed = RefCell::new(BTreeSet::new());
     let ask = Ask::higher("random reads/s, a third of the data fits memory", "1/s");
     suite.ask_closed(&closed, [ask], rounds, |closed, round| {
         page_cache::drop_all(&closed.dir)?;
@@ -64,9 +67,21 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
         let order =
             Order { program: &program, task: Task::Read, entries, seed, pick, threads: 1, time, cgroup };
         let setup = Setup { cache_bytes: bound / 2, ..closed.setup };
-        let mut process = Process::start(order, closed.peer.name, &closed.dir, &setup)?;
-        process.go()?;
-        Ok([process.outcome()?.0])
+        let rate = Process::start(order, closed.peer.name, &closed.dir, &setup).and_then(|mut process| {
+            process.go()?;
+            Ok(process.outcome()?.0)
+        });
+        match rate {
+            // What lives in more memory than it is given has no rate, and keeps nobody from having one.
+            Err(error) if error.is::<Killed>() => {
+                killed.borrow_mut().insert(closed.peer.name);
+                Ok([f64::NAN])
+            }
+            other => Ok([other?]),
+        }
     })?;
+    for name in killed.into_inner() {
+        suite.skip(&format!("{name}: it was killed for want of memory"));
+    }
     remove(closed.iter().map(Closed::open).collect::<Result<_>>()?)
 }

@@ -2,6 +2,7 @@
 //! within a bound of memory.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,6 +85,32 @@ pub struct Process {
     answers: BufReader<ChildStdout>,
 }
 
+/// The system killed a worker: it asked for more memory than its cgroup has.
+#[derive(Debug)]
+pub struct Killed(i32);
+
+impl std::fmt::Display for Killed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a process of the benchmark was killed by signal {}", self.0)
+    }
+}
+
+impl std::error::Error for Killed {}
+
+/// Why a worker has not answered as it should.
+fn why_not(
+    child: &mut Child,
+    otherwise: impl FnOnce(std::process::ExitStatus) -> String,
+) -> Box<dyn std::error::Error> {
+    match child.wait() {
+        Ok(status) => match status.signal() {
+            Some(signal) => Killed(signal).into(),
+            None => otherwise(status).into(),
+        },
+        Err(error) => error.into(),
+    }
+}
+
 /// How a worker is to go about it.
 #[derive(Clone, Copy)]
 pub struct Order<'a> {
@@ -133,7 +160,9 @@ impl Process {
         let mut process = Self { child, answers };
         match process.line()?.as_str() {
             "ready" => Ok(process),
-            other => Err(format!("{engine}: a process did not open its database: {other:?}").into()),
+            other => Err(why_not(&mut process.child, |_| {
+                format!("{engine}: a process did not open its database: {other:?}")
+            })),
         }
     }
 
@@ -156,10 +185,11 @@ impl Process {
     /// Its operations a second, and microseconds of each commit.
     pub fn outcome(mut self) -> Result<(f64, Vec<f64>)> {
         let outcome = self.line()?;
-        let status = self.child.wait()?;
-        match status.success() {
+        match self.child.wait()?.success() {
             true => Ok(serde_json::from_str(&outcome)?),
-            false => Err(format!("a process of the benchmark ended with {status}").into()),
+            false => Err(why_not(&mut self.child, |status| {
+                format!("a process of the benchmark ended with {status}")
+            })),
         }
     }
 }
