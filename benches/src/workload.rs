@@ -176,15 +176,18 @@ impl Workload {
         Keys { bytes, width: self.key_bytes }
     }
 
-    /// The keys of `words` with the values that they have after being put for the `version`th time.
+    /// The keys of `words` with values of the `version`th time that they are put. No two are alike, of one key neither: an engine
+    /// that is given what it has already may do nothing, and would be measured at that.
     pub fn entries(&self, words: &[u64], version: u64) -> Entries {
         let mut values = vec![0; words.len() * self.value_bytes];
-        for (word, value) in words.iter().zip(values.chunks_exact_mut(self.value_bytes)) {
+        for (place, (word, value)) in words.iter().zip(values.chunks_exact_mut(self.value_bytes)).enumerate()
+        {
+            let version = version << 32 | place as u64;
             let (tag, rest) = value.split_at_mut(8);
             let (number, rest) = rest.split_at_mut(8);
             tag.copy_from_slice(&(word ^ version.wrapping_mul(VERSION_STEP)).to_le_bytes());
             number.copy_from_slice(&version.to_le_bytes());
-            let start = (word.wrapping_add(version * 97) % (POOL_BYTES as u64 / 2)) as usize;
+            let start = (word.wrapping_add(version.wrapping_mul(97)) % (POOL_BYTES as u64 / 2)) as usize;
             for chunk in rest.chunks_mut(POOL_BYTES / 2) {
                 chunk.copy_from_slice(&self.pool[start..start + chunk.len()]);
             }

@@ -37,21 +37,21 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
     let seats = suite.filled(&[Role::Whole, Role::Writes, Role::SharedSync], Durability::Sync, &workload)?;
     written(suite, &seats, &workload, "")?;
     for threads in [1, 8, 32] {
-        let entries = entries(&workload, suite.seed, threads);
-        suite.ask(&seats, asks(suite, threads), (0, rounds), Some(Durability::Sync), |seat, _| {
-            summary(commits(seat.entrant.as_ref(), &entries, time)?)
+        let entries = by_rounds(&workload, suite.seed, threads, rounds);
+        suite.ask(&seats, asks(suite, threads), (0, rounds), Some(Durability::Sync), |seat, round| {
+            summary(commits(seat.entrant.as_ref(), &entries[round], time)?)
         })?;
     }
     let seats = by_processes(suite, seats, time, rounds)?;
     after_read_through(suite, seats, &workload, time, rounds)?;
 
     let seats = suite.filled(&[Role::Whole, Role::Writes], Durability::Relaxed, &workload)?;
-    let entries = entries(&workload, suite.seed, 1);
+    let entries = by_rounds(&workload, suite.seed, 1, rounds);
     let [_, p50, p99, longest] = asks(suite, 1);
     let named = |ask: Ask| Ask { measure: ask.measure.replace("durable", "relaxed"), limit: None, ..ask };
     let asks = [Ask::higher("relaxed commits/s", "1/s"), named(p50), named(p99), named(longest)];
-    suite.ask(&seats, asks, (0, rounds), Some(Durability::Relaxed), |seat, _| {
-        summary(commits(seat.entrant.as_ref(), &entries, time)?)
+    suite.ask(&seats, asks, (0, rounds), Some(Durability::Relaxed), |seat, round| {
+        summary(commits(seat.entrant.as_ref(), &entries[round], time)?)
     })?;
     remove(seats)
 }
@@ -68,10 +68,19 @@ fn asks(suite: &Suite, threads: usize) -> [Ask; 4] {
     ]
 }
 
-/// What each thread overwrites.
-pub fn entries(workload: &Workload, seed: u64, threads: usize) -> Vec<Entries> {
+/// What each thread overwrites: each key twice in a round through all, with another value each time. Another `turn` has
+/// other values.
+pub fn entries(workload: &Workload, seed: u64, threads: usize, turn: usize) -> Vec<Entries> {
     let mut random = crate::workload::SplitMix64::new(seed);
-    (0..threads).map(|_| workload.entries(&workload.uniform(THREAD_ENTRIES, &mut random), 1)).collect()
+    (0..threads)
+        .map(|_| workload.entries(&workload.uniform(THREAD_ENTRIES, &mut random).repeat(2), 1 + turn as u64))
+        .collect()
+}
+
+/// The same for each of some rounds.
+fn by_rounds(workload: &Workload, seed: u64, threads: usize, rounds: usize) -> Vec<Vec<Entries>> {
+    // Where rounds of one number of threads end, those of the next begin.
+    (0..rounds).map(|round| entries(workload, seed, threads, threads * rounds + round)).collect()
 }
 
 /// Lets a thread for each of `entries` commit for some time: commits a second, and how long each took.
@@ -109,14 +118,14 @@ fn after_read_through(
 ) -> Result<()> {
     let seats = seats.into_iter().map(read_through).collect::<Result<Vec<_>>>()?;
     written(suite, &seats, workload, READ_THROUGH)?;
-    let entries = entries(workload, suite.seed, 1);
+    let entries = by_rounds(workload, suite.seed ^ 1, 1, rounds);
     let [rate, p50, ..] = asks(suite, 1).map(|ask| Ask {
         measure: format!("{}{READ_THROUGH}", ask.measure),
         curve: None,
         ..ask
     });
-    suite.ask(&seats, [rate, p50], (0, rounds), Some(Durability::Sync), |seat, _| {
-        let [rate, p50, ..] = summary(commits(seat.entrant.as_ref(), &entries, time)?)?;
+    suite.ask(&seats, [rate, p50], (0, rounds), Some(Durability::Sync), |seat, round| {
+        let [rate, p50, ..] = summary(commits(seat.entrant.as_ref(), &entries[round], time)?)?;
         Ok([rate, p50])
     })?;
     remove(seats)
@@ -139,15 +148,17 @@ fn read_through(seat: Seat) -> Result<Seat> {
 fn written(suite: &mut Suite, seats: &[Seat], workload: &Workload, when: &str) -> Result<()> {
     let count = suite.profile.pick(5, 200, 500);
     let rounds = suite.profile.pick(1, 3, 5);
-    let entries = workload.entries(&workload.uniform(count, &mut suite.random(9)), 1);
+    let words = workload.uniform(count, &mut suite.random(9));
+    let from = if when.is_empty() { 1 } else { 1 + rounds as u64 };
+    let entries: Vec<_> = (0..rounds as u64).map(|round| workload.entries(&words, from + round)).collect();
     let asks = [
         Ask::lower(format!("bytes dirtied per durable one-put commit{when}"), "bytes"),
         Ask::lower(format!("bytes to the device per durable one-put commit{when}"), "bytes"),
         Ask::lower(format!("pages dirtied per durable one-put commit, less the height{when}"), "pages"),
     ];
-    suite.ask(seats, asks, (0, rounds), Some(Durability::Sync), |seat, _| {
+    suite.ask(seats, asks, (0, rounds), Some(Durability::Sync), |seat, round| {
         let before = Written::so_far(&seat.dir);
-        seat.entrant.puts(&entries, 1)?;
+        seat.entrant.puts(&entries[round], 1)?;
         let [dirtied, device] = Written::so_far(&seat.dir).each_since(before, count);
         let above = match seat.entrant.height()? {
             Some(height) => dirtied / PAGE_BYTES - height as f64,

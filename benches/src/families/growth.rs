@@ -52,7 +52,7 @@ fn at_size(suite: &mut Suite, seats: &[Seat], workload: &Workload) -> Result<()>
     let starts: Vec<Keys> = (0..rounds.0 + rounds.1)
         .map(|_| workload.keys(&workload.uniform(count / 100, &mut random)))
         .collect();
-    let puts = workload.entries(&workload.uniform(suite.profile.pick(100, 1_000, 5_000), &mut random), 1);
+    let put_words = workload.uniform(suite.profile.pick(100, 1_000, 5_000), &mut random);
     let (at, number) = (workload.entries as f64, power(workload.entries));
 
     let read = Ask::lower(format!("point read, {number} entries"), "ns").on("point read by entries", at);
@@ -64,7 +64,8 @@ fn at_size(suite: &mut Suite, seats: &[Seat], workload: &Workload) -> Result<()>
         Ok([seat.entrant.scans(&starts[round], 100, VALUE, Direction::Forward)?])
     })?;
     let put = Ask::lower(format!("overwrite, 100 per durable commit, {number} entries"), "us/put");
-    suite.ask(seats, [put], (0, rounds.1.min(3)), Some(Durability::Sync), |seat, _| {
+    suite.ask(seats, [put], (0, rounds.1.min(3)), Some(Durability::Sync), |seat, round| {
+        let puts = workload.entries(&put_words, 1 + round as u64);
         Ok([seat.entrant.puts(&puts, 100)?.seconds * 1e6 / puts.len() as f64])
     })
 }

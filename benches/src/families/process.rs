@@ -207,7 +207,7 @@ pub fn work(worker: &Worker) -> Result<()> {
     };
     let entrant = peer.open(&worker.dir, &setup)?;
     let workload = Workload::new(worker.entries, KEY_BYTES, VALUE_BYTES, worker.seed);
-    let entries = commits::entries(&workload, worker.pick, worker.threads);
+    let entries = commits::entries(&workload, worker.pick, worker.threads, worker.pick as usize);
     println!("ready");
     std::io::stdin().read_line(&mut String::new())?;
     let time = Duration::from_millis(worker.milliseconds);

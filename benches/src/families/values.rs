@@ -31,9 +31,10 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
     suite.ask(&seats, [read], (1, rounds), None, |seat, _| {
         Ok([seat.entrant.gets(&keys, MEGABYTE, Txns::One)?])
     })?;
-    let entries = workload.entries(&workload.uniform(suite.profile.pick(2, 20, 50), &mut suite.random(2)), 1);
+    let words = workload.uniform(suite.profile.pick(2, 20, 50), &mut suite.random(2));
     let put = Ask::higher("durable puts of 1 MB", "MB/s");
-    suite.ask(&seats, [put], (0, rounds), Some(Durability::Sync), |seat, _| {
+    suite.ask(&seats, [put], (0, rounds), Some(Durability::Sync), |seat, round| {
+        let entries = workload.entries(&words, 1 + round as u64);
         Ok([entries.len() as f64 * MEGABYTE as f64 / 1e6 / seat.entrant.puts(&entries, 1)?.seconds])
     })?;
     remove(seats)?;

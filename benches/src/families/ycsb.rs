@@ -87,6 +87,7 @@ impl Mix {
                 _ => drawn,
             }));
         }
-        (operations, workload.entries(&words, 1))
+        // Other values than those of other rounds.
+        (operations, workload.entries(&words, 1 + random.below(1 << 20) as u64))
     }
 }
