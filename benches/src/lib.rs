@@ -18,6 +18,7 @@ pub mod limits;
 pub mod machine;
 pub mod page_cache;
 pub mod readpath;
+pub mod reasons;
 pub mod records;
 pub mod report;
 pub mod results;

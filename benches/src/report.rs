@@ -8,6 +8,7 @@ use plotters::prelude::*;
 
 use crate::Result;
 use crate::families::{self, Family};
+use crate::reasons::{self, Reason};
 use crate::results::{Better, Results, Row, figure};
 use crate::targets;
 
@@ -39,6 +40,7 @@ pub fn page(results: &Results, drawn: &[(&str, &str)]) -> Result<String> {
     let mut page = String::new();
     head(&mut page, results)?;
     best_peers(&mut page, results)?;
+    where_behind(&mut page, results)?;
     aims(&mut page, results)?;
     if !drawn.is_empty() {
         writeln!(page, "## Curves\n")?;
@@ -98,21 +100,25 @@ fn is_better(a: &Row, b: &Row) -> bool {
     }
 }
 
+/// Every measure that MapleDB and another have, with how far ahead MapleDB is of the best other.
+fn contests(results: &Results) -> Vec<(&Row, &Row, f64)> {
+    let measures = families::ALL.iter().flat_map(|family| results.measures(family.name));
+    let contests = measures.filter_map(|measure| contest(results, measure));
+    let with_ratio = contests.map(|(own, peer)| match own.better {
+        Better::Lower => (own, peer, peer.value / own.value),
+        Better::Higher => (own, peer, own.value / peer.value),
+    });
+    with_ratio.collect()
+}
+
 fn best_peers(page: &mut String, results: &Results) -> Result<()> {
     writeln!(page, "## MapleDB against the best peer\n")?;
     writeln!(page, "| measure | unit | durability | MapleDB | best peer | ratio | ratio to LMDB |")?;
     writeln!(page, "|---|---|---|---:|---:|---:|---:|")?;
-    let measures = || families::ALL.iter().flat_map(|family| results.measures(family.name));
-    let contests: Vec<_> = measures().filter_map(|measure| contest(results, measure)).collect();
-    let mut ahead = 0;
-    for (own, peer) in &contests {
-        let ratio = match own.better {
-            Better::Lower => peer.value / own.value,
-            Better::Higher => own.value / peer.value,
-        };
-        ahead += usize::from(ratio >= 1.0);
+    let contests = contests(results);
+    for (own, peer, ratio) in &contests {
         let mode = if own.engine == "maple-group" { " (group)" } else { "" };
-        let shown = if ratio >= 1.0 { format!("{ratio:.2}") } else { format!("**{ratio:.2}**") };
+        let shown = if *ratio >= 1.0 { format!("{ratio:.2}") } else { format!("**{ratio:.2}**") };
         let to_lmdb = own.ratio_to_lmdb.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         writeln!(
             page,
@@ -125,12 +131,52 @@ fn best_peers(page: &mut String, results: &Results) -> Result<()> {
             figure(peer.value)
         )?;
     }
+    let ahead = contests.iter().filter(|(_, _, ratio)| *ratio >= 1.0).count();
     writeln!(
         page,
         "\nAhead of, or level with, every peer in {ahead} of {} rows; the others are bold.\n",
         contests.len()
     )?;
     Ok(())
+}
+
+/// The measures in which another is ahead, with what is said of each, alike ones together.
+pub fn behind(results: &Results) -> Vec<(Option<&'static Reason>, Vec<String>)> {
+    let mut groups: Vec<(Option<&'static Reason>, Vec<String>)> = Vec::new();
+    for (own, peer, ratio) in contests(results).into_iter().filter(|(_, _, ratio)| *ratio < 1.0) {
+        let reason = reasons::of(&own.measure);
+        let title = |reason: Option<&Reason>| reason.map(|reason| reason.title);
+        let row = format!("{} ({ratio:.2} of {})", own.measure, peer.engine);
+        match groups.iter_mut().find(|(other, _)| title(*other) == title(reason)) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((reason, vec![row])),
+        }
+    }
+    groups
+}
+
+fn where_behind(page: &mut String, results: &Results) -> Result<()> {
+    writeln!(page, "## Where another is ahead, and why\n")?;
+    for (reason, rows) in behind(results) {
+        let rows = rows.join("; ");
+        match reason {
+            Some(Reason { title, why, remedy, .. }) => {
+                writeln!(
+                    page,
+                    "- **{}.** {why} What it would take: {remedy}\n  *Rows: {rows}.*",
+                    capitalised(title)
+                )?;
+            }
+            None => writeln!(page, "- **Not explained yet.** *Rows: {rows}.*")?,
+        }
+    }
+    writeln!(page)?;
+    Ok(())
+}
+
+fn capitalised(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn aims(page: &mut String, results: &Results) -> Result<()> {
