@@ -16,9 +16,12 @@ use crate::verbs::get::GetArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::info::InfoArgs;
 use crate::verbs::load::LoadArgs;
+use crate::verbs::nth::NthArgs;
 use crate::verbs::page::PageArgs;
 use crate::verbs::put::PutArgs;
+use crate::verbs::rank::RankArgs;
 use crate::verbs::readers::ReadersArgs;
+use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
@@ -81,6 +84,9 @@ pub enum Verb {
     Put(PutArgs),
     Del(DelArgs),
     Scan(ScanArgs),
+    Rank(RankArgs),
+    Nth(NthArgs),
+    Sample(SampleArgs),
     Load(LoadArgs),
     Dump(DumpArgs),
     Import(ImportArgs),

@@ -8,6 +8,7 @@ mod argument;
 mod cli;
 mod door;
 mod dump;
+mod entry;
 mod failure;
 mod interrupt;
 mod output;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use mapledb::{Env, ReadTxn, Table, TableInfo, WriteTxn};
+use mapledb::{Env, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
 
 use crate::argument;
 use crate::door::failure;
@@ -15,6 +15,9 @@ use crate::text::form::{self, Form};
 
 /// A table of bytes, as the engine knows it.
 pub type Bytes<'n> = Table<'n, [u8], [u8]>;
+
+/// Such a table, open to read.
+pub type Untyped<'t> = ReadTable<'t, [u8], [u8]>;
 
 /// The table a verb works on.
 #[derive(Debug, Args)]

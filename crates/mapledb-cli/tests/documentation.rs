@@ -138,12 +138,15 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     let of_page = printed(&place, &of_page);
     let lmdb = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mapledb-lmdb/tests/golden/format-3.mdb");
     let import = format!("import {} i.maple --main", lmdb.display());
-    let table: [(&str, BTreeSet<String>); 14] = [
+    let table = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
         ("### `maple get`", printed(&place, &["get a.maple k"])),
         ("### `maple del`", printed(&place, &["del a.maple k"])),
         ("### `maple scan`", printed(&place, &["scan a.maple", "scan a.maple --count"])),
+        ("### `maple rank`", printed(&place, &["rank a.maple k"])),
+        ("### `maple nth`", printed(&place, &["nth a.maple 0"])),
+        ("### `maple sample`", printed(&place, &["sample a.maple"])),
         ("### `maple tables`", printed(&place, &["tables a.maple"])),
         ("### `maple stat`", printed(&place, &["stat a.maple"])),
         ("### `maple info`", printed(&place, &["info a.maple"])),

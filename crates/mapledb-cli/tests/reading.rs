@@ -6,13 +6,16 @@ mod common;
 use common::Place;
 use mapledb::{Env, Table};
 
-const READ_VERBS: [&str; 13] = [
+const READ_VERBS: [&str; 16] = [
     "info a.maple",
     "stat a.maple",
     "tables a.maple",
     "get a.maple k",
     "scan a.maple",
     "scan a.maple --count",
+    "rank a.maple k",
+    "nth a.maple 0",
+    "sample a.maple --seed 1",
     "dump a.maple",
     "check a.maple",
     "copy a.maple b.maple",

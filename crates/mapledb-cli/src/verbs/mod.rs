@@ -9,9 +9,12 @@ pub mod get;
 pub mod import;
 pub mod info;
 pub mod load;
+pub mod nth;
 pub mod page;
 pub mod put;
+pub mod rank;
 pub mod readers;
+pub mod sample;
 pub mod scan;
 pub mod stat;
 pub mod tables;
@@ -36,6 +39,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Put(args) => put::run(args, manner),
         Verb::Del(args) => del::run(args, manner),
         Verb::Scan(args) => scan::run(args, manner),
+        Verb::Rank(args) => rank::run(args, manner),
+        Verb::Nth(args) => nth::run(args, manner),
+        Verb::Sample(args) => sample::run(args, manner),
         Verb::Load(args) => load::run(args, manner),
         Verb::Dump(args) => dump::run(args, manner),
         Verb::Import(args) => import::run(args, manner),

@@ -1,15 +1,15 @@
 //! `maple scan FILE`: entries in key order, or how many there are.
 
 use clap::Args;
-use mapledb::{Error, ReadTable};
+use mapledb::Error;
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading};
 use crate::door::{self, failure};
+use crate::entry::Printing;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{Bounds, RangeArgs, TableArgs, Types, types_of};
-use crate::text::json::Json;
+use crate::selection::{Bounds, RangeArgs, TableArgs, Types, Untyped, types_of};
 
 /// Print the entries of a range in key order, or count them
 #[derive(Debug, Args)]
@@ -34,19 +34,10 @@ pub struct ScanArgs {
     count: bool,
 }
 
-#[derive(Serialize)]
-struct Entry<'a> {
-    key: Json<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Json<'a>>,
-}
-
 #[derive(Debug, Serialize)]
 struct Count {
     count: u64,
 }
-
-type Untyped<'t> = ReadTable<'t, [u8], [u8]>;
 
 /// Prints them.
 pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
@@ -85,32 +76,13 @@ fn scan(
 ) -> Result<(), Failure> {
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let entries = table.range(bounds.as_range()).map_err(failure)?;
+    let printing = Printing { manner, types, keys_only: args.keys_only };
     let mut print = |entry: Result<(&[u8], &[u8]), Error>| {
         let (key, value) = entry.map_err(failure)?;
-        print_entry(args, manner, types, key, value, output)
+        printing.print(key, value, output)
     };
     match args.reverse {
         true => entries.rev().take(limit).try_for_each(&mut print),
         false => entries.take(limit).try_for_each(&mut print),
     }
-}
-
-fn print_entry(
-    args: &ScanArgs,
-    manner: Manner,
-    types: &Types,
-    key: &[u8],
-    value: &[u8],
-    output: &mut Output,
-) -> Result<(), Failure> {
-    if manner.json {
-        let value = (!args.keys_only).then(|| Json::new(&types.values, value));
-        return output.json(&Entry { key: Json::new(&types.keys, key), value });
-    }
-    output.bytes(types.keys.text_of(key).as_bytes())?;
-    if !args.keys_only {
-        output.bytes(b"\t")?;
-        output.bytes(types.values.text_of(value).as_bytes())?;
-    }
-    output.bytes(b"\n")
 }
