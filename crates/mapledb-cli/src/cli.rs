@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::failure::{Failure, Kind};
 use crate::verbs::check::CheckArgs;
+use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
 use crate::verbs::del::DelArgs;
@@ -16,6 +17,7 @@ use crate::verbs::get::GetArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::info::InfoArgs;
 use crate::verbs::load::LoadArgs;
+use crate::verbs::man::ManArgs;
 use crate::verbs::nth::NthArgs;
 use crate::verbs::page::PageArgs;
 use crate::verbs::put::PutArgs;
@@ -97,6 +99,8 @@ pub enum Verb {
     Page(PageArgs),
     #[cfg(feature = "torture")]
     Torture(TortureArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Prints what clap has to say about a command line: help for who asked for it, else what is wrong.

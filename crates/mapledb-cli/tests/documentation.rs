@@ -156,6 +156,8 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple copy`", printed(&place, &["copy a.maple b.maple"])),
         ("### `maple trim`", printed(&place, &["trim a.maple"])),
         ("### `maple page`", of_page),
+        ("### `maple completions`", printed(&place, &["completions fish"])),
+        ("### `maple man`", printed(&place, &["man", "man --to ."])),
     ];
     for (heading, printed) in table {
         let mut listed = listed(&page, heading);

@@ -1,6 +1,7 @@
 //! What `maple` can do: a file a verb.
 
 pub mod check;
+pub mod completions;
 pub mod copy;
 pub mod create;
 pub mod del;
@@ -9,6 +10,7 @@ pub mod get;
 pub mod import;
 pub mod info;
 pub mod load;
+pub mod man;
 pub mod nth;
 pub mod page;
 pub mod put;
@@ -52,6 +54,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Page(args) => page::run(args, manner),
         #[cfg(feature = "torture")]
         Verb::Torture(args) => torture::run(args, manner),
+        Verb::Completions(args) => completions::run(args, manner),
+        Verb::Man(args) => man::run(args, manner),
     }
 }
 
