@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::failure::{Failure, Kind};
+use crate::verbs::backup::BackupArgs;
 use crate::verbs::check::CheckArgs;
+use crate::verbs::compact::CompactArgs;
 use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
@@ -94,6 +96,8 @@ pub enum Verb {
     Import(ImportArgs),
     Check(CheckArgs),
     Copy(CopyArgs),
+    Backup(BackupArgs),
+    Compact(CompactArgs),
     Trim(TrimArgs),
     Readers(ReadersArgs),
     Page(PageArgs),

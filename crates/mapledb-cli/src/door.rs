@@ -29,6 +29,11 @@ pub fn open_to_write(path: &Path, manner: Manner) -> Result<Env, Failure> {
     opened(map(Env::options().access(Access::Shared), path, How::Open), manner)
 }
 
+/// Opens a database that nobody else has open, and keeps others out. Never creates one.
+pub fn open_alone(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    opened(map(Env::options().access(Access::Exclusive), path, How::Open), manner)
+}
+
 /// Creates a database and opens it. Fails if there is a file.
 pub fn create(options: Options, path: &Path) -> Result<Env, Failure> {
     map(options.access(Access::Shared), path, How::Create).map_err(failure)

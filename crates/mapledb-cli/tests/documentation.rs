@@ -154,6 +154,8 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple load`", printed(&place, &["load a.maple a.jsonl"])),
         ("### `maple import`", printed(&place, &[&import])),
         ("### `maple copy`", printed(&place, &["copy a.maple b.maple"])),
+        ("### `maple backup`", printed(&place, &["backup a.maple e.maple"])),
+        ("### `maple compact`", printed(&place, &["compact e.maple"])),
         ("### `maple trim`", printed(&place, &["trim a.maple"])),
         ("### `maple page`", of_page),
         ("### `maple completions`", printed(&place, &["completions fish"])),

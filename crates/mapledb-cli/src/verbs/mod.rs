@@ -1,6 +1,8 @@
 //! What `maple` can do: a file a verb.
 
+pub mod backup;
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod copy;
 pub mod create;
@@ -49,6 +51,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Import(args) => import::run(args, manner),
         Verb::Check(args) => check::run(args, manner),
         Verb::Copy(args) => copy::run(args, manner),
+        Verb::Backup(args) => backup::run(args, manner),
+        Verb::Compact(args) => compact::run(args, manner),
         Verb::Trim(args) => trim::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
         Verb::Page(args) => page::run(args, manner),

@@ -1,13 +1,14 @@
 //! Copies of a snapshot, made while readers and writers work.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use mapledb_format::free::PageBounds;
+use mapledb_format::ids::META_BYTES;
 use mapledb_format::order::Bytewise;
-use mapledb_format::{HeadBody, Manifest, Meta, PageSize, Slot, TreeRecord};
+use mapledb_format::{Extent, FormatError, HeadBody, Manifest, Meta, PageSize, Pgno, Slot, TreeRecord};
 use mapledb_os::{DataFile, OsError, Seam};
 
 use super::Env;
@@ -57,6 +58,57 @@ impl Env {
         }
     }
 
+    /// Writes an exact copy of the latest snapshot to a stream, from the first byte to the last: for pipes and tapes, where
+    /// [`copy_to`](Env::copy_to) has no file to make. What is free is written as zeros. Whether the copy is durable, or
+    /// whole, is for whoever reads the stream to see to. `progress` is as there, in pages.
+    ///
+    /// # Errors
+    /// What `to` fails with, as [`Error::Os`]; a corrupt page; [`Error::Interrupted`] when `progress` said so.
+    ///
+    /// Cost: every page in use is read twice: once to find and verify all, and once in the order of the file.
+    pub fn copy_into(
+        &self,
+        to: &mut dyn Write,
+        mut progress: impl FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let (txn, head) = self.snapshot_with_head()?;
+        let size = txn.page_size();
+        let mut used = Extents::default();
+        for tree in every_tree(&txn, &head)? {
+            walk::<_, Bytewise>(&txn, &tree, &mut |visit: Visit| {
+                if used.insert(Extent::new(visit.pgno, visit.pages)) { Ok(()) } else { Err(twice(visit.pgno)) }
+            })?;
+            go_on(progress(0, used.pages()))?;
+        }
+        let total = used.pages();
+        let failed = |error| Error::Os(OsError::new("write a copy of", self.path(), error));
+        let mut to = Padded { to, at: 0 };
+        for slot in [Slot::A, Slot::B] {
+            to.write_at(slot.offset(), &self.meta_of_copy(&head, slot)).map_err(failed)?;
+        }
+        let mut pages = 0;
+        for piece in used.iter().flat_map(|run| pieces(run, PAGES_AT_ONCE)) {
+            let bytes = txn.raw_pages(piece.first, piece.pages)?;
+            txn.still_sound()?;
+            to.write_at(piece.first.offset(size), bytes).map_err(failed)?;
+            pages += piece.pages;
+            go_on(progress(pages, total))?;
+        }
+        to.write_at(head.pages_used.offset(size), &[]).and_then(|()| to.to.flush()).map_err(failed)?;
+        Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages })
+    }
+
+    /// The meta of an exact copy, which stands by itself: all that it vouches for is durable when the copy is.
+    fn meta_of_copy(&self, head: &HeadBody, slot: Slot) -> [u8; META_BYTES] {
+        let mut head = head.clone();
+        head.base_txnid = head.txnid;
+        let manifest = Manifest::empty();
+        let (page_size, identity) = (self.core.store.page_size(), self.core.identity);
+        let flags = 0;
+        Meta { slot, page_size, compatible: flags, read_only_compatible: flags, incompatible: flags, identity, head, manifest }
+            .encode()
+    }
+
     fn copy_exact(
         &self,
         txn: &ReadTxn,
@@ -65,15 +117,6 @@ impl Env {
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
         let size = txn.page_size();
-        let meta = |slot| {
-            let mut head = head.clone();
-            head.base_txnid = head.txnid;
-            let manifest = Manifest::empty();
-            let (page_size, identity) = (size, self.core.identity);
-            let flags = 0;
-            Meta { slot, page_size, compatible: flags, read_only_compatible: flags, incompatible: flags, identity, head, manifest }
-                .encode()
-        };
         let len = head.pages_used.offset(size);
         let trees = every_tree(txn, head)?;
         let total = trees.iter().map(|tree| tree.leaf_pages + tree.branch_pages + tree.overflow_pages).sum();
@@ -83,7 +126,7 @@ impl Env {
         let mut fault = None;
         let mut pages = 0;
         let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
-            for (slot, bytes) in [(Slot::A, meta(Slot::A)), (Slot::B, meta(Slot::B))] {
+            for (slot, bytes) in [Slot::A, Slot::B].map(|slot| (slot, self.meta_of_copy(head, slot))) {
                 file.write_all_at(&bytes, slot.offset())?;
             }
             let mut visit = |visit: Visit| {
@@ -134,6 +177,35 @@ impl Env {
             false => Error::Os(error),
         })?;
         Ok(report)
+    }
+}
+
+/// Pages of a stream written with one call.
+const PAGES_AT_ONCE: u64 = 256;
+
+/// A run in pieces of so many pages.
+fn pieces(run: Extent, pages: u64) -> impl Iterator<Item = Extent> {
+    (0..run.pages).step_by(pages as usize).filter_map(move |from| {
+        Some(Extent::new(run.first.checked_add(from)?, pages.min(run.pages - from)))
+    })
+}
+
+fn twice(pgno: Pgno) -> Error {
+    Error::Corrupt { pgno, cause: FormatError::BadReference("the page is referred to twice") }
+}
+
+/// A stream written at ascending offsets, with zeros between.
+struct Padded<'w> {
+    to: &'w mut dyn Write,
+    at: u64,
+}
+
+impl Padded<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        io::copy(&mut io::repeat(0).take(offset.saturating_sub(self.at)), &mut self.to)?;
+        self.to.write_all(bytes)?;
+        self.at = offset.saturating_add(bytes.len() as u64);
+        Ok(())
     }
 }
 
