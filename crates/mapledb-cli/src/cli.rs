@@ -14,17 +14,20 @@ use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
 use crate::verbs::del::DelArgs;
+use crate::verbs::doctor::DoctorArgs;
 use crate::verbs::dump::DumpArgs;
 use crate::verbs::get::GetArgs;
 use crate::verbs::import::ImportArgs;
 use crate::verbs::info::InfoArgs;
 use crate::verbs::load::LoadArgs;
 use crate::verbs::man::ManArgs;
+use crate::verbs::metrics::MetricsArgs;
 use crate::verbs::nth::NthArgs;
 use crate::verbs::page::PageArgs;
 use crate::verbs::put::PutArgs;
 use crate::verbs::rank::RankArgs;
 use crate::verbs::readers::ReadersArgs;
+use crate::verbs::residency::ResidencyArgs;
 use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
 use crate::verbs::stat::StatArgs;
@@ -32,6 +35,7 @@ use crate::verbs::tables::TablesArgs;
 #[cfg(feature = "torture")]
 use crate::verbs::torture::TortureArgs;
 use crate::verbs::trim::TrimArgs;
+use crate::verbs::warm::WarmArgs;
 
 /// Create, look into, change, dump, load, check and copy MapleDB files.
 #[derive(Debug, Parser)]
@@ -100,6 +104,10 @@ pub enum Verb {
     Compact(CompactArgs),
     Trim(TrimArgs),
     Readers(ReadersArgs),
+    Warm(WarmArgs),
+    Residency(ResidencyArgs),
+    Metrics(MetricsArgs),
+    Doctor(DoctorArgs),
     Page(PageArgs),
     #[cfg(feature = "torture")]
     Torture(TortureArgs),

@@ -6,7 +6,7 @@ mod common;
 use common::Place;
 use mapledb::{Env, Table};
 
-const READ_VERBS: [&str; 17] = [
+const READ_VERBS: [&str; 18] = [
     "info a.maple",
     "stat a.maple",
     "tables a.maple",
@@ -22,6 +22,7 @@ const READ_VERBS: [&str; 17] = [
     "copy a.maple b.maple --compact",
     "backup a.maple b.maple",
     "readers a.maple",
+    "metrics a.maple",
     "page a.maple meta-a",
     "page a.maple 32",
 ];

@@ -7,17 +7,20 @@ pub mod completions;
 pub mod copy;
 pub mod create;
 pub mod del;
+pub mod doctor;
 pub mod dump;
 pub mod get;
 pub mod import;
 pub mod info;
 pub mod load;
 pub mod man;
+pub mod metrics;
 pub mod nth;
 pub mod page;
 pub mod put;
 pub mod rank;
 pub mod readers;
+pub mod residency;
 pub mod sample;
 pub mod scan;
 pub mod stat;
@@ -25,6 +28,7 @@ pub mod tables;
 #[cfg(feature = "torture")]
 pub mod torture;
 pub mod trim;
+pub mod warm;
 
 use mapledb_format::PageSize;
 
@@ -55,6 +59,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Compact(args) => compact::run(args, manner),
         Verb::Trim(args) => trim::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
+        Verb::Warm(args) => warm::run(args, manner),
+        Verb::Residency(args) => residency::run(args, manner),
+        Verb::Metrics(args) => metrics::run(args, manner),
+        Verb::Doctor(args) => doctor::run(args, manner),
         Verb::Page(args) => page::run(args, manner),
         #[cfg(feature = "torture")]
         Verb::Torture(args) => torture::run(args, manner),

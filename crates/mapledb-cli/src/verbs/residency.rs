@@ -1,0 +1,181 @@
+//! `maple residency FILE`: how much of the file is in memory, and where.
+//!
+//! The kernel is asked page by page (`mincore`) through a map that nothing is read by, so the answer does not change what it is
+//! about. It answers for the page cache, which all processes share.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mapledb_os::{DataFile, MapAdvice, ReadMap, Seam};
+use serde::Serialize;
+
+use crate::cli::Manner;
+use crate::door::failure;
+use crate::failure::Failure;
+use crate::output::{self, Output};
+use crate::table;
+
+/// Show how much of the file is in memory, and where
+#[derive(Debug, Args)]
+#[command(after_help = MEANING)]
+pub struct ResidencyArgs {
+    /// The database
+    file: PathBuf,
+    /// In so many equal parts of the file
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    parts: u64,
+}
+
+const MEANING: &str = "\
+Each place of the strip is one part: blank for nothing in memory, then . : + # and @ for all of it. Opens no database \
+and reads none of its pages. \"maple warm\" brings the file in.";
+
+#[derive(Debug, Serialize)]
+struct Residency {
+    path: PathBuf,
+    file_bytes: u64,
+    resident_bytes: u64,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize)]
+struct Part {
+    offset_bytes: u64,
+    bytes: u64,
+    resident_bytes: u64,
+}
+
+/// Shows it.
+pub fn run(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
+    let residency = Residency::of(&args.file, args.parts)?;
+    output::report(manner.json, &residency, Residency::in_words)
+}
+
+/// A file to look at, mapped.
+pub struct Mapped {
+    pub file: DataFile,
+    pub len_bytes: u64,
+    map: ReadMap,
+}
+
+impl Mapped {
+    /// Maps the file at `path`. Reads nothing of it.
+    pub fn open(path: &Path) -> Result<Mapped, Failure> {
+        let file =
+            DataFile::open_read_only(path, Seam::unwatched()).map_err(|error| failure(error.into()))?;
+        let len_bytes = file.len_bytes().map_err(|error| failure(error.into()))?;
+        let map = ReadMap::map(&file, len_bytes.max(1), MapAdvice::Random);
+        let map = map.map_err(|error| failure(error.into()))?;
+        Ok(Mapped { file, len_bytes, map })
+    }
+
+    /// Brings a range into memory, which takes as long as the disk does.
+    pub fn bring_in(&self, offset: u64, bytes: u64) -> Result<(), Failure> {
+        let grain = mapledb_os::page_size();
+        let len = usize::try_from(bytes.next_multiple_of(grain)).unwrap_or(usize::MAX);
+        self.map.will_need(offset, len);
+        match self.map.make_present(offset, len).map_err(|error| failure(error.into()))? {
+            true => Ok(()),
+            false => self.read_through(offset, bytes),
+        }
+    }
+
+    /// For kernels that cannot make pages present by a call.
+    fn read_through(&self, offset: u64, bytes: u64) -> Result<(), Failure> {
+        let mut page = vec![0; usize::try_from(mapledb_os::page_size()).unwrap_or(4096)];
+        let pages = (offset..offset.saturating_add(bytes)).step_by(page.len());
+        for at in pages {
+            self.file.read_at(at, &mut page).map_err(|error| failure(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// How much of a range is in memory, in bytes.
+    pub fn resident_bytes(&self, offset: u64, bytes: u64) -> u64 {
+        let grain = mapledb_os::page_size();
+        let end = offset.saturating_add(bytes).min(self.len_bytes);
+        let pages = (offset / grain..end.div_ceil(grain)).map(|page| page * grain);
+        let within = |page: u64| (page + grain).min(end).saturating_sub(page.max(offset));
+        pages.filter(|page| self.map.is_present(*page)).map(within).sum()
+    }
+}
+
+impl Residency {
+    fn of(path: &Path, parts: u64) -> Result<Residency, Failure> {
+        let mapped = Mapped::open(path)?;
+        let parts: Vec<Part> = ranges(mapped.len_bytes, parts, mapledb_os::page_size())
+            .map(|(offset_bytes, bytes)| Part {
+                offset_bytes,
+                bytes,
+                resident_bytes: mapped.resident_bytes(offset_bytes, bytes),
+            })
+            .collect();
+        Ok(Residency {
+            path: mapped.file.path().to_owned(),
+            file_bytes: mapped.len_bytes,
+            resident_bytes: parts.iter().map(|part| part.resident_bytes).sum(),
+            parts,
+        })
+    }
+
+    fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
+        let strip: String = self.parts.iter().map(|part| shade(part.resident_bytes, part.bytes)).collect();
+        let (resident, file) = (table::size(self.resident_bytes), table::size(self.file_bytes));
+        output.line(format!("[{strip}]"))?;
+        output.line(format!(
+            "{resident} of {file} in memory, {} %",
+            percent(self.resident_bytes, self.file_bytes)
+        ))
+    }
+}
+
+/// A file in `parts` equal parts, or fewer where it is short, each of whole pages but the last: offset and length.
+fn ranges(len_bytes: u64, parts: u64, grain: u64) -> impl Iterator<Item = (u64, u64)> {
+    let each = len_bytes.div_ceil(parts).next_multiple_of(grain).max(grain);
+    (0..len_bytes.div_ceil(each)).map(move |part| (part * each, each.min(len_bytes - part * each)))
+}
+
+fn shade(resident: u64, bytes: u64) -> char {
+    match percent(resident, bytes) {
+        _ if resident == 0 => ' ',
+        0..=24 => '.',
+        25..=49 => ':',
+        50..=74 => '+',
+        75..=99 => '#',
+        _ => '@',
+    }
+}
+
+fn percent(of: u64, all: u64) -> u64 {
+    (u128::from(of) * 100 / u128::from(all.max(1))) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_the_file_and_do_not_overlap() {
+        for (len, parts) in
+            [(0, 4), (1, 4), (4096, 1), (4097, 64), (1 << 20, 64), ((1 << 20) + 5, 7), (65_536, 65_536)]
+        {
+            let ranges: Vec<_> = ranges(len, parts, 4096).collect();
+            assert!(ranges.len() as u64 <= parts);
+            let end = ranges.iter().fold(0, |end, (offset, bytes)| {
+                assert_eq!((end, *offset % 4096), (*offset, 0));
+                offset + bytes
+            });
+            assert_eq!(end, len);
+        }
+    }
+
+    #[test]
+    fn shades_tell_nothing_and_all_from_the_rest() {
+        let table =
+            [(0, ' '), (1, '.'), (249, '.'), (250, ':'), (500, '+'), (750, '#'), (999, '#'), (1000, '@')];
+        for (resident, character) in table {
+            assert_eq!(shade(resident, 1000), character, "{resident}");
+        }
+        assert_eq!(shade(u64::MAX, u64::MAX), '@');
+    }
+}
