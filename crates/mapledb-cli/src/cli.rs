@@ -14,6 +14,7 @@ use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
 use crate::verbs::del::DelArgs;
+use crate::verbs::diff::DiffArgs;
 use crate::verbs::doctor::DoctorArgs;
 use crate::verbs::dump::DumpArgs;
 use crate::verbs::get::GetArgs;
@@ -99,6 +100,7 @@ pub enum Verb {
     Dump(DumpArgs),
     Import(ImportArgs),
     Check(CheckArgs),
+    Diff(DiffArgs),
     Copy(CopyArgs),
     Backup(BackupArgs),
     Compact(CompactArgs),

@@ -138,6 +138,17 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     let of_page = printed(&place, &of_page);
     let lmdb = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mapledb-lmdb/tests/golden/format-3.mdb");
     let import = format!("import {} i.maple --main", lmdb.display());
+    let differing = [
+        "create f.maple -t t",
+        "create g.maple -t t --keys u64",
+        "create g.maple -t u",
+        "put f.maple k old",
+        "put f.maple l x",
+        "put g.maple k new",
+        "put g.maple m x",
+    ];
+    differing.map(|changes| place.ok(changes));
+    let of_diff = printed(&place, &["diff f.maple g.maple"]);
     let table = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
@@ -156,6 +167,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple copy`", printed(&place, &["copy a.maple b.maple"])),
         ("### `maple backup`", printed(&place, &["backup a.maple e.maple"])),
         ("### `maple compact`", printed(&place, &["compact e.maple"])),
+        ("### `maple diff`", of_diff),
         ("### `maple warm`", printed(&place, &["warm a.maple"])),
         ("### `maple residency`", printed(&place, &["residency a.maple"])),
         ("### `maple metrics`", printed(&place, &["metrics a.maple"])),

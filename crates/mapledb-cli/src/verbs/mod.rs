@@ -7,6 +7,7 @@ pub mod completions;
 pub mod copy;
 pub mod create;
 pub mod del;
+pub mod diff;
 pub mod doctor;
 pub mod dump;
 pub mod get;
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Dump(args) => dump::run(args, manner),
         Verb::Import(args) => import::run(args, manner),
         Verb::Check(args) => check::run(args, manner),
+        Verb::Diff(args) => diff::run(args, manner),
         Verb::Copy(args) => copy::run(args, manner),
         Verb::Backup(args) => backup::run(args, manner),
         Verb::Compact(args) => compact::run(args, manner),
