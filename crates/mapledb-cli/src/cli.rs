@@ -28,6 +28,7 @@ use crate::verbs::page::PageArgs;
 use crate::verbs::put::PutArgs;
 use crate::verbs::rank::RankArgs;
 use crate::verbs::readers::ReadersArgs;
+use crate::verbs::rescue::RescueArgs;
 use crate::verbs::residency::ResidencyArgs;
 use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
@@ -101,6 +102,7 @@ pub enum Verb {
     Import(ImportArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
+    Rescue(RescueArgs),
     Copy(CopyArgs),
     Backup(BackupArgs),
     Compact(CompactArgs),

@@ -106,6 +106,15 @@ fn printed(place: &Place, runs: &[&str]) -> BTreeSet<String> {
     found
 }
 
+/// Flips a bit of the default table's root.
+fn damage_root(place: &Place, file: &str) {
+    let meta: Value = serde_json::from_str(&place.ok(&format!("page {file} meta-a --json"))).unwrap();
+    let root = meta["trees"][0]["root"].as_u64().unwrap();
+    let mut bytes = std::fs::read(place.path(file)).unwrap();
+    bytes[usize::try_from(root).unwrap() * 4096 + 4000] ^= 1;
+    std::fs::write(place.path(file), bytes).unwrap();
+}
+
 #[test]
 fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     let page = std::fs::read_to_string(page()).unwrap();
@@ -147,8 +156,13 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         "put g.maple k new",
         "put g.maple m x",
     ];
-    differing.map(|changes| place.ok(changes));
+    for changes in differing {
+        place.ok(changes);
+    }
     let of_diff = printed(&place, &["diff f.maple g.maple"]);
+    place.ok("backup g.maple h.maple");
+    damage_root(&place, "h.maple");
+    let of_rescue = printed(&place, &["rescue h.maple h.jsonl"]);
     let table = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
@@ -168,6 +182,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple backup`", printed(&place, &["backup a.maple e.maple"])),
         ("### `maple compact`", printed(&place, &["compact e.maple"])),
         ("### `maple diff`", of_diff),
+        ("### `maple rescue`", of_rescue),
         ("### `maple warm`", printed(&place, &["warm a.maple"])),
         ("### `maple residency`", printed(&place, &["residency a.maple"])),
         ("### `maple metrics`", printed(&place, &["metrics a.maple"])),

@@ -21,6 +21,7 @@ pub mod page;
 pub mod put;
 pub mod rank;
 pub mod readers;
+pub mod rescue;
 pub mod residency;
 pub mod sample;
 pub mod scan;
@@ -56,6 +57,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Import(args) => import::run(args, manner),
         Verb::Check(args) => check::run(args, manner),
         Verb::Diff(args) => diff::run(args, manner),
+        Verb::Rescue(args) => rescue::run(args, manner),
         Verb::Copy(args) => copy::run(args, manner),
         Verb::Backup(args) => backup::run(args, manner),
         Verb::Compact(args) => compact::run(args, manner),

@@ -167,7 +167,8 @@ fn hex32(number: u32) -> String {
     format!("{number:#010x}")
 }
 
-fn open(path: &Path) -> Result<File, Failure> {
+/// Opens a file to read its pages, whatever is in them.
+pub fn open(path: &Path) -> Result<File, Failure> {
     let cannot = |error: io::Error| Failure::os("open", path, error);
     let file = File::open(path).map_err(cannot)?;
     if file.metadata().map_err(cannot)?.is_file() {

@@ -1,0 +1,290 @@
+//! `maple rescue FILE OUT`: every record of a damaged file that is still intact, as a dump; and what is lost.
+//!
+//! Reads the file itself and nothing else, as `maple page` does: [`roots`] finds where the trees begin, [`walk`] goes down
+//! each as far as its pages verify, and [`pages`] believes nothing that does not. All kinds of bytes are input here.
+
+mod pages;
+mod roots;
+mod walk;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::ProgressBar;
+use mapledb_format::ids::META_BYTES;
+use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_VALUE_TYPE};
+use mapledb_format::{Meta, PageSize, Slot, TableRecord, TreeRecord};
+use mapledb_os::NamedDraft;
+use serde::Serialize;
+
+use self::pages::PageFile;
+use self::roots::Roots;
+use self::walk::{Lost, walk};
+use crate::cli::Manner;
+use crate::door::failure;
+use crate::dump::{self, Format, Sink, TableHead};
+use crate::failure::{Failure, Kind};
+use crate::output::{self, Output};
+use crate::text::Type;
+use crate::{interrupt, progress, table};
+
+/// Dump every intact record of a damaged file; exit code 5 if any is lost
+#[derive(Debug, Args)]
+#[command(after_help = WHAT_IS_DONE)]
+pub struct RescueArgs {
+    /// The damaged database
+    file: PathBuf,
+    /// The dump, which must not exist; or - for standard output
+    out: PathBuf,
+    /// The format, which must hold several tables; left out, the one that the output's name promises, else jsonl
+    #[arg(long, short, value_enum)]
+    format: Option<Format>,
+    /// The page size in bytes, where no meta can tell it and it is not to be guessed
+    #[arg(long, value_name = "BYTES", value_parser = super::page_size)]
+    page_size: Option<PageSize>,
+}
+
+const WHAT_IS_DONE: &str = "\
+Every tree is walked from its root as far as its pages verify by checksum. Where both metas are lost, every page is looked at, \
+and the newest trees are taken. The file is read and never written: no lock, no map, no recovery; nobody should have it open. \
+\"maple load\" makes a new database of the dump.";
+
+#[derive(Debug, Serialize)]
+struct Report {
+    found_by: String,
+    page_size: usize,
+    records: u64,
+    lost_records: u64,
+    tables: Vec<TableReport>,
+    lost: Vec<LostReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct TableReport {
+    table: Option<String>,
+    records: u64,
+    lost_records: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LostReport {
+    table: Option<String>,
+    page: u64,
+    why: String,
+    records: u64,
+    from: Option<String>,
+    until: Option<String>,
+}
+
+/// Does it.
+pub fn run(args: &RescueArgs, manner: Manner) -> Result<(), Failure> {
+    interrupt::catch()?;
+    let format = args.format.or_else(|| Format::of_name(&args.out)).unwrap_or(Format::Jsonl);
+    if !format.holds_tables() {
+        return Err(Failure::usage("this format holds one table: take jsonl, print or bytevalue"));
+    }
+    let at = |failure: Failure| failure.at(args.file.display());
+    let file = super::page::open(&args.file)?;
+    let metas = metas(&file);
+    let pages = page_file(&args.file, args.page_size.or_else(|| metas.first().map(|meta| meta.page_size)))
+        .map_err(at)?;
+    let bar = progress::counter(manner.quiet, "records or pages");
+    let roots =
+        roots::by_meta(&pages, &metas).unwrap_or_else(|| roots::by_every_page(&pages, &mut || bar.inc(1)));
+    let mut rescue = Rescue { pages: &pages, bar, report: Report::new(&pages, &roots) };
+    let is_stream = args.out == Path::new("-");
+    match is_stream {
+        true => rescue.write(Box::new(BufWriter::new(io::stdout().lock())), format, &roots, "the output")?,
+        false => rescue.write_file(&args.out, format, &roots)?,
+    }
+    rescue.bar.finish_and_clear();
+    tell(&rescue.report, is_stream, manner)?;
+    match rescue.report.lost.is_empty() {
+        true => Ok(()),
+        false => {
+            let lost = table::plural(rescue.report.lost_records, "record", "records");
+            Err(at(Failure::new(
+                Kind::Damaged,
+                format!("{lost} lost, as far as the pages that are left can tell"),
+            )))
+        }
+    }
+}
+
+/// The metas that can be read, the newest first.
+fn metas(file: &File) -> Vec<Meta> {
+    let meta = |slot: Slot| {
+        let mut bytes = vec![0; META_BYTES];
+        file.read_exact_at(&mut bytes, slot.offset()).ok()?;
+        Meta::decode(&bytes, slot).ok()
+    };
+    let mut metas: Vec<Meta> = [Slot::A, Slot::B].into_iter().filter_map(meta).collect();
+    metas.sort_by_key(|meta| std::cmp::Reverse(meta.head.txnid));
+    metas
+}
+
+/// The file as pages of the size that is known, or of the size by which most pages are whole.
+fn page_file(path: &Path, size: Option<PageSize>) -> Result<PageFile, Failure> {
+    let no_page = || {
+        let why = "neither meta can be read, and no page is whole: it may be no MapleDB file";
+        Failure::new(Kind::Damaged, why)
+    };
+    let size = size.or_else(|| roots::guess_size(|size| in_pages(path, size).ok()));
+    in_pages(path, size.ok_or_else(no_page)?)
+}
+
+fn in_pages(path: &Path, size: PageSize) -> Result<PageFile, Failure> {
+    let file = super::page::open(path)?;
+    let len_bytes = file.metadata().map_err(|error| Failure::os("look up", path, error))?.len();
+    Ok(PageFile::new(file, len_bytes, size))
+}
+
+/// A table as the catalog names it.
+type NamedTable = (String, TableRecord);
+
+struct Rescue<'p> {
+    pages: &'p PageFile,
+    bar: ProgressBar,
+    report: Report,
+}
+
+impl Rescue<'_> {
+    fn write_file(&mut self, path: &Path, format: Format, roots: &Roots) -> Result<(), Failure> {
+        if path.symlink_metadata().is_ok() {
+            return Err(Failure::file(format!("{} exists: choose another name", path.display())));
+        }
+        let draft = NamedDraft::beside(path).map_err(|error| failure(error.into()))?;
+        let file = File::options().write(true).create_new(true).mode(0o666).open(draft.path());
+        let file = file.map_err(|error| Failure::os("create", path, error))?;
+        self.write(Box::new(BufWriter::new(&file)), format, roots, &path.display().to_string())?;
+        file.sync_all().map_err(|error| Failure::os("write", path, error))?;
+        draft.publish(path).map_err(|error| failure(error.into()))
+    }
+
+    fn write(
+        &mut self,
+        to: Box<dyn Write + '_>,
+        format: Format,
+        roots: &Roots,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let mut sink = dump::sink(format, true, self.pages.size().bytes(), to);
+        let (tables, lost) = self.tables(&roots.catalog)?;
+        self.report.lose(Some("(catalog)"), &lost);
+        self.table(None, &roots.default_table, (Type::Bytes, Type::Bytes), &mut *sink, name)?;
+        for (table, record) in tables {
+            self.table(Some(table), &record.tree, types(&record), &mut *sink, name)?;
+        }
+        sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
+    }
+
+    /// The named tables, as far as the catalog is intact.
+    fn tables(&self, catalog: &TreeRecord) -> Result<(Vec<NamedTable>, Vec<Lost>), Failure> {
+        let mut tables = Vec::new();
+        let lost = walk(self.pages, catalog, &mut |name, value| {
+            if let Ok(record) = TableRecord::decode(value) {
+                tables.push((String::from_utf8_lossy(name).into_owned(), record));
+            }
+            Ok(())
+        })?;
+        Ok((tables, lost))
+    }
+
+    fn table(
+        &mut self,
+        name: Option<String>,
+        tree: &TreeRecord,
+        types: (Type, Type),
+        sink: &mut dyn Sink,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let wrong = |error: io::Error| Failure::writing(to, &error);
+        sink.begin(&TableHead { name: name.clone(), types: Some(types), line: 0 }).map_err(wrong)?;
+        let mut records = 0;
+        let lost = walk(self.pages, tree, &mut |key, value| {
+            interrupt::check()?;
+            records += 1;
+            self.bar.inc(1);
+            sink.record(key, value).map_err(wrong)
+        })?;
+        let lost_records = self.report.lose(name.as_deref(), &lost);
+        self.report.records += records;
+        self.report.tables.push(TableReport { table: name, records, lost_records });
+        Ok(())
+    }
+}
+
+fn types(record: &TableRecord) -> (Type, Type) {
+    let named =
+        |id| record.attribute(id).map_or(Type::Bytes, |name| Type::recorded(&String::from_utf8_lossy(name)));
+    (named(ATTR_KEY_TYPE), named(ATTR_VALUE_TYPE))
+}
+
+/// Says what was rescued: on standard output, unless the dump went there.
+fn tell(report: &Report, is_stream: bool, manner: Manner) -> Result<(), Failure> {
+    if !is_stream {
+        return output::report(manner.json, report, Report::in_words);
+    }
+    if !manner.quiet {
+        output::aside(&match manner.json {
+            true => serde_json::json!(report).to_string(),
+            false => format!("maple: {}", report.sum()),
+        });
+    }
+    Ok(())
+}
+
+impl Report {
+    fn new(pages: &PageFile, roots: &Roots) -> Report {
+        Report {
+            found_by: roots.found_by.clone(),
+            page_size: pages.size().bytes(),
+            records: 0,
+            lost_records: 0,
+            tables: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    /// Notes what is lost of a table, and answers how many records.
+    fn lose(&mut self, table: Option<&str>, lost: &[Lost]) -> u64 {
+        let records = lost.iter().fold(0, |sum: u64, lost| sum.saturating_add(lost.records));
+        let text =
+            |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Type::Bytes.text_of(bytes).to_string());
+        self.lost.extend(lost.iter().map(|lost| LostReport {
+            table: table.map(str::to_owned),
+            page: lost.pgno.get(),
+            why: lost.why.clone(),
+            records: lost.records,
+            from: text(&lost.from),
+            until: text(&lost.until),
+        }));
+        self.lost_records = self.lost_records.saturating_add(records);
+        records
+    }
+
+    fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
+        self.lost.iter().try_for_each(|lost| output.line(lost.in_words()))?;
+        output.line(self.sum())
+    }
+
+    fn sum(&self) -> String {
+        let records = table::plural(self.records, "record", "records");
+        let tables = table::plural(self.tables.len() as u64, "table", "tables");
+        let lost = table::plural(self.lost_records, "record", "records");
+        format!("rescued {records} of {tables}, found by {}; {lost} lost", self.found_by)
+    }
+}
+
+impl LostReport {
+    fn in_words(&self) -> String {
+        let records = table::plural(self.records, "record", "records");
+        let from = self.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+        let until = self.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+        let of = table::name(self.table.as_deref());
+        format!("lost: {records} of {of}{from}{until}: page {}: {}", self.page, self.why)
+    }
+}

@@ -1,0 +1,252 @@
+//! `rescue`: whatever is damaged, every record whose path is intact comes out, and what does not is told.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::Place;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+const PAGE: usize = 4096;
+
+/// Tables of several levels, long values and types, written by several commits.
+fn filled() -> Place {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows = |from: u32, value: &str| -> String {
+        (from..from + 3_000).map(|number| format!("key{number:06},{value}{number}\n")).collect()
+    };
+    let load = |options: &str, rows: String| {
+        let ended =
+            place.maple_reading(&format!("load a.maple{options} -f csv --no-header -q"), rows.as_bytes());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    };
+    load("", rows(0, &"v".repeat(90)));
+    load("", rows(1_500, &"w".repeat(90)));
+    load(" -t numbers --keys u32 --values str", (0..4_000).map(|n| format!("{n},value {n}\n")).collect());
+    std::fs::write(place.path("big"), vec![b'x'; 200_000]).unwrap();
+    for key in ["key000100b", "key001000b", "zbig"] {
+        place.maple_with(&["put", "a.maple", key, "@big"]);
+    }
+    place.ok("create a.maple -t empty");
+    place
+}
+
+/// Records by table and key.
+type Records = BTreeMap<(Option<String>, String), Value>;
+
+fn records(dump: &[u8]) -> Records {
+    let mut table = None;
+    let mut records = Records::new();
+    for line in dump.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let line: Value = serde_json::from_slice(line).unwrap();
+        match line.get("key") {
+            Some(key) => {
+                records.insert((table.clone(), key.to_string()), line["value"].clone());
+            }
+            None if line.get("table").is_some() => table = line["table"].as_str().map(str::to_owned),
+            None => {}
+        }
+    }
+    records
+}
+
+fn dumped(place: &Place) -> Records {
+    records(place.ok("dump a.maple").as_bytes())
+}
+
+fn json(place: &Place, verb: &str) -> Value {
+    serde_json::from_slice(&place.maple(&format!("{verb} --json")).stdout).unwrap()
+}
+
+/// The pages that each record's path takes: those of its table's tree, and for those of named tables of the catalog.
+fn paths(place: &Place) -> BTreeMap<(Option<String>, String), BTreeSet<u64>> {
+    let (a, b) = (json(place, "page a.maple meta-a"), json(place, "page a.maple meta-b"));
+    let newest = if a["txnid"].as_u64() > b["txnid"].as_u64() { a } else { b };
+    let mut paths = BTreeMap::new();
+    let root = |tree: usize| newest["trees"][tree]["root"].as_u64().unwrap();
+    descend(place, root(0), &mut BTreeSet::new(), &mut |key, _, path| {
+        paths.insert((None, key.to_string()), path.clone());
+    });
+    let mut tables = Vec::new();
+    descend(place, root(1), &mut BTreeSet::new(), &mut |name, value, path| {
+        // A table record begins with the number of its root, in six bytes.
+        let record = value["inline"]["hex"]
+            .as_str()
+            .map(|hex| data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap());
+        let record =
+            record.or_else(|| value["inline"].as_str().map(|text| text.as_bytes().to_vec())).unwrap();
+        let root = record[..6].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        tables.push((name.as_str().unwrap().to_owned(), root, path.clone()));
+    });
+    for (name, root, mut path) in tables.into_iter().filter(|(_, root, _)| *root > 0) {
+        descend(place, root, &mut path, &mut |key, _, path| {
+            let hex = key["hex"].as_str().map(|hex| u32::from_str_radix(hex, 16).unwrap().to_string());
+            let key = hex.unwrap_or_else(|| {
+                let bytes: [u8; 4] = key.as_str().unwrap().as_bytes().try_into().unwrap();
+                u32::from_be_bytes(bytes).to_string()
+            });
+            paths.insert((Some(name.clone()), key), path.clone());
+        });
+    }
+    paths
+}
+
+fn descend(
+    place: &Place,
+    at: u64,
+    path: &mut BTreeSet<u64>,
+    take: &mut dyn FnMut(&Value, &Value, &BTreeSet<u64>),
+) {
+    let page = json(place, &format!("page a.maple {at}"));
+    let is_new = path.insert(at);
+    for slot in page["slots"].as_array().unwrap() {
+        match slot["child"].as_u64() {
+            Some(child) => descend(place, child, path, take),
+            None => {
+                let mut own = path.clone();
+                if let Some(run) = slot["value"]["overflow"]["page"].as_u64() {
+                    let pages =
+                        slot["value"]["overflow"]["len_bytes"].as_u64().unwrap().div_ceil(PAGE as u64) + 1;
+                    own.extend(run..run + pages);
+                }
+                take(&slot["key"], &slot["value"], &own);
+            }
+        }
+    }
+    if is_new {
+        path.remove(&at);
+    }
+}
+
+#[test]
+fn a_sound_file_comes_out_whole_and_loads_again() {
+    let place = filled();
+    let all = dumped(&place);
+    let told = place.ok("rescue a.maple out.jsonl");
+    assert!(told.starts_with("rescued 8,503 records of 3 tables, found by meta "), "{told}");
+    assert_eq!(records(&std::fs::read(place.path("out.jsonl")).unwrap()), all);
+    place.ok("create b.maple");
+    place.ok("load b.maple out.jsonl");
+    assert_eq!(place.ok("diff a.maple b.maple"), "");
+    let streamed = place.maple("rescue a.maple -");
+    assert_eq!(streamed.code, Some(0), "{}", streamed.stderr);
+    assert_eq!(records(&streamed.stdout), all);
+}
+
+#[test]
+fn a_file_without_metas_comes_out_whole() {
+    let place = filled();
+    let all = dumped(&place);
+    let mut bytes = std::fs::read(place.path("a.maple")).unwrap();
+    bytes[..PAGE].fill(0);
+    bytes[65_536..65_536 + PAGE].fill(0xff);
+    std::fs::write(place.path("a.maple"), bytes).unwrap();
+    let told = place.ok("rescue a.maple out.jsonl");
+    assert!(
+        told.starts_with("rescued 8,503 records of 3 tables, found by every page; 0 records lost"),
+        "{told}"
+    );
+    assert_eq!(records(&std::fs::read(place.path("out.jsonl")).unwrap()), all);
+}
+
+#[test]
+fn every_record_whose_pages_are_intact_comes_out_of_random_damage() {
+    let place = filled();
+    let sound = std::fs::read(place.path("a.maple")).unwrap();
+    let all = dumped(&place);
+    let paths = paths(&place);
+    assert_eq!(paths.len(), all.len());
+    let pages = sound.len() / PAGE;
+    for seed in 0..25 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut bytes = sound.clone();
+        let hit: BTreeSet<u64> =
+            (0..1 << random.random_range(0..6)).map(|_| random.random_range(32..pages as u64)).collect();
+        for page in &hit {
+            let at = *page as usize * PAGE;
+            match random.random_range(0..4) {
+                0 => bytes[at + random.random_range(0..PAGE)] ^= 1 << random.random_range(0..8),
+                1 => bytes[at..at + PAGE].fill(0),
+                2 => random.fill(&mut bytes[at..at + PAGE]),
+                _ => bytes.copy_within(32 * PAGE..33 * PAGE, at),
+            }
+        }
+        // One meta may go too.
+        if seed % 3 == 0 {
+            bytes[seed as usize % 2 * 65_536 + 100] ^= 1;
+        }
+        std::fs::write(place.path("a.maple"), &bytes).unwrap();
+        let ended = place.maple(&format!("rescue a.maple out{seed}.jsonl --json"));
+        assert!(matches!(ended.code, Some(0 | 5)), "seed {seed}: {ended:?}");
+        let rescued = records(&std::fs::read(place.path(&format!("out{seed}.jsonl"))).unwrap());
+        let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!(report["records"], rescued.len(), "seed {seed}");
+        if seed % 3 == 0 {
+            // The other meta may be that of an older commit; what is there must have been there.
+            continue;
+        }
+        for (record, value) in &all {
+            let is_intact = paths[record].is_disjoint(&hit);
+            assert!(
+                !is_intact || rescued.get(record) == Some(value),
+                "seed {seed}: {record:?} is intact and lost"
+            );
+        }
+        for (record, value) in &rescued {
+            assert_eq!(all.get(record), Some(value), "seed {seed}: {record:?} never was");
+        }
+        assert_eq!(ended.code == Some(5), !report["lost"].as_array().unwrap().is_empty(), "seed {seed}");
+        if rescued.len() < all.len() {
+            assert_eq!(ended.code, Some(5), "seed {seed}: records are lost and nothing is said");
+        }
+    }
+}
+
+#[test]
+fn any_bytes_are_an_error_or_a_rescue_and_never_a_crash() {
+    let place = filled();
+    let sound = std::fs::read(place.path("a.maple")).unwrap();
+    for seed in 0..25 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut bytes = sound.clone();
+        match seed % 5 {
+            0 => random.fill(&mut bytes[..]),
+            1 => bytes.truncate(random.random_range(0..sound.len())),
+            2 => bytes[..140_000].fill(0),
+            // Hostile pages with checksums that are right.
+            _ => {
+                for _ in 0..200 {
+                    let at = random.random_range(32..bytes.len() / PAGE) * PAGE;
+                    let page = &mut bytes[at..at + PAGE];
+                    for _ in 0..random.random_range(1..20) {
+                        page[random.random_range(8..PAGE)] = random.random();
+                    }
+                    mapledb_format::header::seal(page);
+                }
+                bytes[..4096].fill(0);
+                bytes[65_536..69_632].fill(0);
+            }
+        }
+        std::fs::write(place.path("a.maple"), &bytes).unwrap();
+        let ended = place.maple(&format!("rescue a.maple out{seed}.jsonl"));
+        assert!(matches!(ended.code, Some(0 | 4 | 5)), "seed {seed}: {ended:?}");
+        assert!(!ended.stderr.contains("panicked"), "seed {seed}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let place = filled();
+    std::fs::write(place.path("there"), b"").unwrap();
+    assert!(place.fails(4, "rescue a.maple there").contains("there exists"));
+    assert!(place.fails(2, "rescue a.maple out.csv").contains("this format holds one table"));
+    place.fails(4, "rescue none out");
+    place.fails(4, "rescue . out");
+    std::fs::write(place.path("text"), "no database".repeat(50_000)).unwrap();
+    assert!(place.fails(5, "rescue text out").contains("no page is whole"));
+    assert_eq!(place.files(), ["a.maple", "a.maple-lock", "big", "text", "there"]);
+}
