@@ -21,7 +21,7 @@ use crate::workload::{SplitMix64, Workload};
 pub enum Profile {
     /// Seconds: shows that everything runs; its figures mean nothing.
     Smoke,
-    /// About five minutes on two cores.
+    /// About eight minutes on two cores.
     Quick,
     /// At most about two hours.
     Full,
@@ -44,7 +44,7 @@ impl Profile {
 
     /// The budget, in words.
     pub fn budget(self) -> &'static str {
-        self.pick("seconds", "some minutes", "hours")
+        self.pick("seconds", "about eight minutes", "hours")
     }
 }
 
