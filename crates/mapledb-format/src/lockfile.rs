@@ -1,4 +1,4 @@
-//! The lock file: shared memory that all processes of one data file meet in. Layout version 4.
+//! The lock file: shared memory that all processes of one data file meet in. Layout version 3.
 //!
 //! ```text
 //!      0  magic "MapleLK\n"           |   8 layout version u32  |  12 state u32 (0 new, 1 ready, 2 clean, 3 resumed)
@@ -10,7 +10,7 @@
 //!    344  durable meta checksum u64   | 352 pages_allocated u64  | 360 poisoned u32
 //!    384  wake word u32               | 388 wake waiters u32
 //!    448  blocks_len u32: process blocks that have ever been claimed
-//!    512  sync word u32  | 516 flights u32 (futex: flights that have ended)  | 520 flight_txnid u64: the head that is being made durable, 0 none
+//!    512  sync word u32              | 520 flight_txnid u64: the head that is being made durable, 0 none
 //!   4096  counters, one to a 64-byte line
 //!   8192  ring of 64 head records, 2048 bytes each
 //! 139264  process blocks, 4096 bytes each, at most as many as 256 MiB hold
@@ -48,7 +48,7 @@ use crate::{FormatError, Result};
 /// The first bytes of a lock file.
 pub const LOCK_MAGIC: [u8; 8] = *b"MapleLK\n";
 /// The version of this layout.
-pub const LOCK_VERSION: u32 = 4;
+pub const LOCK_VERSION: u32 = 3;
 /// What a lock file's name adds to that of its data file.
 pub const LOCK_SUFFIX: &str = "-lock";
 
@@ -94,8 +94,6 @@ pub const WAKE_WAITERS_AT: usize = 388;
 pub const BLOCKS_LEN_AT: usize = 448;
 /// The sync word, u32.
 pub const SYNC_WORD_AT: usize = 512;
-/// The futex word of those who wait for a flight to end, u32.
-pub const FLIGHTS_AT: usize = 516;
 /// The txnid of the head that is being made durable, u64.
 pub const FLIGHT_TXNID_AT: usize = 520;
 /// The counters.

@@ -1,4 +1,5 @@
-//! Where to cut a node that is full, when it has its neighbour take some of it, and when to join two that are not: decisions as pure functions of sizes.
+//! Where to cut a node that is full, when its neighbour takes some of it, and when to join two that are not: decisions as pure
+//! functions of sizes.
 
 /// How a full node is cut in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

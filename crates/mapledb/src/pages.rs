@@ -53,14 +53,6 @@ pub trait Pages {
         header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
     }
 
-    /// Whether the page `at`, which [`Pages::page`] has answered, was laid out by this very process, so that its layout is
-    /// known to be sound.
-    #[inline]
-    fn is_ours(&self, at: PageRef) -> bool {
-        let _ = at;
-        false
-    }
-
     /// Refuses to go on where what was read since the pages were opened may have been zeros in the place of pages that
     /// the system could not deliver.
     ///

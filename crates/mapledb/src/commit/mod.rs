@@ -63,9 +63,6 @@ pub(crate) enum Reached {
     Appended,
 }
 
-/// How many flights one leads at most for others: then its own thread has waited for long enough.
-const FLIGHTS_MAX: usize = 8;
-
 /// Why the meta of the last durable commit does not vouch for its pages; `None` if it does, or if another commit came
 /// in between.
 ///
@@ -116,24 +113,6 @@ impl Leader<'_> {
     ///
     /// Cost: one sync or two (see [`plan`]); none if the head is durable.
     pub(crate) fn lead(&self, mut sync: SyncGuard, heals: bool) -> Result<()> {
-        self.lead_once(&mut sync, heals)
-    }
-
-    /// As [`Leader::lead`], and goes on with the heads that others append meanwhile and wait for, so that the disk need not
-    /// wait until one of them has been woken.
-    ///
-    /// Cost: one to [`FLIGHTS_MAX`] flights, of one sync or two each. The error of a later one is not the caller's.
-    pub(crate) fn lead_on(&self, mut sync: SyncGuard) -> Result<()> {
-        self.lead_once(&mut sync, false)?;
-        for _ in 1..FLIGHTS_MAX {
-            if !sync.goes_on()? || self.lead_once(&mut sync, false).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn lead_once(&self, sync: &mut SyncGuard, heals: bool) -> Result<()> {
         self.check_poison()?;
         let record = sync.take_head()?;
         let head = decode_head(&record.head)?;
@@ -142,7 +121,7 @@ impl Leader<'_> {
             heal::renew(self.store, self.attached, &head, Txnid(durable.txnid))?;
         }
         sync.has_settled();
-        self.fly(sync, &head, record.seq)
+        self.fly(&sync, &head, record.seq)
     }
 
     /// Refuses to go on after a failed sync: a later one would succeed and mean nothing (I11). Asked with the right to sync
@@ -282,7 +261,9 @@ impl Committer<'_> {
         head.committed_at = mapledb_os::process::unix_nanos();
         let live = draft.space.live();
         self.announce(draft, &live)?;
-        vouch(draft, &live, durability != Durability::Relaxed)?;
+        if durability != Durability::Relaxed {
+            vouch(draft, &live)?;
+        }
         let (waiting, waiting_max) = attached.waiting_heads();
         if waiting + 1 >= waiting_max {
             // One place is left for those who publish at once.
@@ -382,16 +363,15 @@ impl Committer<'_> {
     }
 }
 
-/// Notes in the memo that a commit's own pages have just been sealed, unless they are too many for it to be worth it. What
-/// waits for a sync is memory that nothing but its checksums protects, for as long as that takes: readers sum it once.
-fn vouch(draft: &Draft, live: &[Extent], is_verified: bool) -> Result<()> {
+/// Notes in the memo that a commit's own pages have just been sealed, unless they are too many for it to be worth it.
+fn vouch(draft: &Draft, live: &[Extent]) -> Result<()> {
     if draft.space.handed_pages() > manifest::MANIFEST_PAGES_MAX {
         return Ok(());
     }
     let (store, generation) = (draft.store(), draft.generation());
     each_page(live.iter().copied(), store, |at| store.own(generation, at, 1), |at, header, _| {
         if header.kind != Kind::Overflow {
-            store.vouch(generation, at, header.txnid, is_verified);
+            store.vouch(generation, at, header.txnid);
         }
     })
 }

@@ -69,8 +69,8 @@ shared_struct! {
         pub _pad6: Pad<60>,
         /// Who has the right to sync.
         pub sync: AtomicU32,
-        /// Flights that have ended, modulo 2^32.
-        pub flights: AtomicU32,
+        /// Nothing.
+        pub _pad7: Pad<4>,
         /// The head that is being made durable.
         pub flight_txnid: AtomicU64,
         /// Nothing.
@@ -258,7 +258,6 @@ mod facts {
     const _: () = assert!(offset_of!(Header, wake_waiters) == WAKE_WAITERS_AT);
     const _: () = assert!(offset_of!(Header, blocks) == BLOCKS_LEN_AT);
     const _: () = assert!(offset_of!(Header, sync) == SYNC_WORD_AT);
-    const _: () = assert!(offset_of!(Header, flights) == FLIGHTS_AT);
     const _: () = assert!(offset_of!(Header, flight_txnid) == FLIGHT_TXNID_AT);
     const _: () = assert!(size_of::<Header>() == COUNTERS_AT);
     const _: () = assert!(size_of::<Counters>() == RING_AT - COUNTERS_AT);

@@ -10,13 +10,10 @@
 //! sees the newer head. Until its own commit is appended the writer keeps the head it builds on anyway. So no page of
 //! the head in flight is stored to before its sync has returned; then it is the durable one, and kept as that.
 //!
-//! **Waiting.** Whoever waits for its commit sleeps until a flight ends, on the count of flights that have. Nobody is in
-//! line here: a leader covers everything that was appended before it began, so who waits is covered by the second flight
-//! from then at the latest, whoever leads it. Who finds newer heads when its flight has ended may go on with them (see
-//! [`SyncGuard::goes_on`]): the next leader would have to be woken, and the disk would wait for it. Then only those are woken
-//! whom the flight has covered. For that a sleeper says of which class it is, by whether the flight that ends next, or the
-//! one after it, is to cover it: two classes, which take turns. One that was wrong about it, because it looked while the
-//! head was being taken along, sleeps a flight too long, and none longer than that: when the right is given up, all wake.
+//! **Waiting.** Whoever waits for its commit sleeps on the word until it is given up. All of them wake, since most
+//! commits that waited are durable then; of the rest one leads. Nobody is in line here: a leader covers everything that
+//! was appended before it began, so who waits is covered by the second flight from then at the latest, whoever leads
+//! it.
 //!
 //! **Death.** As with the writer lock: a sleeper looks every 20 ms whether the holder lives, and whoever takes the word
 //! of a dead one learns that it takes over. A sync of the dead one may have failed unnoticed.
@@ -79,14 +76,6 @@ impl SyncGuard {
         self.member.take_head()
     }
 
-    /// To be asked when a flight has ended well: whether there is a newer head and somebody waits, so that the caller may as
-    /// well lead once more. If so, those who have been waiting for the flight that has ended are woken now, not when the
-    /// right is given up.
-    pub fn goes_on(&self) -> Result<bool> {
-        self.member.check()?;
-        self.member.goes_on()
-    }
-
     pub(super) fn belongs_to(&self, member: &Arc<Member>) -> bool {
         Arc::ptr_eq(&self.member, member)
     }
@@ -109,35 +98,10 @@ impl Member {
         &self.memory.header().sync
     }
 
-    /// The count of flights that have ended: what those sleep on that wait for one.
-    fn flights(&self) -> &AtomicU32 {
-        &self.memory.header().flights
-    }
-
-    /// Of which class one is who waits for commit `txnid`, when so many flights have ended: that of the flight that is to
-    /// cover it. Of every class who waits for the right itself.
-    fn classes(&self, txnid: Option<u64>, ended: u32) -> u32 {
-        let Some(txnid) = txnid else { return futex::ANY_CLASS };
-        let is_covered = txnid <= self.memory.header().flight_txnid.load(Ordering::Relaxed);
-        class_of(if is_covered { ended } else { ended.wrapping_add(1) })
-    }
-
-    fn goes_on(&self) -> Result<bool> {
-        let word = WriterWord(self.sync_word().load(Ordering::Relaxed));
-        let flown = self.memory.header().flight_txnid.load(Ordering::Relaxed);
-        if !word.is_marked() || heads::head(&self.memory)?.head.txnid() <= flown {
-            return Ok(false);
-        }
-        // Release: who finds the flight ended sees what it has made durable and published.
-        let ended = self.flights().fetch_add(1, Ordering::Release);
-        futex::wake_in(self.flights(), class_of(ended));
-        Ok(true)
-    }
-
     /// Takes the right to sync, however long that takes.
     pub(super) fn lock_sync(self: &Arc<Member>) -> Result<SyncGuard> {
         loop {
-            if let Turn::Lead(guard) = self.wait_for_sync(Wait::Forever, None, || Ok(None))? {
+            if let Turn::Lead(guard) = self.wait_for_sync(Wait::Forever, || Ok(None))? {
                 return Ok(guard);
             }
         }
@@ -145,7 +109,7 @@ impl Member {
 
     /// Waits until commit `txnid` is durable and published, or it is the caller's to make it so.
     pub(super) fn wait_durable(self: &Arc<Member>, txnid: u64, wait: Wait) -> Result<Turn> {
-        self.wait_for_sync(wait, Some(txnid), || match self.has_landed(txnid)? {
+        self.wait_for_sync(wait, || match self.has_landed(txnid)? {
             true => Ok(Some(Turn::Durable)),
             false => Ok(self.is_poisoned().then_some(Turn::Poisoned)),
         })
@@ -157,18 +121,15 @@ impl Member {
         Ok(is_durable && self.published_txnid()? >= txnid)
     }
 
-    /// Waits until `is_over`, which looks whether commit `txnid` is, has an answer, or the right to sync is to be had.
+    /// Waits until `is_over` has an answer, or the right to sync is to be had.
     fn wait_for_sync(
         self: &Arc<Member>,
         wait: Wait,
-        txnid: Option<u64>,
         is_over: impl Fn() -> Result<Option<Turn>>,
     ) -> Result<Turn> {
         let deadline = wait.deadline();
         loop {
             self.check()?;
-            // Before any look: a flight that ends after it keeps the sleep from beginning.
-            let ended = self.flights().load(Ordering::Acquire);
             if let Some(turn) = is_over()? {
                 return Ok(turn);
             }
@@ -182,9 +143,8 @@ impl Member {
                 return Ok(Turn::TimedOut);
             }
             let sleep = left.unwrap_or(LIVENESS_TEST).min(LIVENESS_TEST);
-            futex::wait_in(self.flights(), ended, Some(sleep), self.classes(txnid, ended));
-            let has_ended = self.flights().load(Ordering::Relaxed) != ended;
-            if !has_ended && self.sync_word().load(Ordering::Relaxed) == held.0 {
+            futex::wait(self.sync_word(), held.0, Some(sleep));
+            if self.sync_word().load(Ordering::Relaxed) == held.0 {
                 self.settle_dead(self.sync_word(), held)?;
             }
         }
@@ -221,19 +181,14 @@ impl Member {
         self.memory.header().flight_txnid.store(0, Ordering::Release);
         let held = WriterWord(self.sync_word().swap(WriterWord::FREE.0, Ordering::AcqRel));
         if held.is_marked() {
-            self.wake_all();
+            futex::wake_all(self.sync_word());
         }
-    }
-
-    fn wake_all(&self) {
-        self.flights().fetch_add(1, Ordering::Release);
-        futex::wake_all(self.flights());
     }
 
     /// Gives the right up as if its holder had died. The head stays in flight.
     fn orphan_sync(&self) {
         blocks::make_orphan(self.sync_word(), self.primary);
-        self.wake_all();
+        futex::wake_all(self.sync_word());
     }
 
     fn take_head(&self) -> Result<HeadRecord> {
@@ -260,9 +215,4 @@ impl Member {
             false => load_after_fence(&self.memory.header().flight_txnid, Ordering::Acquire),
         }
     }
-}
-
-/// The class of those whom the flight covers before which so many have ended.
-fn class_of(ended: u32) -> u32 {
-    1 << (ended & 1)
 }

@@ -150,6 +150,7 @@ impl Draft {
         }
         if let Some(pgno) = self.space.dirty.take_lowest() {
             self.hand_out(Extent::new(pgno, 1))?;
+            self.store.before_store(self.generation, pgno, 1)?;
             return Ok(pgno);
         }
         loop {
@@ -248,7 +249,10 @@ impl Draft {
             return Ok(run);
         }
         // What is left of this run stays at hand for the next commits, and spares them all of the above.
-        self.grow(wish.max(self.space.tail_kept()))
+        match self.grow(wish.max(self.space.tail_kept())) {
+            Err(error) if error.is_want_of_room() => self.grow(pages),
+            grown => grown,
+        }
     }
 
     /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than
@@ -336,7 +340,7 @@ impl Pages for Draft {
 
     #[inline]
     fn page(&self, at: PageRef) -> Result<&[u8]> {
-        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page_to_change(&self.store, at) }
+        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page(&self.store, at) }
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
@@ -362,11 +366,6 @@ impl Pages for Draft {
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: std::ops::Range<usize>) {
         self.view.prefetch_within(&self.store, pgno, bytes);
-    }
-
-    #[inline]
-    fn is_ours(&self, at: PageRef) -> bool {
-        self.view.is_ours(&self.store, at)
     }
 
     #[inline]
@@ -402,7 +401,7 @@ impl PagesMut for Draft {
 
     fn copy(&mut self, at: PageRef) -> Result<Pgno> {
         let to = self.allocate(1)?;
-        let page = self.view.page_to_change(&self.store, at)?;
+        let page = self.view.page(&self.store, at)?;
         let born = header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
         let copy = self.store.own_mut(self.generation, to, 1)?;
         copy.copy_from_slice(page);

@@ -3,8 +3,8 @@
 //! A store through a map makes the whole folio dirty that the page lies in. The maps ask for small ones (`MADV_RANDOM`), but
 //! whoever reads the file in order (`cp`, a backup) fills the page cache with folios of up to 2 MiB, and then a commit of
 //! four pages writes megabytes. So every now and then, before a sync, the kernel is asked how much is dirty around what was
-//! stored. If it is far more than was stored, the folios of the pages that are stored to next are split first, until a
-//! look finds them small.
+//! stored. If it is far more than was stored, the folios of the pages that are stored to next are split first, until
+//! sixteen looks in a row find small ones.
 //!
 //! A wish, all of it: a folio that another process maps is not split, and a kernel before 6.5 does not say what is dirty.
 
@@ -20,13 +20,16 @@ const FOLIO_BYTES: u64 = 2 << 20;
 /// pages.
 const SIGN_PAGES: u64 = 64;
 
+/// So many looks in a row must find folios small before they are no longer split: the file has others.
+const LOOKS_SMALL: u32 = 16;
+
 /// What was last seen of the folios that stores are about to dirty.
 #[derive(Debug, Default)]
 pub(super) struct Folios {
     /// Syncs since the last look.
     syncs: AtomicU32,
-    /// 1 if folios are to be split before they are stored to.
-    are_large: AtomicU32,
+    /// Looks that have yet to find small folios until none is split any more.
+    looks_left: AtomicU32,
 }
 
 impl Folios {
@@ -35,7 +38,7 @@ impl Folios {
     /// Cost: a load; where folios were found to be large, two system calls.
     #[inline]
     pub(super) fn before_store(&self, map: &WriteMap, offset: u64, len: usize) {
-        if self.are_large.load(Ordering::Relaxed) != 0 {
+        if self.looks_left.load(Ordering::Relaxed) != 0 {
             map.split_folios(offset, len);
         }
     }
@@ -51,7 +54,9 @@ impl Folios {
         }
         let around = offset & !(FOLIO_BYTES - 1);
         if let Some(dirty) = file.dirty_pages(around, FOLIO_BYTES) {
-            self.are_large.store(u32::from(dirty > pages + SIGN_PAGES), Ordering::Relaxed);
+            let left = self.looks_left.load(Ordering::Relaxed);
+            let left = if dirty > pages + SIGN_PAGES { LOOKS_SMALL } else { left.saturating_sub(1) };
+            self.looks_left.store(left, Ordering::Relaxed);
         }
     }
 }

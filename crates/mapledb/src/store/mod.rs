@@ -405,13 +405,11 @@ impl Store {
         Ok(unsafe { map.slice_mut(first.offset(self.size), len) })
     }
 
-    /// Takes note that the running transaction has just laid a page out and sealed it; `is_verified` says whether readers are to
-    /// take it as verified.
+    /// Takes a page the running transaction sealed just now as verified.
     #[inline]
-    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid, is_verified: bool) {
+    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid) {
         if let Some(memo) = self.maps(generation).memo.words().get(pgno.get() as usize) {
-            let unsummed = if is_verified { 0 } else { view::UNSUMMED };
-            memo.store(txnid.get() | view::OURS | unsummed, Ordering::Relaxed);
+            memo.store(txnid.get(), Ordering::Relaxed);
         }
     }
 

@@ -23,11 +23,6 @@ use super::{Generation, Store, Verify};
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 
-/// Set in a page's memo if this process laid the page out. No txnid reaches so far.
-pub(super) const OURS: u64 = 1 << 63;
-/// Set beside [`OURS`] if nobody has summed the page since it was sealed: its writer goes on with it all the same.
-pub(super) const UNSUMMED: u64 = 1 << 62;
-
 /// A snapshot's window on the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
@@ -55,17 +50,6 @@ impl View {
     /// Cost: one page touch; the first time in this process for this page and writer, its checksum.
     #[inline(always)]
     pub(crate) fn page<'s>(&self, store: &'s Store, at: PageRef) -> Result<&'s [u8]> {
-        self.page_for(store, at, false)
-    }
-
-    /// As [`View::page`], for who writes: a page that this process has laid out itself is not summed.
-    #[inline(always)]
-    pub(crate) fn page_to_change<'s>(&self, store: &'s Store, at: PageRef) -> Result<&'s [u8]> {
-        self.page_for(store, at, true)
-    }
-
-    #[inline(always)]
-    fn page_for<'s>(&self, store: &'s Store, at: PageRef, trusts_ours: bool) -> Result<&'s [u8]> {
         if at.pgno >= self.pages_used || at.pgno < store.size.first_data_pgno() {
             return Err(outside(at.pgno));
         }
@@ -78,7 +62,7 @@ impl View {
         }
         match store.verify {
             _ if planted("unverified_pages") => {}
-            Verify::FirstTouch => self.verify_once(store, at.pgno, page, trusts_ours)?,
+            Verify::FirstTouch => self.verify_once(store, at.pgno, page)?,
             Verify::Never => {}
             Verify::Always => store.check_sum(at.pgno, page)?,
         }
@@ -97,25 +81,14 @@ impl View {
     }
 
     #[inline(always)]
-    fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8], trusts_ours: bool) -> Result<()> {
+    fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
         let written = header::stored_txnid(page).map_or(0, Txnid::get);
         let memo = store.maps(self.generation).memo.words().get(pgno.get() as usize);
-        let is_known = memo.is_some_and(|memo| vouches(memo, written) || trusts_ours && is_ours(memo, written));
+        let is_known = memo.is_some_and(|memo| vouches(memo, written));
         if is_known && (written <= self.settled.get() || !store.is_in_doubt()) {
             return Ok(());
         }
         verify_anew(store, pgno, page, written, memo)
-    }
-
-    /// Whether the page `at`, one that [`View::page`] has answered, was laid out by this process, so that its layout need not
-    /// be gone through. It is not believed where its contents are not.
-    #[inline]
-    pub(crate) fn is_ours(&self, store: &Store, at: PageRef) -> bool {
-        let page = store.slice(self.generation, at.pgno, 1);
-        let written = header::stored_txnid(page).map_or(0, Txnid::get);
-        let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
-        memo.is_some_and(|memo| is_ours(memo, written))
-            && (written <= self.settled.get() || !store.is_in_doubt())
     }
 
     /// The snapshot that was durable when the view was made; nothing if pages may have been lost to faults.
@@ -196,22 +169,15 @@ impl View {
 /// Whether a page's memo says that what transaction `written` wrote there has been verified (I7).
 #[inline(always)]
 fn vouches(memo: &AtomicU64, written: u64) -> bool {
-    let verified = memo.load(Ordering::Relaxed) & !OURS;
+    let verified = memo.load(Ordering::Relaxed);
     verified == written || (planted("memo_ignores_txnid") && verified != 0)
-}
-
-/// Whether a page's memo says that transaction `written` was of this process and laid the page out.
-#[inline(always)]
-fn is_ours(memo: &AtomicU64, written: u64) -> bool {
-    memo.load(Ordering::Relaxed) & !UNSUMMED == written | OURS
 }
 
 #[cold]
 fn verify_anew(store: &Store, pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
     store.check_sum(pgno, page)?;
     if let Some(memo) = memo {
-        let ours = if is_ours(memo, written) { OURS } else { 0 };
-        memo.store(written | ours, Ordering::Relaxed);
+        memo.store(written, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -256,18 +256,14 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok(child)
     }
 
-    /// An own copy of the page `at`. A page that another process laid out is validated whole before it is copied, so that
-    /// own pages can be changed without a doubt about their layout.
+    /// An own copy of the page `at`. A page is validated whole before it is first copied, so that own pages can be
+    /// changed without a doubt about their layout.
     pub(super) fn touch(&mut self, at: PageRef, level: usize) -> Result<Pgno> {
         if at.is_own() {
             return Ok(at.pgno);
         }
         let page = self.pages.page(at)?;
-        let verdict = match self.pages.is_ours(at) {
-            true => super::check_level(page, level),
-            false => validate::<O>(page, level),
-        };
-        verdict.map_err(|cause| corrupt(at.pgno, cause))?;
+        validate::<O>(page, level).map_err(|cause| corrupt(at.pgno, cause))?;
         self.pages.copy(at)
     }
 

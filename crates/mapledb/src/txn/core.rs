@@ -204,7 +204,7 @@ impl Core {
                 Turn::Lead(sync) => {
                     self.check_faults()?;
                     // The head that flies has not been published, for what is waited for has not (I16).
-                    self.leader().lead_on(sync)?;
+                    self.leader().lead(sync, false)?;
                 }
             }
         }
