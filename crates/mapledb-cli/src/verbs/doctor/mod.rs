@@ -1,6 +1,6 @@
 //! `maple doctor PATH`: what a store in a memory map asks of the system, and whether the system gives it.
 //!
-//! [`facts`] reads what the kernel says of itself; [`judge`] decides what is well, by pure functions with a table test
+//! [`facts`] reads what the kernel says of itself; [`mod@judge`] decides what is well, by pure functions with a table test
 //! each. Nothing is changed: what would change a setting is printed.
 
 mod facts;

@@ -1,6 +1,6 @@
 //! `maple rescue FILE OUT`: every record of a damaged file that is still intact, as a dump; and what is lost.
 //!
-//! Reads the file itself and nothing else, as `maple page` does: [`roots`] finds where the trees begin, [`walk`] goes down
+//! Reads the file itself and nothing else, as `maple page` does: [`roots`] finds where the trees begin, [`mod@walk`] goes down
 //! each as far as its pages verify, and [`pages`] believes nothing that does not. All kinds of bytes are input here.
 
 mod pages;
