@@ -1,7 +1,6 @@
 //! Why another engine is ahead where one is, and what it would take to change that.
 //!
-//! A sentence for each kind of measure, not for each peer: what MapleDB does that costs this, with figures of this machine
-//! where there are some. A row without a sentence is a finding without an explanation, and the report says so.
+//! A sentence for each kind of measure, not for each peer: what MapleDB does that costs this. Figures are in the rows. A row without a sentence is a finding without an explanation, and the report says so.
 
 /// What is said of some measures.
 pub struct Reason {
@@ -20,17 +19,15 @@ const REASONS: [Reason; 12] = [
     Reason {
         measures: &["point read of a value of 1 MB", "durable puts of 1 MB", "churn of large values"],
         title: "values of many pages",
-        why: "A value is stored through the map, which costs a fault and the file system's note for each page (1.8 µs a page \
-              populated in batches, where `pwrite` copies it in 0.8), and is summed chunk by chunk; a read checks the \
+        why: "A value is stored through the map, which costs a fault and the file system's note for each page (`pwrite` copies it without), and is summed chunk by chunk; a read checks the \
               header of its run.",
         remedy: "Writing runs by `pwrite`, now that large folios are split before they are stored to again.",
     },
     Reason {
         measures: &["overwrite, 100 per", "durable batches of 1,000"],
         title: "scattered overwrites in one commit",
-        why: "An engine with a log appends the entries alone, 17 KB for a hundred, and sorts them later. A copy-on-write \
-              tree writes the leaf and branch of each: some 190 pages for 100 random puts among 600,000 entries, 1,350 for \
-              1,000, which take 2.5 ms to make present and 3.3 ms to sync in long runs, 16.5 ms one by one.",
+        why: "An engine with a log appends the entries alone and sorts them later. A copy-on-write \
+              tree writes the leaf and branch of each, nearly two pages for every put of a hundred, makes them present, and syncs them.",
         remedy: "A buffer in front of the tree that every reader looks into; short of that, runs kept long by moving what is \
                  left in sparse ones.",
     },
@@ -45,8 +42,7 @@ const REASONS: [Reason; 12] = [
         measures: &["durable commit", "bytes dirtied", "bytes to the device"],
         title: "durable commits of one put",
         why: "A commit writes the pages of its path and a meta, four pages here; a write-ahead log writes a record of one or \
-              two, and appends those of many threads to the same block. In flights of 14 commits the pages are some 29 \
-              single ones all over the file, and the disk does 36,000 such writes a second.",
+              two, and appends those of many threads to the same block. The pages of a flight are mostly single ones all over the file, so the disk's rate of small writes bounds it.",
         remedy: "Pages of commits in a row in one run, which free space in single pages does not allow; a page that several \
                  queued commits share, so that a flight copies each branch once.",
     },
@@ -54,8 +50,7 @@ const REASONS: [Reason; 12] = [
         measures: &["relaxed commit", "YCSB"],
         title: "commits without a sync",
         why: "Each commit copies its path, seals its pages, and puts a whole head into shared memory, so that no crash of a \
-              process or the system can damage the file: about 17 µs and 81,000 instructions, some 28,000 of \
-              them to check the pages of the path anew. LMDB without syncs on a \
+              process or the system can damage the file, and the next one checks the pages of the path anew. LMDB without syncs on a \
               writable map copies too, but sums nothing and may leave a file that cannot be opened; engines with a log \
               append to a buffer.",
         remedy: "Free space kept decoded between the commits of one process; changes to nodes that answer for damage by \
@@ -64,7 +59,7 @@ const REASONS: [Reason; 12] = [
     Reason {
         measures: &["random insertion", "sorted load"],
         title: "loads in one transaction",
-        why: "New pages are stored through the map, 1.8 µs each to make present, and summed at the end.",
+        why: "New pages are stored through the map, with a fault or a populated entry each, and summed at the end.",
         remedy: "Writing the finished pages of a large transaction by `pwrite`.",
     },
     Reason {

@@ -109,8 +109,8 @@ impl WriteMap {
     }
 
     /// Asks the kernel to split the folios in which `len` bytes at `offset` lie into single pages, so that a store there
-    /// dirties no page but its own. Two system calls, of 1 µs each where folios are small, and some 50 µs once for a folio of
-    /// 2 MiB.
+    /// dirties no page but its own. Two system calls, of which the second
+    /// takes longer where a folio is split.
     ///
     /// What is asked for is to think little of these pages (`MADV_COLD`); a folio of which only a part is meant is split for
     /// that, if no other process maps it. A wish: a refusal is not told.

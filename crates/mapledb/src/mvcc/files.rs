@@ -199,7 +199,7 @@ impl Files {
     }
 
     /// Whether both paths still lead to the files that are open, as far as they did not a millisecond ago: many small commits
-    /// in a row would else spend a seventh of their time on it.
+    /// in a row would else look more than they write.
     ///
     /// Cost: a look at the clock; two system calls a millisecond.
     pub(super) fn still_in_place(&self) -> Result<()> {
