@@ -28,10 +28,12 @@ impl Draft {
         self.unshelve_tail()?;
         for _ in 0..ROUNDS_MAX {
             self.settle_run()?;
-            let (available_bytes, waiting_bytes) = self.inline_bytes()?;
-            if available_bytes + waiting_bytes <= INLINE_FREE_BYTES {
+            self.let_freed_wait()?;
+            let available: Vec<Extent> = self.space.available()?.iter().collect();
+            let waiting_bytes = self.space.waiting.iter().map(PackedGroup::len_bytes).sum::<usize>();
+            if list::available_len_bytes(&available) + waiting_bytes <= INLINE_FREE_BYTES {
                 self.free_tree(|tree| tree.seal())?;
-                return self.inline_free();
+                return self.inline_free(available);
             }
             match waiting_bytes > INLINE_FREE_BYTES / 2 {
                 true => self.shelve_waiting()?,
@@ -42,18 +44,12 @@ impl Draft {
         Err(Error::Corrupt { pgno: self.space.tree.root, cause })
     }
 
-    /// How many bytes what is available and what waits would take inline; what has been freed waits from here on.
-    fn inline_bytes(&mut self) -> Result<(usize, usize)> {
-        self.let_freed_wait()?;
-        let available: Vec<Extent> = self.space.available()?.iter().collect();
-        let waiting = self.space.waiting.iter().map(PackedGroup::len_bytes).sum();
-        Ok((list::available_len_bytes(&available), waiting))
-    }
-
-    /// The inline area, with the tail of the file given back. Nothing waits here any more.
-    fn inline_free(&mut self) -> Result<Vec<u8>> {
-        self.give_tail_back();
-        let available = self.space.available()?.iter().collect();
+    /// The inline area, of what is `available`, with the tail of the file given back. Nothing waits here any more.
+    fn inline_free(&mut self, available: Vec<Extent>) -> Result<Vec<u8>> {
+        let available = match self.give_tail_back() {
+            true => self.space.available()?.iter().collect(),
+            false => available,
+        };
         Ok(InlineFree { available, pending: std::mem::take(&mut self.space.waiting) }.encode())
     }
 
@@ -128,17 +124,17 @@ impl Draft {
     }
 
     /// Gives available pages at the end of the used part back, unless they are few: the next growth takes them without asking
-    /// the disk.
-    pub(super) fn give_tail_back(&mut self) {
+    /// the disk. Answers whether there were some.
+    pub(super) fn give_tail_back(&mut self) -> bool {
         if self.space.pages_used - self.space.tail_start() <= self.space.tail_kept() {
-            return;
+            return false;
         }
         loop {
             let tail = [&self.space.pool, &self.space.loose]
                 .into_iter()
                 .filter_map(Extents::last)
                 .find(|extent| extent.end() == self.space.pages_used);
-            let Some(tail) = tail else { return };
+            let Some(tail) = tail else { return true };
             if self.space.pool.take_front(tail.first, tail.pages).is_none() {
                 // A loose tail was handed out; it is nobody's now.
                 self.space.loose.take_front(tail.first, tail.pages);
