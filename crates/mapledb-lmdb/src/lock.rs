@@ -4,13 +4,14 @@
 //! the file up. Asking the system who would be in the way of an exclusive lock takes none.
 //!
 //! The system leaves out the asking process, and closing *any* descriptor of the lock file would take away that process's own
-//! locks, LMDB's among them. So the system's list of locks, `/proc/locks`, is searched for our own process first, and
-//! the lock file is left alone if it holds one.
+//! locks, LMDB's among them. So our own descriptors are looked through first, and the lock file is left alone if one of
+//! them is of it. The system's list of locks would not do: it is read in pieces, and a lock may slip from one to the other.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -40,11 +41,14 @@ pub fn files_of(data_file: &Path) -> Vec<PathBuf> {
 }
 
 fn holder_of(path: &Path) -> io::Result<Option<i32>> {
+    // Whoever asks has the lock file open meanwhile, which another thread shall not take for a use of it.
+    static ONE_ASKS: Mutex<()> = Mutex::new(());
+    let _one_asks = ONE_ASKS.lock().unwrap_or_else(PoisonError::into_inner);
     let found = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
-    if is_locked_by_us(found.ino()) {
+    if is_open_in_this_process(&found) {
         return Ok(i32::try_from(std::process::id()).ok());
     }
     let file = open_to_read(path)?;
@@ -59,19 +63,11 @@ fn holder_of(path: &Path) -> io::Result<Option<i32>> {
     Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
 }
 
-/// Whether this process has a lock on a file of this number, on whatever file system: rather once too often.
-fn is_locked_by_us(inode: u64) -> bool {
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let pid = std::process::id();
-    locks.lines().any(|line| is_lock_of(line, pid, inode))
-}
-
-/// Whether a line such as `1: POSIX  ADVISORY  READ 4711 fe:01:1234 0 0` is about this process and file.
-fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
-    let mut words = line.split_whitespace().skip_while(|word| *word != "POSIX").skip(3);
-    let holder = words.next().and_then(|word| word.parse().ok());
-    let file = words.next().and_then(|word| word.rsplit(':').next()?.parse().ok());
-    holder == Some(pid) && file == Some(inode)
+/// Whether a descriptor of this process is of that file.
+fn is_open_in_this_process(file: &Metadata) -> bool {
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return false };
+    let mut opened = descriptors.flatten().filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
+    opened.any(|opened| (opened.dev(), opened.ino()) == (file.dev(), file.ino()))
 }
 
 #[cfg(test)]
@@ -86,13 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn our_own_locks_are_known_by_their_lines() {
-        assert!(is_lock_of("1: POSIX  ADVISORY  READ 47 fe:01:1234 0 0", 47, 1234));
-        assert!(is_lock_of("1: -> POSIX  ADVISORY  WRITE 47 fe:01:1234 0 EOF", 47, 1234));
-        for other in
-            ["1: POSIX  ADVISORY  READ 48 fe:01:1234 0 0", "1: OFDLCK ADVISORY READ 47 fe:01:1234 0 0", ""]
-        {
-            assert!(!is_lock_of(other, 47, 1234), "{other}");
-        }
+    fn our_own_descriptors_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock.mdb");
+        fs::write(&path, "").unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert!(!is_open_in_this_process(&found));
+        let file = open_to_read(&path).unwrap();
+        assert!(is_open_in_this_process(&found));
+        assert_eq!(holder_of(&path).unwrap(), i32::try_from(std::process::id()).ok());
+        drop(file);
+        assert!(!is_open_in_this_process(&found));
+        assert_eq!(holder_of(&path).unwrap(), None);
     }
 }
