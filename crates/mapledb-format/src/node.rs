@@ -267,42 +267,62 @@ impl<'p, C: Cells> Node<'p, C> {
         }
         let heap_start = page.len() - heap;
         let mut owned = 0;
-        let mut previous: Option<&[u8]> = None;
+        let mut before: Option<(u32, &[u8])> = None;
         for index in 0..node.len() {
-            let fault = FormatError::CellOutOfBounds { slot: index as u16 };
-            let slot = node.slot(index)?;
-            let offset = usize::from(slot.offset);
-            if offset < heap_start || offset % C::ALIGN != 0 {
-                return Err(fault);
-            }
-            owned += node.cell(index)?.len();
-            let key = node.key(index)?;
-            if key.len() > page.len() / 4 {
-                return Err(fault);
-            }
-            if !C::is_sealed(page, offset, slot.field) {
-                return Err(FormatError::Unsealed);
-            }
+            let (len, key) = node.cell_within(index, heap_start)?;
+            owned += len;
             if C::KIND == Kind::Branch && index == 0 {
-                if !key.is_empty() {
-                    return Err(FormatError::KeyOrder { slot: 0 });
+                match key {
+                    [] => continue,
+                    _ => return Err(FormatError::KeyOrder { slot: 0 }),
                 }
-                continue;
             }
-            if let Some(previous) = previous
-                && (O::compare(previous, key) != Ordering::Less || O::shared(previous, key) < node.prefix_len)
+            let head = node.true_head::<O>(index, key)?;
+            // True heads that ascend are keys that ascend: most keys are not compared.
+            if let Some((head_before, key_before)) = before
+                && (head_before > head
+                    || head_before == head && O::compare(key_before, key) != Ordering::Less)
             {
                 return Err(FormatError::KeyOrder { slot: index as u16 });
             }
-            if slot.head != O::head(key, node.prefix_len) || key.len() < node.prefix_len {
-                return Err(FormatError::WrongHead { slot: index as u16 });
-            }
-            previous = Some(key);
+            before = Some((head, key));
         }
         if owned + dead != heap {
             return Err(FormatError::HeapMismatch);
         }
         Ok(node)
+    }
+
+    /// The length of cell `index`, rounded up, and its key, if both may stand in a heap that starts there.
+    #[inline(always)]
+    fn cell_within(&self, index: usize, heap_start: usize) -> Result<(usize, &'p [u8]), FormatError> {
+        let fault = FormatError::CellOutOfBounds { slot: index as u16 };
+        let slot = self.slot(index)?;
+        let at = usize::from(slot.offset);
+        let len = C::len(self.page, at, slot.field).ok_or(fault.clone())?.next_multiple_of(C::ALIGN);
+        let key = C::key(self.page, at, slot.field).ok_or(fault.clone())?;
+        let is_within = at >= heap_start && at % C::ALIGN == 0 && at + len <= self.page.len();
+        if !is_within || key.len() > key_max(self.page.len()) {
+            return Err(fault);
+        }
+        if !C::is_sealed(self.page, at, slot.field) {
+            return Err(FormatError::Unsealed);
+        }
+        Ok((len, key))
+    }
+
+    /// The head of slot `index`, if it is that of its key and the key shares the page's prefix with the first one.
+    #[inline(always)]
+    fn true_head<O: Order>(&self, index: usize, key: &[u8]) -> Result<u32, FormatError> {
+        let slot = self.slot(index)?;
+        let first = self.key(usize::from(C::KIND == Kind::Branch))?;
+        if self.prefix_len > 0 && O::shared(first, key) < self.prefix_len {
+            return Err(FormatError::KeyOrder { slot: index as u16 });
+        }
+        match O::head(key, self.prefix_len) {
+            head if head == slot.head => Ok(head),
+            _ => Err(FormatError::WrongHead { slot: index as u16 }),
+        }
     }
 }
 
