@@ -32,7 +32,7 @@ fn tree(file: &mut [u8], pgno: u64, depth: usize, budget: &mut u32) -> Option<u3
             if let Some(tag) = tree(file, entry.child.get(), depth - 1, budget) {
                 // A damaged page may not be one that can be changed; then its bytes stay as they are.
                 let own = page_mut(file, pgno)?;
-                if Branch::validate::<mapledb_format::order::Bytewise>(own).is_ok() {
+                if Branch::validate(mapledb_format::order::Bytewise, own).is_ok() {
                     let _ = BranchMut::new(own).set_entry(index, Entry { tag, ..entry });
                 }
             }
@@ -42,7 +42,7 @@ fn tree(file: &mut [u8], pgno: u64, depth: usize, budget: &mut u32) -> Option<u3
             let Ok(ValueField::Overflow(reference)) = leaf.value(index) else { continue };
             if let Some(tag) = run(file, &reference) {
                 let own = page_mut(file, pgno)?;
-                if Leaf::validate::<mapledb_format::order::Bytewise>(own).is_ok() {
+                if Leaf::validate(mapledb_format::order::Bytewise, own).is_ok() {
                     let _ = LeafMut::new(own).set_overflow_tag(index, tag);
                 }
             }

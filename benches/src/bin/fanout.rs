@@ -133,7 +133,7 @@ impl<const BYTES: usize> Branches<BYTES> {
         let count = node.node()?.len();
         let separator = if count == 0 { &[][..] } else { child.separator };
         let field = separator.len() as u16;
-        let at = node.insert::<Bytewise>(count, separator, field, BYTES + separator.len())?;
+        let at = node.insert(Bytewise, count, separator, field, BYTES + separator.len())?;
         let cell = &mut node.page_mut()[at];
         cell[..CHILD_BYTES].copy_from_slice(&child.index.to_le_bytes()[..CHILD_BYTES]);
         cell[CHILD_BYTES..BYTES].fill(0);
@@ -176,7 +176,7 @@ impl<const BYTES: usize> Branches<BYTES> {
 /// The child for `key`, what its fences imply, and where its cell is.
 #[inline(always)]
 fn child_for<C: Cells>(node: &Node<'_, C>, key: &[u8], implied: usize) -> Result<(usize, usize, usize)> {
-    let at = node.search_from::<Bytewise>(1, key, implied)?;
+    let at = node.search_from(Bytewise, 1, key, implied)?;
     let index = if at.exact { at.index } else { at.index - 1 };
     let slot = node.slot(index)?;
     let offset = usize::from(slot.offset);
@@ -237,7 +237,7 @@ impl Keys {
         let first = std::iter::once(Vec::new());
         let later = (leaf_entries..keys.len()).step_by(leaf_entries);
         let boundaries =
-            first.chain(later.map(|at| Bytewise::separator(&keys[at - 1], &keys[at]).to_vec())).collect();
+            first.chain(later.map(|at| Bytewise.separator(&keys[at - 1], &keys[at]).to_vec())).collect();
         let mut random = SplitMix64::new(2);
         let mut any = || keys[random.below(keys.len())].as_slice();
         let sought = (0..ROUND_DESCENTS * WINDOWS).flat_map(|_| any().iter().copied()).collect();

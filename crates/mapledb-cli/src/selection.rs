@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use mapledb::{Env, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
+use mapledb::{Env, KeyOrder, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
 
 use crate::argument;
 use crate::door::failure;
@@ -75,6 +75,17 @@ pub fn find<'t>(tables: &'t [TableInfo], name: Option<&str>) -> Result<&'t Table
     tables.iter().find(|table| table.name.as_deref() == name).ok_or_else(|| missing(name.unwrap_or_default()))
 }
 
+/// The order of this name, to look for keys by or to make a table in: a program's own is not at hand here.
+pub fn order(name: &str) -> Result<KeyOrder, Failure> {
+    KeyOrder::built_in(name).ok_or_else(|| {
+        Failure::file(format!(
+            "the order \"{}\" is a program's own and not known here: only going through such a table as it is stored is \
+             possible (scan, dump, stat, check, copy, compact)",
+            form::harmless(name)
+        ))
+    })
+}
+
 /// What to say where a table is not there.
 pub fn missing(name: &str) -> Failure {
     Failure::file(format!("there is no table called {name:?}: \"maple tables\" lists those there are"))
@@ -113,6 +124,17 @@ impl RangeArgs {
     /// Whether there is any bound.
     pub fn is_given(&self) -> bool {
         [&self.from, &self.after, &self.to, &self.until, &self.prefix].into_iter().any(Option::is_some)
+    }
+
+    /// Refuses a prefix in a table where keys that begin alike do not lie together.
+    pub fn check_order(&self, order: KeyOrder) -> Result<(), Failure> {
+        if self.prefix.is_none() || order == KeyOrder::BYTEWISE {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "keys that begin alike do not lie together in the order \"{}\" of this table: use --from and --until",
+            order.name()
+        )))
     }
 
     /// The bounds in a table with such keys.

@@ -102,11 +102,11 @@ impl<'p> Node<'p, BranchCells> {
 
     /// Which child holds `key`, when it shares its first `implied` units with every separator here.
     #[inline]
-    pub fn child_for<O: Order>(&self, key: &[u8], implied: usize) -> Result<usize, FormatError> {
+    pub fn child_for<O: Order>(&self, order: O, key: &[u8], implied: usize) -> Result<usize, FormatError> {
         if self.is_empty() {
             return Err(FormatError::SlotOutOfBounds { slot: 0 });
         }
-        let at = self.search_from::<O>(1, key, implied)?;
+        let at = self.search_from(order, 1, key, implied)?;
         Ok(if at.exact { at.index } else { at.index - 1 })
     }
 
@@ -140,11 +140,12 @@ impl<'p> NodeMut<'p, BranchCells> {
     /// Puts a child in before slot `index`. The caller has asked [`NodeMut::fits`].
     pub fn insert_child<O: Order>(
         &mut self,
+        order: O,
         index: usize,
         separator: &[u8],
         entry: Entry,
     ) -> Result<(), FormatError> {
-        let at = self.insert::<O>(index, separator, separator.len() as u16, cell_len(separator.len()))?;
+        let at = self.insert(order, index, separator, separator.len() as u16, cell_len(separator.len()))?;
         let cell = &mut self.page_mut()[at];
         cell[..ENTRY_BYTES].copy_from_slice(&entry.bytes());
         cell[ENTRY_BYTES..].copy_from_slice(separator);
@@ -160,13 +161,13 @@ impl<'p> NodeMut<'p, BranchCells> {
     }
 
     /// Takes the separator of slot 0 away: whatever it was, it stands for minus infinity.
-    pub fn unfence<O: Order>(&mut self) -> Result<(), FormatError> {
+    pub fn unfence<O: Order>(&mut self, order: O) -> Result<(), FormatError> {
         let node = self.node()?;
         if node.is_empty() || node.key(0)?.is_empty() {
             return Ok(());
         }
         let entry = node.entry(0)?;
         self.remove(0)?;
-        self.insert_child::<O>(0, &[], entry)
+        self.insert_child(order, 0, &[], entry)
     }
 }

@@ -144,11 +144,12 @@ impl<'p> NodeMut<'p, LeafCells> {
     /// The caller has asked [`NodeMut::fits`].
     pub fn insert_pair<O: crate::order::Order>(
         &mut self,
+        order: O,
         index: usize,
         key: &[u8],
         value: &NewValue<'_>,
     ) -> Result<std::ops::Range<usize>, FormatError> {
-        let at = self.insert::<O>(index, key, value.field(), value.len() + KEY_LEN_BYTES + key.len())?;
+        let at = self.insert(order, index, key, value.field(), value.len() + KEY_LEN_BYTES + key.len())?;
         Ok(self.fill(at.start, key, value))
     }
 
@@ -207,7 +208,7 @@ mod tests {
 
     fn put(page: &mut [u8], key: &[u8], value: &[u8]) -> bool {
         let mut leaf = LeafMut::new(page);
-        let at = leaf.node().unwrap().search_from::<Bytewise>(0, key, 0).unwrap();
+        let at = leaf.node().unwrap().search_from(Bytewise, 0, key, 0).unwrap();
         let value = NewValue::Inline(value);
         let len = value.cell_len(key.len());
         if at.exact {
@@ -219,7 +220,7 @@ mod tests {
             if !leaf.fits(len) {
                 return false;
             }
-            leaf.insert_pair::<Bytewise>(at.index, key, &value).unwrap();
+            leaf.insert_pair(Bytewise, at.index, key, &value).unwrap();
         }
         true
     }
@@ -249,7 +250,7 @@ mod tests {
                 assert!(put(&mut page, key.as_bytes(), b"1"));
             }
             change(&mut page);
-            assert_eq!(Leaf::validate::<Bytewise>(&page).map(|_| ()), Err(fault));
+            assert_eq!(Leaf::validate(Bytewise, &page).map(|_| ()), Err(fault));
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
             for (key, value, op) in ops {
                 if op == 0 {
                     let mut leaf = LeafMut::new(&mut page);
-                    let at = leaf.node().unwrap().search_from::<Bytewise>(0, &key, 0).unwrap();
+                    let at = leaf.node().unwrap().search_from(Bytewise, 0, &key, 0).unwrap();
                     prop_assert_eq!(at.exact, model.remove(&key).is_some());
                     if at.exact {
                         leaf.remove(at.index).unwrap();
@@ -274,7 +275,7 @@ mod tests {
                 } else if put(&mut page, &key, &value) {
                     model.insert(key, value);
                 }
-                let leaf = Leaf::validate::<Bytewise>(&page).unwrap();
+                let leaf = Leaf::validate(Bytewise, &page).unwrap();
                 prop_assert_eq!(leaf.len(), model.len());
                 prop_assert!(leaf.used() <= capacity(4096));
                 for (index, (key, value)) in model.iter().enumerate() {
@@ -296,12 +297,12 @@ mod tests {
             page[14] = Kind::Leaf as u8;
             page[24..26].copy_from_slice(&count.to_le_bytes());
             if let Ok(leaf) = Leaf::view(&page) {
-                let _ = leaf.search_from::<Bytewise>(0, &key, implied);
+                let _ = leaf.search_from(Bytewise, 0, &key, implied);
                 for index in 0..leaf.len() {
                     let _ = (leaf.key(index), leaf.value(index), leaf.cell(index));
                 }
             }
-            let _ = Leaf::validate::<Bytewise>(&page);
+            let _ = Leaf::validate(Bytewise, &page);
         }
     }
 
@@ -313,9 +314,9 @@ mod tests {
             assert!(put(&mut page, &[b'p', 1, 2, 3, 4, n], &[n]));
         }
         assert!(put(&mut page, b"q", b"other"));
-        let leaf = Leaf::validate::<Bytewise>(&page).unwrap();
+        let leaf = Leaf::validate(Bytewise, &page).unwrap();
         for n in 0..60u8 {
-            let at = leaf.search_from::<Bytewise>(0, &[b'p', 1, 2, 3, 4, n], 0).unwrap();
+            let at = leaf.search_from(Bytewise, 0, &[b'p', 1, 2, 3, 4, n], 0).unwrap();
             assert_eq!((at.index, at.exact), (usize::from(n), true));
         }
     }

@@ -192,17 +192,19 @@ impl<'p, C: Cells> Node<'p, C> {
     #[inline]
     pub fn search_from<O: Order>(
         &self,
+        order: O,
         from: usize,
         key: &[u8],
         implied: usize,
     ) -> Result<Position, FormatError> {
-        self.search_hinting::<O>(from, key, implied, |_| ())
+        self.search_hinting(order, from, key, implied, |_| ())
     }
 
     /// As [`search_from`](Node::search_from); `hint` is told the slot whose key is compared next, before it is, if one is.
     #[inline(always)]
     pub fn search_hinting<O: Order>(
         &self,
+        order: O,
         from: usize,
         key: &[u8],
         implied: usize,
@@ -215,8 +217,8 @@ impl<'p, C: Cells> Node<'p, C> {
         if self.prefix_len > implied {
             // Every key here has the prefix: one of them stands for all.
             let any = self.key(from)?;
-            if O::shared(key, any) < self.prefix_len {
-                let index = match O::compare(key, any) {
+            if order.shared(key, any) < self.prefix_len {
+                let index = match order.compare(key, any) {
                     Ordering::Less => from,
                     _ => from + slots.len(),
                 };
@@ -224,7 +226,7 @@ impl<'p, C: Cells> Node<'p, C> {
                 return Ok(Position { index, exact: false });
             }
         }
-        let head = O::head(key, self.prefix_len);
+        let head = order.head(key, self.prefix_len);
         let first = lower_bound(slots, head);
         let mut low = first;
         let mut high = match slots.get(first) {
@@ -236,7 +238,7 @@ impl<'p, C: Cells> Node<'p, C> {
         };
         while low < high {
             let middle = low + (high - low) / 2;
-            match O::compare(self.key(from + middle)?, key) {
+            match order.compare(self.key(from + middle)?, key) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Equal => return Ok(Position { index: from + middle, exact: true }),
                 Ordering::Greater => high = middle,
@@ -247,9 +249,9 @@ impl<'p, C: Cells> Node<'p, C> {
 
     /// The slot that a search for `key` hints at, by heads alone and in a page of any contents.
     #[inline]
-    pub fn hinted<O: Order>(&self, key: &[u8]) -> Option<Slot> {
+    pub fn hinted<O: Order>(&self, order: O, key: &[u8]) -> Option<Slot> {
         let first =
-            if self.slots.is_empty() { 0 } else { lower_bound(self.slots, O::head(key, self.prefix_len)) };
+            if self.slots.is_empty() { 0 } else { lower_bound(self.slots, order.head(key, self.prefix_len)) };
         self.slots.get(first).map(Slot::read)
     }
 
@@ -257,7 +259,7 @@ impl<'p, C: Cells> Node<'p, C> {
     /// legal length that share the prefix, in order, with true heads, and no unsealed reference.
     ///
     /// Cost: one pass over slots and keys.
-    pub fn validate<O: Order>(page: &'p [u8]) -> Result<Node<'p, C>, FormatError> {
+    pub fn validate<O: Order>(order: O, page: &'p [u8]) -> Result<Node<'p, C>, FormatError> {
         let node = Node::<C>::view(page)?;
         let heap = usize::from(u16_at(page, HEAP_AT));
         let dead = usize::from(u16_at(page, DEAD_AT));
@@ -277,11 +279,11 @@ impl<'p, C: Cells> Node<'p, C> {
                     _ => return Err(FormatError::KeyOrder { slot: 0 }),
                 }
             }
-            let head = node.true_head::<O>(index, key)?;
+            let head = node.true_head(index, key, order)?;
             // True heads that ascend are keys that ascend: most keys are not compared.
             if let Some((head_before, key_before)) = before
                 && (head_before > head
-                    || head_before == head && O::compare(key_before, key) != Ordering::Less)
+                    || head_before == head && order.compare(key_before, key) != Ordering::Less)
             {
                 return Err(FormatError::KeyOrder { slot: index as u16 });
             }
@@ -313,13 +315,14 @@ impl<'p, C: Cells> Node<'p, C> {
 
     /// The head of slot `index`, if it is that of its key and the key shares the page's prefix with the first one.
     #[inline(always)]
-    fn true_head<O: Order>(&self, index: usize, key: &[u8]) -> Result<u32, FormatError> {
+    fn true_head<O: Order>(&self, index: usize, key: &[u8], order: O) -> Result<u32, FormatError> {
         let slot = self.slot(index)?;
         let first = self.key(usize::from(C::KIND == Kind::Branch))?;
-        if self.prefix_len > 0 && O::shared(first, key) < self.prefix_len {
+        let shares = self.prefix_len == 0 || order.shared(first, key) >= self.prefix_len;
+        if !shares || !order.goes_with(first, key) {
             return Err(FormatError::KeyOrder { slot: index as u16 });
         }
-        match O::head(key, self.prefix_len) {
+        match order.head(key, self.prefix_len) {
             head if head == slot.head => Ok(head),
             _ => Err(FormatError::WrongHead { slot: index as u16 }),
         }
@@ -422,13 +425,14 @@ impl<'p, C: Cells> NodeMut<'p, C> {
     /// The caller has asked [`NodeMut::fits`]. `key` decides the head, and shortens the page's prefix if it must.
     pub fn insert<O: Order>(
         &mut self,
+        order: O,
         index: usize,
         key: &[u8],
         field: u16,
         cell_len: usize,
     ) -> Result<Range<usize>, FormatError> {
-        self.widen_prefix::<O>(index, key)?;
-        let head = O::head(key, self.get(PREFIX_AT));
+        self.widen_prefix(order, index, key)?;
+        let head = order.head(key, self.get(PREFIX_AT));
         self.insert_slot(index, head, field, cell_len)
     }
 
@@ -527,39 +531,39 @@ impl<'p, C: Cells> NodeMut<'p, C> {
     }
 
     /// Shortens the prefix to what `key`, about to stand at `index`, shares with the keys here.
-    fn widen_prefix<O: Order>(&mut self, index: usize, key: &[u8]) -> Result<(), FormatError> {
+    fn widen_prefix<O: Order>(&mut self, order: O, index: usize, key: &[u8]) -> Result<(), FormatError> {
         let node = self.node()?;
         let first = usize::from(C::KIND == Kind::Branch);
         if C::KIND == Kind::Branch && index == 0 {
             return Ok(());
         }
         if node.len() <= first {
-            self.set(PREFIX_AT, key.len());
+            self.set(PREFIX_AT, order.units(key));
             return Ok(());
         }
-        let shared = O::shared(key, node.key(first)?).min(node.prefix_len);
+        let shared = order.shared(key, node.key(first)?).min(node.prefix_len);
         if shared < node.prefix_len {
-            self.set_heads::<O>(shared)?;
+            self.set_heads(order, shared)?;
         }
         Ok(())
     }
 
     /// Takes the longest prefix the keys share and makes all heads anew.
-    pub fn retake_heads<O: Order>(&mut self) -> Result<(), FormatError> {
+    pub fn retake_heads<O: Order>(&mut self, order: O) -> Result<(), FormatError> {
         let node = self.node()?;
         let first = usize::from(C::KIND == Kind::Branch);
         let prefix = match node.len() {
-            len if len > first => O::shared(node.key(first)?, node.key(len - 1)?),
+            len if len > first => order.shared(node.key(first)?, node.key(len - 1)?),
             _ => 0,
         };
-        self.set_heads::<O>(prefix)
+        self.set_heads(order, prefix)
     }
 
-    fn set_heads<O: Order>(&mut self, prefix: usize) -> Result<(), FormatError> {
+    fn set_heads<O: Order>(&mut self, order: O, prefix: usize) -> Result<(), FormatError> {
         for index in 0..self.get(COUNT_AT) {
             let node = self.node()?;
             let slot = node.slot(index)?;
-            let head = O::head(node.key(index)?, prefix);
+            let head = order.head(node.key(index)?, prefix);
             self.set_slot(index, Slot { head, ..slot });
         }
         self.set(PREFIX_AT, prefix);

@@ -97,12 +97,12 @@ fn a_leaf_stands_as_it_did() {
         (b"pear", NewValue::Inline(b"green")),
     ];
     for (index, (key, value)) in pairs.iter().enumerate() {
-        LeafMut::new(&mut page).insert_pair::<Bytewise>(index, key, value).unwrap();
+        LeafMut::new(&mut page).insert_pair(Bytewise, index, key, value).unwrap();
     }
     header::seal(&mut page);
     let golden = hold("leaf.hex", &page);
     header::check_sum(&golden).unwrap();
-    let leaf = Leaf::validate::<Bytewise>(&golden).unwrap();
+    let leaf = Leaf::validate(Bytewise, &golden).unwrap();
     assert_eq!(leaf.key(3).unwrap(), b"pear");
     assert_eq!(leaf.value(3).unwrap(), ValueField::Inline(b"green"));
     assert_eq!(leaf.value(2).unwrap(), ValueField::Overflow(run));
@@ -118,12 +118,12 @@ fn a_branch_stands_as_it_did() {
         (b"user:70", Entry { child: pgno(42), tag: u32::MAX, count: 1 }),
     ];
     for (index, (separator, entry)) in entries.iter().enumerate() {
-        BranchMut::new(&mut page).insert_child::<Bytewise>(index, separator, *entry).unwrap();
+        BranchMut::new(&mut page).insert_child(Bytewise, index, separator, *entry).unwrap();
     }
     header::seal(&mut page);
     let golden = hold("branch.hex", &page);
     header::check_sum(&golden).unwrap();
-    let branch = Branch::validate::<Bytewise>(&golden).unwrap();
+    let branch = Branch::validate(Bytewise, &golden).unwrap();
     for (index, (separator, entry)) in entries.iter().enumerate() {
         assert_eq!((branch.key(index).unwrap(), branch.entry(index).unwrap()), (*separator, *entry));
     }

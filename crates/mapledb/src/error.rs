@@ -237,11 +237,32 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A table has an order this build does not have.
-    #[error("the table has the order {order:?}, which this build does not have: open it with one that has it")]
-    UnknownOrder {
+    /// A table keeps its keys in another order than it was opened with.
+    #[error("table {name:?} keeps its keys in the order {recorded:?}, and cannot be opened with {asked:?}: open it with its own; nothing was changed")]
+    TableOrder {
+        /// The table.
+        name: String,
+        /// The order the catalog records.
+        recorded: String,
+        /// The order asked for.
+        asked: String,
+    },
+    /// A table opened without its order was to find something, or to put it where it belongs.
+    #[error("the table keeps its keys in an order that this program does not have, so none can be looked for: go through it as it is stored, or open it with its order; nothing was changed")]
+    OrderMissing,
+    /// Keys with a common beginning were asked for where they do not lie together.
+    #[error("keys that begin alike do not lie together in the order {order:?}: ask for a range, or go through the table")]
+    PrefixOutOfOrder {
         /// The order.
         order: String,
+    },
+    /// A key is not as long as those of its table, which are integers.
+    #[error("a key of {len} bytes cannot stand beside integers of {expected} bytes: the keys of a table in integer order have one length")]
+    KeyLength {
+        /// Its length in bytes.
+        len: usize,
+        /// The length of the table's keys in bytes.
+        expected: usize,
     },
     /// Bytes in a table are not a value of its type.
     #[error("these {len} bytes are not a {expected}: open the table with the types it was written with")]
@@ -317,7 +338,8 @@ impl Error {
 
     /// Whether the error is about what was asked for, so that nothing was changed by it.
     pub(crate) fn is_about_arguments(&self) -> bool {
-        matches!(self, Error::KeyTooLong { .. } | Error::NotSorted | Error::Decode { .. } | Error::Encode { .. })
+        let of_keys = matches!(self, Error::KeyTooLong { .. } | Error::KeyLength { .. } | Error::NotSorted);
+        of_keys || matches!(self, Error::Decode { .. } | Error::Encode { .. } | Error::OrderMissing)
     }
 }
 

@@ -43,6 +43,7 @@ without_loom! {
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
     pub use store::Verify;
+    pub use tree::{KeyOrder, NamedOrder};
     #[cfg(feature = "derive")]
     pub use derived::{MapleKey, MapleValue};
     pub use txn::{PendingCommit, ReadTxn, TrimReport, WriteTxn};

@@ -131,7 +131,7 @@ fn main_table(head: &mut HeadBody) -> &mut TreeRecord {
 }
 
 #[test]
-fn a_table_in_an_order_that_this_build_lacks_is_refused() {
+fn a_table_whose_record_names_another_order_is_refused() {
     let file = TestFile::with_entries(10);
     let env = file.open(options());
     let mut txn = env.write().expect("write");
@@ -154,8 +154,8 @@ fn a_table_in_an_order_that_this_build_lacks_is_refused() {
     let env = file.open(options());
     let txn = env.read().expect("read");
     let refused = txn.table(&Table::<[u8], [u8]>::new("t")).map(|_| ()).expect_err("refused");
-    assert!(matches!(&refused, Error::UnknownOrder { order } if order == "reverse"), "{refused:?}");
-    says(&refused, "open it with one that has it");
+    assert!(matches!(&refused, Error::TableOrder { recorded, .. } if recorded == "reverse"), "{refused:?}");
+    says(&refused, "cannot be opened with \"bytewise\": open it with its own");
     assert_eq!(txn.main().expect("main").len(), 10, "other tables are read as before");
     drop((txn, env));
     file.give_up();

@@ -5,6 +5,7 @@
 //! format=bytevalue          or print
 //! database=NAME             left out for the default table
 //! type=btree
+//! integerkey=1             or reversekey=1, where its keys are in that order
 //! HEADER=END
 //!  6b6579                   one space, the key
 //!  76616c7565               one space, its value
@@ -22,6 +23,7 @@
 use std::io::{self, BufRead, Write};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use mapledb::KeyOrder;
 
 use super::lines::Lines;
 use super::{Field, Item, Record, Sink, Source, TableHead, malformed};
@@ -90,7 +92,8 @@ impl<R: BufRead> BerkeleySource<R> {
         let coding = header.coding.ok_or_else(missing)?;
         self.section = Some(Section { coding, by_lmdb: header.by_lmdb, backslashes: self.backslashes });
         self.sections += 1;
-        Ok(Some(TableHead { name: header.database, types: None, line }))
+        let order = header.order.map(|order| order.name().to_owned());
+        Ok(Some(TableHead { name: header.database, types: None, order, line }))
     }
 
     /// The first line of the next section, passing over empty lines before it.
@@ -158,6 +161,7 @@ struct Header {
     coding: Option<Coding>,
     database: Option<String>,
     by_lmdb: bool,
+    order: Option<KeyOrder>,
 }
 
 impl Header {
@@ -171,7 +175,10 @@ impl Header {
             ("database" | "subdatabase", name) => self.database = Some(table_name(name)?),
             ("mapsize" | "maxreaders" | "mapaddr", _) => self.by_lmdb = true,
             (name, _) if LAYOUT.contains(&name) => {}
-            ("keys", "1") | ("duplicates", "0") => {}
+            ("keys", "1") | ("duplicates" | "integerkey" | "reversekey", "0") => {}
+            // LMDB lets the integers rule where both are asked for.
+            ("integerkey", "1") => self.order = Some(KeyOrder::INTEGER),
+            ("reversekey", "1") => self.order = self.order.or(Some(KeyOrder::REVERSE)),
             (name, "0") if NOT_THERE_YET.iter().any(|(flag, _)| *flag == name) => {}
             _ => return Err(refusal(name, value)),
         }
@@ -184,14 +191,12 @@ const LAYOUT: [&str; 8] =
     ["db_pagesize", "db_lorder", "bt_minkey", "h_ffactor", "h_nelem", "extentsize", "chksum", "compressed"];
 
 /// Headers that ask for what MapleDB does not have, and what that is.
-const NOT_THERE_YET: [(&str, &str); 9] = [
+const NOT_THERE_YET: [(&str, &str); 7] = [
     ("duplicates", "several values under one key"),
     ("dupsort", "sorted values under one key"),
     ("dupfixed", "several values of one size under one key"),
     ("integerdup", "integers in the machine's byte order as values under one key"),
     ("reversedup", "values under one key in reversed byte order"),
-    ("integerkey", "keys that are integers in the machine's byte order"),
-    ("reversekey", "keys in reversed byte order"),
     ("recnum", "record numbers"),
     ("renumber", "record numbers"),
 ];
@@ -334,7 +339,13 @@ impl<W: Write> Sink for BerkeleySink<W> {
         if let Some(name) = &table.name {
             writeln!(self.output, "database={}", escape_name(name))?;
         }
-        writeln!(self.output, "type=btree\ndb_pagesize={}\nHEADER=END", self.page_size)
+        writeln!(self.output, "type=btree\ndb_pagesize={}", self.page_size)?;
+        match table.order.as_deref().map(KeyOrder::built_in) {
+            Some(Some(order)) if order == KeyOrder::INTEGER => writeln!(self.output, "integerkey=1")?,
+            Some(Some(order)) if order == KeyOrder::REVERSE => writeln!(self.output, "reversekey=1")?,
+            _ => {}
+        }
+        writeln!(self.output, "HEADER=END")
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! {"key":{"hex":"00ff"},"value":""}
 //! {"table":"users","keys":"u64","values":"str"}
 //! {"key":7,"value":"Ida"}
+//! {"table":"hosts","keys":"str","values":"u32","order":"reverse"}
 //! {"records":3}                                      the dump ends: so many records
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use mapledb::KeyOrder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,6 +48,9 @@ struct TableLine {
     table: Option<String>,
     keys: String,
     values: String,
+    /// The order of its keys, unless it is the bytewise one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,7 +105,13 @@ impl<R: BufRead> Source for JsonLinesSource<R> {
                 Some(Line::Table(table)) => {
                     self.has_tables = true;
                     let types = (Type::recorded(&table.keys), Type::recorded(&table.values));
-                    return Ok(Some(Item::Table(TableHead { name: table.table, types: Some(types), line })));
+                    let order = table.order.or(Some(KeyOrder::BYTEWISE.name().to_owned()));
+                    return Ok(Some(Item::Table(TableHead {
+                        name: table.table,
+                        types: Some(types),
+                        order,
+                        line,
+                    })));
                 }
                 Some(Line::Record(record)) => {
                     self.records += 1;
@@ -161,7 +172,8 @@ impl<W: Write> Sink for JsonLinesSink<W> {
     fn begin(&mut self, table: &TableHead) -> io::Result<()> {
         self.types = table.types.clone().unwrap_or((Type::Bytes, Type::Bytes));
         let (keys, values) = (self.types.0.to_string(), self.types.1.to_string());
-        self.line(&TableLine { table: table.name.clone(), keys, values })
+        let order = table.order.clone().filter(|order| order != KeyOrder::BYTEWISE.name());
+        self.line(&TableLine { table: table.name.clone(), keys, values, order })
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {

@@ -39,6 +39,8 @@ pub struct TableHead {
     pub name: Option<String>,
     /// The types of its keys and values, where the format can say.
     pub types: Option<(Type, Type)>,
+    /// The name of the order of its keys, where the format can say.
+    pub order: Option<String>,
     /// The line that names it, from 1.
     pub line: u64,
 }

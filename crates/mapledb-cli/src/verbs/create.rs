@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mapledb::{Env, Options};
+use mapledb::{Env, KeyOrder, Options};
 use mapledb_format::PageSize;
 use serde::Serialize;
 
@@ -30,6 +30,9 @@ pub struct CreateArgs {
     /// The type of the table's values
     #[arg(long, value_name = "TYPE", requires = "table", default_value = "bytes", value_parser = value_type)]
     values: Type,
+    /// The order of the table's keys: bytewise, reverse (from the last byte) or integer (little-endian, of one length)
+    #[arg(long, value_name = "ORDER", requires = "table", default_value = "bytewise", value_parser = key_order)]
+    order: KeyOrder,
     /// The page size in bytes: a power of two from 4096 (the default) to 65536
     #[arg(long, value_name = "BYTES", value_parser = page_size)]
     page_size: Option<PageSize>,
@@ -57,7 +60,7 @@ pub fn run(args: &CreateArgs, manner: Manner) -> Result<(), Failure> {
     };
     let txnid = match &args.table {
         None => env.read().map_err(failure)?.txnid(),
-        Some(name) => create_table(&env, name, &args.keys, &args.values)?,
+        Some(name) => create_table(&env, name, args)?,
     };
     let created =
         Created { path: env.path().to_owned(), page_size: env.page_size(), table: args.table.clone(), txnid };
@@ -87,12 +90,13 @@ impl CreateArgs {
     }
 }
 
-fn create_table(env: &Env, name: &str, keys: &Type, values: &Type) -> Result<u64, Failure> {
+fn create_table(env: &Env, name: &str, args: &CreateArgs) -> Result<u64, Failure> {
     let mut txn = env.write().map_err(failure)?;
     if find(&txn.tables().map_err(failure)?, Some(name)).is_ok() {
         return Err(Failure::file(format!("there is a table called {name:?} already: choose another name")));
     }
-    txn.open_table_as(name, &keys.to_string(), &values.to_string()).map_err(failure)?;
+    let (keys, values) = (args.keys.to_string(), args.values.to_string());
+    txn.open_table_as_in_order(name, &keys, &values, Some(args.order)).map_err(failure)?;
     txn.commit().map_err(failure)
 }
 
@@ -113,6 +117,11 @@ pub fn value_type(name: &str) -> Result<Type, String> {
         Type::Foreign(_) => Err(format!("{TYPES}, and () for no value at all")),
         known => Ok(known),
     }
+}
+
+/// An order of keys that needs no program.
+pub fn key_order(name: &str) -> Result<KeyOrder, String> {
+    KeyOrder::built_in(name).ok_or_else(|| "known are bytewise, reverse and integer".to_owned())
 }
 
 fn octal(text: &str) -> Result<u32, String> {

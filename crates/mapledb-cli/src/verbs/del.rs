@@ -64,7 +64,11 @@ fn delete(args: &DelArgs, env: &Env) -> Result<Deleted, Failure> {
     let deleted = match &what {
         What::Table(name) => drop_table(&mut txn, name)?,
         What::Everything => clear(&mut args.open(&mut txn)?)?,
-        What::Range(bounds) => args.open(&mut txn)?.delete_range(bounds.as_range()).map_err(failure)?,
+        What::Range(bounds) => {
+            let mut table = args.open(&mut txn)?;
+            args.range.check_order(table.order())?;
+            table.delete_range(bounds.as_range()).map_err(failure)?
+        }
         What::Keys(keys) => delete_keys(&mut args.open(&mut txn)?, keys, &types)?,
     };
     Ok(Deleted { deleted, txnid: txn.commit().map_err(failure)? })

@@ -12,7 +12,7 @@ use crate::cli::{Manner, Reading};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{Types, missing, untyped};
+use crate::selection::{self, Types, missing, untyped};
 use crate::text::form;
 use crate::text::json::Json;
 use crate::{interrupt, table};
@@ -42,17 +42,40 @@ pub struct DiffArgs {
 const AS_WHAT: &str = "\
 A line begins with - where it is in A alone, and with + where it is in B alone; an entry whose value differs is one of each. \
 What differs in a table comes after a line with its name. Each database is read as one snapshot, once, from front to back; \
-free space, page size and history do not matter.";
+free space, page size and history do not matter. Tables in different orders are compared key by key.";
 
 /// One line of JSON.
 #[derive(Serialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 enum Change<'a> {
-    Table { table: Option<&'a str>, only_in: &'static str },
-    Types { table: Option<&'a str>, keys: [String; 2], values: [String; 2] },
-    Removed { table: Option<&'a str>, key: Json<'a>, old: Json<'a> },
-    Added { table: Option<&'a str>, key: Json<'a>, new: Json<'a> },
-    Changed { table: Option<&'a str>, key: Json<'a>, old: Json<'a>, new: Json<'a> },
+    Table {
+        table: Option<&'a str>,
+        only_in: &'static str,
+    },
+    Types {
+        table: Option<&'a str>,
+        keys: [String; 2],
+        values: [String; 2],
+        /// Where they differ.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        orders: Option<[String; 2]>,
+    },
+    Removed {
+        table: Option<&'a str>,
+        key: Json<'a>,
+        old: Json<'a>,
+    },
+    Added {
+        table: Option<&'a str>,
+        key: Json<'a>,
+        new: Json<'a>,
+    },
+    Changed {
+        table: Option<&'a str>,
+        key: Json<'a>,
+        old: Json<'a>,
+        new: Json<'a>,
+    },
 }
 
 /// A snapshot of one of the two.
@@ -148,13 +171,18 @@ impl Diff {
             (None, None) => return Ok(()),
         };
         let types = (Types::recorded(of_a), Types::recorded(of_b));
-        if types.0 != types.1 {
+        if types.0 != types.1 || of_a.order != of_b.order {
             self.types(name, of_a, of_b)?;
         }
         if self.is_brief && of_a.stat.entries != of_b.stat.entries {
             self.found += 1;
             return Ok(());
         }
+        if of_a.order != of_b.order {
+            [of_a, of_b].iter().try_for_each(|table| selection::order(&table.order).map(drop))?;
+            return self.unsorted(name, &types, a, b);
+        }
+        let order = selection::order(&of_a.order)?;
         let (mut left, mut right) = (a.entries(name)?, b.entries(name)?);
         while !self.is_done() {
             interrupt::check()?;
@@ -162,7 +190,7 @@ impl Diff {
                 (None, None) => break,
                 (Some(old), None) => self.removed(name, &types.0, old).and_then(|()| left.step())?,
                 (None, Some(new)) => self.added(name, &types.1, new).and_then(|()| right.step())?,
-                (Some(old), Some(new)) => match old.0.cmp(new.0) {
+                (Some(old), Some(new)) => match order.compare(old.0, new.0) {
                     Ordering::Less => self.removed(name, &types.0, old).and_then(|()| left.step())?,
                     Ordering::Greater => self.added(name, &types.1, new).and_then(|()| right.step())?,
                     Ordering::Equal => {
@@ -178,6 +206,41 @@ impl Diff {
         Ok(())
     }
 
+    /// The differences of two tables in different orders: each key of one is looked for in the other.
+    fn unsorted(
+        &mut self,
+        name: Option<&str>,
+        types: &(Types, Types),
+        a: &Side,
+        b: &Side,
+    ) -> Result<(), Failure> {
+        let [left, right] = [a, b].map(|side| side.txn.table(&untyped(name)).map_err(failure));
+        let (left, right) = (left?, right?);
+        for entry in left.iter().map_err(failure)? {
+            let old = entry.map_err(failure)?;
+            interrupt::check()?;
+            match right.get(old.0).map_err(failure)? {
+                None => self.removed(name, &types.0, old)?,
+                Some(new) if new != old.1 => self.changed(name, types, old, (old.0, new))?,
+                Some(_) => {}
+            }
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+        for entry in right.iter().map_err(failure)? {
+            let new = entry.map_err(failure)?;
+            interrupt::check()?;
+            if !left.contains(new.0).map_err(failure)? {
+                self.added(name, &types.1, new)?;
+            }
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     fn only_in(&mut self, name: Option<&str>, only_in: &'static str) -> Result<(), Failure> {
         let sign = if only_in == "a" { '-' } else { '+' };
         let words = format!("{sign} table {}", form::harmless(&table::name(name)));
@@ -185,9 +248,12 @@ impl Diff {
     }
 
     fn types(&mut self, name: Option<&str>, a: &TableInfo, b: &TableInfo) -> Result<(), Failure> {
+        let differ = a.order != b.order;
         let line = |sign, table: &TableInfo| {
+            let order =
+                if differ { format!(", order {}", form::harmless(&table.order)) } else { String::new() };
             format!(
-                "{sign} keys {}, values {}",
+                "{sign} keys {}, values {}{order}",
                 form::harmless(&table.key_type),
                 form::harmless(&table.value_type)
             )
@@ -196,6 +262,7 @@ impl Diff {
             table: name,
             keys: [a.key_type.clone(), b.key_type.clone()],
             values: [a.value_type.clone(), b.value_type.clone()],
+            orders: differ.then(|| [a.order.clone(), b.order.clone()]),
         };
         self.tell(&change, Some(name), &[line('-', a), line('+', b)])
     }

@@ -219,7 +219,12 @@ impl Dump<'_> {
         let to = self.to.clone();
         let wrong = |error| Failure::writing(&to, &error);
         let Types { keys, values } = Types::recorded(table);
-        let head = TableHead { name: table.name.clone(), types: Some((keys, values)), line: 0 };
+        let head = TableHead {
+            name: table.name.clone(),
+            types: Some((keys, values)),
+            order: Some(table.order.clone()),
+            line: 0,
+        };
         sink.begin(&head).map_err(wrong)?;
         let entries = self.txn.table(&untyped(table.name.as_deref())).and_then(|table| table.iter());
         for entry in entries.map_err(failure)? {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use clap::Args;
-use mapledb::Env;
+use mapledb::{Env, KeyOrder};
 use mapledb_lmdb::{Database, Error, LmdbFile, Records};
 
 use super::load::{Load, Rules};
@@ -46,8 +46,8 @@ const WHAT_BECOMES_WHAT: &str = "\
 The main database becomes the default table, and each named one a table of its name, all in one transaction, unless \
 --table or --main chooses some. Read are files of LMDB 0.9 and 1.0, from 64-bit little-endian machines.
 
-Keys and values keep their bytes, and MapleDB orders keys as bytes: those of MDB_INTEGERKEY and MDB_REVERSEKEY come in \
-another order than in LMDB. A database with several values under one key is refused.";
+Keys and values keep their bytes, and keys their order: with MDB_INTEGERKEY and MDB_REVERSEKEY a table is made in such an \
+order. The default table goes by bytes whatever the source did. A database with several values under one key is refused.";
 
 /// Imports them.
 pub fn run(args: &ImportArgs, manner: Manner) -> Result<(), Failure> {
@@ -69,6 +69,8 @@ struct Import {
     database: Database,
     /// The table; `None` is the default one.
     table: Option<String>,
+    /// The order of its keys.
+    order: KeyOrder,
 }
 
 impl ImportArgs {
@@ -125,13 +127,21 @@ fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import
     let notes = [
         (flags.dup_sort(), "made for several values under one key, which it does not have: a plain table"),
         (
-            flags.integer_key(),
-            "its keys are integers in the machine's byte order: their bytes stay, and order them",
+            table.is_none() && flags.integer_key(),
+            "its keys are integers in the machine's byte order: the default table keeps their bytes, and goes by them",
         ),
-        (flags.reverse_key(), "its keys were ordered from their ends: here they are from their beginnings"),
+        (
+            table.is_none() && flags.reverse_key(),
+            "its keys were ordered from their ends: in the default table they are from their beginnings",
+        ),
     ];
     notes.iter().filter(|(is_so, _)| *is_so).for_each(|(_, note)| door::tell_note(&about(note), manner));
-    Ok(Import { database, table })
+    let order = match (flags.integer_key(), flags.reverse_key(), &table) {
+        (.., None) | (false, false, _) => KeyOrder::BYTEWISE,
+        (true, ..) => KeyOrder::INTEGER,
+        (false, true, _) => KeyOrder::REVERSE,
+    };
+    Ok(Import { database, table, order })
 }
 
 /// The records of an LMDB file, database by database.
@@ -160,11 +170,11 @@ impl<'f> LmdbSource<'f> {
     }
 
     fn table(&mut self) -> Option<TableHead> {
-        let Import { database, table } = self.to_come.pop_front()?;
+        let Import { database, table, order } = self.to_come.pop_front()?;
         self.database = database.to_string();
         self.records = Some(self.file.records(&database));
         self.read = 0;
-        Some(TableHead { name: table, types: None, line: 0 })
+        Some(TableHead { name: table, types: None, order: Some(order.name().to_owned()), line: 0 })
     }
 }
 

@@ -49,6 +49,7 @@ pub fn run(args: &SampleArgs, manner: Manner) -> Result<(), Failure> {
     let types = types_of(&txn, args.table.table.as_deref())?;
     let bounds = args.range.bounds(&types.keys)?;
     let table = txn.table(&args.table.untyped()).map_err(failure)?;
+    args.range.check_order(table.order())?;
     let seed = args.seed.map_or_else(|| own_seed(manner), Ok)?;
     let (first, entries) = places(&table, &bounds)?;
     let printing = Printing { manner, types: &types, keys_only: args.keys_only };

@@ -46,6 +46,7 @@ pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
     let types = types_of(&txn, args.table.table.as_deref())?;
     let bounds = args.range.bounds(&types.keys)?;
     let table = txn.table(&args.table.untyped()).map_err(failure)?;
+    args.range.check_order(table.order())?;
     let mut output = Output::open();
     match args.count {
         true => count(args, manner, &table, &bounds, &mut output)?,

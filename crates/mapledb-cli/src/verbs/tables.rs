@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::table::{self, Column};
 
-/// List the tables with their types
+/// List the tables with their types and orders
 #[derive(Debug, Args)]
 pub struct TablesArgs {
     #[command(flatten)]
@@ -28,6 +28,7 @@ struct Listed {
     table: Option<String>,
     keys: String,
     values: String,
+    order: String,
     entries: u64,
     sequence: u64,
 }
@@ -47,6 +48,7 @@ impl Listed {
             table: table.name,
             keys: table.key_type,
             values: table.value_type,
+            order: table.order,
             entries: table.stat.entries,
             sequence: table.sequence,
         }
@@ -59,6 +61,7 @@ impl TablesReport {
             Column::Words("table"),
             Column::Words("keys"),
             Column::Words("values"),
+            Column::Words("order"),
             Column::Numbers("entries"),
             Column::Numbers("sequence"),
         ];
@@ -67,6 +70,7 @@ impl TablesReport {
                 table::name(listed.table.as_deref()),
                 listed.keys.clone(),
                 listed.values.clone(),
+                listed.order.clone(),
                 table::count(listed.entries),
                 listed.sequence.to_string(),
             ]

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use super::part::{KeyPart, Part};
 use crate::error::{Error, Result};
+use crate::tree::KeyOrder;
 
 /// A type that a table's values can have.
 ///
@@ -68,7 +69,21 @@ pub trait Codec {
 /// A type that a table's keys can have: its bytes sort as its values do.
 ///
 /// To order a type of your own, implement [`KeyPart`], or derive it.
-pub trait Key: Codec {}
+///
+/// Bytes that do not sort by themselves are keys of a table in another order, which the type may name: see
+/// [`ORDER`](Key::ORDER).
+///
+/// ```
+/// use mapledb::{Key, KeyOrder, Le};
+///
+/// // Numbers as C programs on most machines lay them out sort as integers, not as bytes.
+/// assert_eq!(<Le<u64> as Key>::ORDER, KeyOrder::INTEGER);
+/// assert_eq!(<u64 as Key>::ORDER, KeyOrder::BYTEWISE);
+/// ```
+pub trait Key: Codec {
+    /// The order of a table with such keys, unless [`Table::in_order`](crate::Table::in_order) asks for another.
+    const ORDER: KeyOrder = KeyOrder::BYTEWISE;
+}
 
 pub(super) fn not_a<T: Codec + ?Sized>(bytes: &[u8]) -> Error {
     Error::Decode { expected: T::type_name(), len: bytes.len() }

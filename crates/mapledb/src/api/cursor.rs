@@ -2,12 +2,10 @@
 
 use std::marker::PhantomData;
 
-use mapledb_format::order::Bytewise;
-
 use super::codec::{Codec, Key, Typed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::tree::{self, Tree};
+use crate::tree::{self, KeyOrder, Tree};
 use crate::txn::ReadTxn;
 
 /// A key and its value.
@@ -24,13 +22,18 @@ pub(super) fn decode<'t, K: Codec + ?Sized, V: Codec + ?Sized>(
 /// Every move answers the entry it came to. Cost: a seek is a descent; a step touches one slot and its cell, and at the
 /// end of a leaf the next one.
 pub struct Cursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
-    inner: tree::Cursor<'t, P, Bytewise>,
+    inner: tree::Cursor<'t, P, KeyOrder>,
     types: Typed<K, V>,
 }
 
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
-    pub(super) fn new(tree: Tree<'t, P>) -> Cursor<'t, K, V, P> {
+    pub(super) fn new(tree: Tree<'t, P, KeyOrder>) -> Cursor<'t, K, V, P> {
         Cursor { inner: tree::Cursor::new(tree), types: PhantomData }
+    }
+
+    /// The cursor, to look for keys: not in an order that is not at hand.
+    fn comparing(&mut self) -> Result<&mut tree::Cursor<'t, P, KeyOrder>> {
+        if self.inner.order().is_at_hand() { Ok(&mut self.inner) } else { Err(Error::OrderMissing) }
     }
 
     /// The entry the cursor is at.
@@ -61,27 +64,27 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
 
     /// Goes to the entry of `key`.
     pub fn seek(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_exact(key))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_exact(key))?)
     }
 
     /// Goes to the first entry whose key is not less than `key`.
     pub fn ceiling(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_from(key, true))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_from(key, true))?)
     }
 
     /// Goes to the first entry whose key is greater than `key`.
     pub fn higher(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_from(key, false))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_from(key, false))?)
     }
 
     /// Goes to the last entry whose key is not greater than `key`.
     pub fn floor(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_to(key, true))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_to(key, true))?)
     }
 
     /// Goes to the last entry whose key is less than `key`.
     pub fn lower(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.inner.seek_to(key, false))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_to(key, false))?)
     }
 
     /// Goes to the entry that has `n` entries before it.
@@ -92,13 +95,13 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
 
 /// The entries between two bounds, from either end. After an error it ends.
 pub struct Range<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
-    inner: tree::Range<'t, P, Bytewise>,
+    inner: tree::Range<'t, P>,
     is_over: bool,
     types: Typed<K, V>,
 }
 
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
-    pub(super) fn new(inner: tree::Range<'t, P, Bytewise>) -> Range<'t, K, V, P> {
+    pub(super) fn new(inner: tree::Range<'t, P>) -> Range<'t, K, V, P> {
         Range { inner, is_over: false, types: PhantomData }
     }
 

@@ -20,7 +20,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::codec::Codec;
+use super::codec::{Codec, Key};
+use crate::tree::KeyOrder;
 
 /// Where a part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,8 +351,8 @@ impl Part for IpAddr {
 
 impl KeyPart for IpAddr {}
 
-/// A number with its lowest byte first, as other programs may have written it: a type of values, for its bytes do not
-/// sort as its numbers do.
+/// A number with its lowest byte first, as other programs may have written it: a type of values, and without a sign one of keys
+/// in a table of its own order ([`KeyOrder::INTEGER`]), for its bytes do not sort as its numbers do. It is no part of longer keys.
 ///
 /// The machines that MapleDB runs on keep their numbers so, and [`Pod`](super::Pod) reads them in place.
 ///
@@ -374,6 +375,17 @@ macro_rules! little_endian {
 }
 
 little_endian!(u16 u32 u64 u128 i16 i32 i64 i128 f32 f64);
+
+macro_rules! integer_keys {
+    ($($type:ident)*) => {$(
+        /// In a table of integers, by their order.
+        impl Key for Le<$type> {
+            const ORDER: KeyOrder = KeyOrder::INTEGER;
+        }
+    )*};
+}
+
+integer_keys!(u16 u32 u64 u128);
 
 impl Part for String {
     const LEN: Option<usize> = None;

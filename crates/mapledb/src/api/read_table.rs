@@ -9,9 +9,9 @@ use super::codec::{Codec, Key, Typed};
 use super::cursor::{Cursor, Item, Range, decode};
 use super::lazy::Lazy;
 use super::tuple::Prefix;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::tree::{self, GROUP_MAX, Tree};
+use crate::tree::{self, GROUP_MAX, KeyOrder, Tree};
 use crate::txn::ReadTxn;
 
 /// The size of a table.
@@ -85,6 +85,7 @@ impl Group {
 pub struct ReadTable<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     pages: &'t P,
     record: TreeRecord,
+    order: KeyOrder,
     types: Typed<K, V>,
 }
 
@@ -98,13 +99,25 @@ impl<K: ?Sized, V: ?Sized, P> Copy for ReadTable<'_, K, V, P> {}
 
 impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     #[inline]
-    pub(super) fn new(pages: &'t P, record: &TreeRecord) -> ReadTable<'t, K, V, P> {
-        ReadTable { pages, record: *record, types: PhantomData }
+    pub(super) fn new(pages: &'t P, record: &TreeRecord, order: KeyOrder) -> ReadTable<'t, K, V, P> {
+        ReadTable { pages, record: *record, order, types: PhantomData }
     }
 
+    /// The tree, to go through.
     #[inline(always)]
-    fn tree(&self) -> Tree<'t, P> {
-        Tree::new(self.pages, &self.record)
+    fn tree(&self) -> Tree<'t, P, KeyOrder> {
+        Tree::in_order(self.pages, &self.record, self.order)
+    }
+
+    /// The tree, to look for keys: not in an order that is not at hand.
+    #[inline(always)]
+    fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
+        if self.order.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The order of the table's keys. Cost: none.
+    pub fn order(&self) -> KeyOrder {
+        self.order
     }
 
     /// How many entries the table has. Cost: none.
@@ -127,7 +140,12 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
-        K::with_bytes(key, |key| self.tree().get(key))?.map(V::decode).transpose()
+        K::with_bytes(key, |key| self.comparing()?.get(key))?.map(V::decode).transpose()
+    }
+
+    /// The bytes of the value under a key of these bytes.
+    pub(super) fn get_bytes(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
+        self.comparing()?.get(key)
     }
 
     /// The value of each key, in the order of the keys, which may be any; faster than as many [`get`](ReadTable::get)s, for
@@ -159,12 +177,13 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     where
         K: 'k,
     {
+        let tree = self.comparing()?;
         let mut keys = keys.into_iter().peekable();
         let mut values = Vec::with_capacity(keys.size_hint().0);
         let (mut group, mut found) = (Group::default(), Vec::with_capacity(GROUP_MAX));
         while keys.peek().is_some() {
             group.take(&mut keys)?;
-            self.tree().get_group(&group.keys()[..group.len], &mut found)?;
+            tree.get_group(&group.keys()[..group.len], &mut found)?;
             for value in found.drain(..) {
                 values.push(value.map(V::decode).transpose()?);
             }
@@ -174,7 +193,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
     /// Whether the table holds `key`.
     pub fn contains(&self, key: &K) -> Result<bool> {
-        K::with_bytes(key, |key| self.tree().contains(key))
+        K::with_bytes(key, |key| self.comparing()?.contains(key))
     }
 
     /// A cursor, at no entry yet. Cost: one small allocation.
@@ -245,7 +264,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     where
         K: 'k,
     {
-        with_bounds(bounds, |low, high| tree::Range::new(self.tree(), low, high)).map(Range::new)
+        with_bounds(bounds, |low, high| tree::Range::new(self.comparing()?, low, high)).map(Range::new)
     }
 
     /// How many entries lie between two bounds, exactly. Cost: two descents, however many they are.
@@ -253,12 +272,12 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     where
         K: 'k,
     {
-        with_bounds(bounds, |low, high| self.tree().count(low, high))
+        with_bounds(bounds, |low, high| self.comparing()?.count(low, high))
     }
 
     /// How many keys are less than `key`.
     pub fn rank(&self, key: &K) -> Result<u64> {
-        K::with_bytes(key, |key| self.tree().rank(key))
+        K::with_bytes(key, |key| self.comparing()?.rank(key))
     }
 
     /// The entry that has `n` entries before it.
@@ -320,7 +339,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// # }
     /// ```
     pub fn lazily(&self) -> ReadTable<'t, K, Lazy<V>, P> {
-        ReadTable { pages: self.pages, record: self.record, types: PhantomData }
+        ReadTable { pages: self.pages, record: self.record, order: self.order, types: PhantomData }
     }
 
     /// Every key, in order, from either end; no value is looked at. Cost: as [`iter`](ReadTable::iter).
@@ -329,7 +348,13 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// The entries whose key, as bytes, begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::PrefixOutOfOrder`] if the table is not in bytewise order.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'t, K, V, P>> {
+        if self.order != KeyOrder::BYTEWISE {
+            return Err(Error::PrefixOutOfOrder { order: self.order.name().to_string() });
+        }
         let prefix = prefix.as_ref();
         let after = after_prefix(prefix);
         let high = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);

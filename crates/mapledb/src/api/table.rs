@@ -6,8 +6,9 @@ use mapledb_format::TableRecord;
 
 use super::codec::{Codec, Key, Typed};
 use super::{ReadTable, TableStat, WriteTable};
-use crate::catalog::{self, Types};
+use crate::catalog::{self, Asked, Types};
 use crate::error::{Error, Result};
+use crate::tree::KeyOrder;
 use crate::txn::{ReadTxn, TableId, WriteTxn};
 
 /// A table as a user names it: by its name, and by the types of its keys and values. Make it a `const`.
@@ -21,13 +22,42 @@ use crate::txn::{ReadTxn, TableId, WriteTxn};
 pub struct Table<'n, K: ?Sized, V: ?Sized> {
     name: Option<&'n str>,
     is_untyped: bool,
+    order: Option<KeyOrder>,
     types: Typed<K, V>,
 }
 
 impl<'n, K: ?Sized, V: ?Sized> Table<'n, K, V> {
     /// The table called `name`, of 1 byte up to a quarter of a page.
     pub const fn new(name: &'n str) -> Table<'n, K, V> {
-        Table { name: Some(name), is_untyped: false, types: PhantomData }
+        Table { name: Some(name), is_untyped: false, order: None, types: PhantomData }
+    }
+
+    /// The same table with its keys in `order`, instead of the one that their type asks for ([`Key::ORDER`]). It is recorded when
+    /// the table is made; who opens it with another one is refused.
+    ///
+    /// The default table is always in bytewise order.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, KeyOrder, Table};
+    ///
+    /// const HOSTS: Table<'static, str, u32> = Table::new("hosts").in_order(KeyOrder::REVERSE);
+    ///
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().create(dir.path().join("hosts.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut hosts = txn.open_table(&HOSTS)?;
+    /// for (n, host) in ["www.example.org", "example.com", "mail.example.org"].into_iter().enumerate() {
+    ///     hosts.put(host, &(n as u32))?;
+    /// }
+    /// let names = hosts.reading()?.keys()?.map(|key| Ok(key?.to_owned())).collect::<mapledb::Result<Vec<_>>>()?;
+    /// assert_eq!(names, ["mail.example.org", "www.example.org", "example.com"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn in_order(self, order: KeyOrder) -> Table<'n, K, V> {
+        Table { order: Some(order), ..self }
     }
 
     /// Its name; the default table has none.
@@ -40,19 +70,35 @@ impl<'n> Table<'n, [u8], [u8]> {
     /// The default table: it is there from the start, has no name, and holds bytes. A commit that touches only it
     /// touches no catalog.
     pub const fn main() -> Table<'static, [u8], [u8]> {
-        Table { name: None, is_untyped: false, types: PhantomData }
+        Table { name: None, is_untyped: false, order: None, types: PhantomData }
     }
 
     /// The table called `name` as bytes, whatever types the catalog records: for tools. Bytes put this way must be
     /// what the types ask for; nothing checks.
     pub const fn untyped(name: &'n str) -> Table<'n, [u8], [u8]> {
-        Table { name: Some(name), is_untyped: true, types: PhantomData }
+        Table { name: Some(name), is_untyped: true, order: None, types: PhantomData }
     }
 }
 
 impl<K: Key + ?Sized, V: Codec + ?Sized> Table<'_, K, V> {
-    fn types(&self) -> Option<Types> {
-        (!self.is_untyped).then(|| Types { key: K::type_name(), value: V::type_name() })
+    fn asked(&self) -> Asked {
+        if self.is_untyped {
+            return Asked { types: None, order: self.order };
+        }
+        let types = Types { key: K::type_name(), value: V::type_name() };
+        Asked { types: Some(types), order: Some(self.order.unwrap_or(K::ORDER)) }
+    }
+
+    /// Refuses another order for the default table, whose record has no place for it.
+    fn check_main(&self) -> Result<()> {
+        match self.order {
+            Some(asked) if asked != KeyOrder::BYTEWISE => Err(Error::TableOrder {
+                name: "main".to_string(),
+                recorded: KeyOrder::BYTEWISE.name().to_string(),
+                asked: asked.name().to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -66,6 +112,8 @@ pub struct TableInfo {
     pub key_type: String,
     /// The type of its values.
     pub value_type: String,
+    /// The name of the order of its keys: `bytewise`, `reverse`, `integer`, or that of a named order.
+    pub order: String,
     /// Its size.
     pub stat: TableStat,
     /// The next number of its sequence.
@@ -79,6 +127,7 @@ impl TableInfo {
             name: Some(name.to_string()),
             key_type: key,
             value_type: value,
+            order: catalog::order_name(record),
             stat: TableStat::of(&record.tree),
             sequence: record.sequence,
         }
@@ -86,7 +135,8 @@ impl TableInfo {
 
     fn main(stat: TableStat, sequence: u64) -> TableInfo {
         let bytes = || <[u8]>::type_name();
-        TableInfo { name: None, key_type: bytes(), value_type: bytes(), stat, sequence }
+        let order = KeyOrder::BYTEWISE.name().to_string();
+        TableInfo { name: None, key_type: bytes(), value_type: bytes(), order, stat, sequence }
     }
 }
 
@@ -94,7 +144,7 @@ impl ReadTxn {
     /// The default table.
     #[inline]
     pub fn main(&self) -> Result<ReadTable<'_, [u8], [u8]>> {
-        Ok(ReadTable::new(self, &self.main_tree()?))
+        Ok(ReadTable::new(self, &self.main_tree()?, KeyOrder::BYTEWISE))
     }
 
     /// A table.
@@ -102,14 +152,16 @@ impl ReadTxn {
     /// Cost: one descent of the catalog; none for the default table.
     ///
     /// # Errors
-    /// [`Error::TableMissing`], or [`Error::TableTypes`] if it was made with other types.
+    /// [`Error::TableMissing`]; [`Error::TableTypes`] or [`Error::TableOrder`] if it was made with other types or in another
+    /// order.
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(&self, table: &Table<'_, K, V>) -> Result<ReadTable<'_, K, V>> {
-        let Some(name) = table.name else { return Ok(ReadTable::new(self, &self.main_tree()?)) };
+        let Some(name) = table.name else {
+            table.check_main()?;
+            return Ok(ReadTable::new(self, &self.main_tree()?, KeyOrder::BYTEWISE));
+        };
         let record = self.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
-        if let Some(asked) = table.types() {
-            crate::txn::check_types(name, &asked, &Types::of(&record))?;
-        }
-        Ok(ReadTable::new(self, &record.tree))
+        let order = table.asked().check(name, &record, self.known_orders())?;
+        Ok(ReadTable::new(self, &record.tree, order))
     }
 
     /// Every table: the default one first, then the named ones by name.
@@ -124,7 +176,7 @@ impl ReadTxn {
 impl WriteTxn {
     /// The default table.
     pub fn main(&mut self) -> WriteTable<'_, [u8], [u8]> {
-        WriteTable::new(self, TableId::Main)
+        WriteTable::new(self, TableId::Main, KeyOrder::BYTEWISE)
     }
 
     /// A table that is there.
@@ -140,10 +192,10 @@ impl WriteTxn {
         self.open(table, false)
     }
 
-    /// A table, made with these types if it is not there.
+    /// A table, made with these types and in this order if it is not there.
     ///
     /// # Errors
-    /// [`Error::TableTypes`] if it is there with other types.
+    /// [`Error::TableTypes`] or [`Error::TableOrder`] if it is there with other types or in another order.
     pub fn open_table<K: Key + ?Sized, V: Codec + ?Sized>(
         &mut self,
         table: &Table<'_, K, V>,
@@ -180,9 +232,24 @@ impl WriteTxn {
         key_type: &str,
         value_type: &str,
     ) -> Result<WriteTable<'_, [u8], [u8]>> {
+        self.open_table_as_in_order(name, key_type, value_type, None)
+    }
+
+    /// As [`open_table_as`](WriteTxn::open_table_as), made in `order` if it is not there. `None` is whatever order it has, and
+    /// the bytewise one if it is made.
+    ///
+    /// # Errors
+    /// [`Error::TableTypes`] or [`Error::TableOrder`] if it is there with types of other names or in another order.
+    pub fn open_table_as_in_order(
+        &mut self,
+        name: &str,
+        key_type: &str,
+        value_type: &str,
+        order: Option<KeyOrder>,
+    ) -> Result<WriteTable<'_, [u8], [u8]>> {
         let types = Types { key: key_type.to_string(), value: value_type.to_string() };
-        let id = self.open_named(name, Some(&types), true)?;
-        Ok(WriteTable::new(self, id))
+        let (id, order) = self.open_named(name, &Asked { types: Some(types), order }, true)?;
+        Ok(WriteTable::new(self, id, order))
     }
 
     fn open<K: Key + ?Sized, V: Codec + ?Sized>(
@@ -190,11 +257,14 @@ impl WriteTxn {
         table: &Table<'_, K, V>,
         create: bool,
     ) -> Result<WriteTable<'_, K, V>> {
-        let id = match table.name {
-            None => TableId::Main,
-            Some(name) => self.open_named(name, table.types().as_ref(), create)?,
+        let (id, order) = match table.name {
+            None => {
+                table.check_main()?;
+                (TableId::Main, KeyOrder::BYTEWISE)
+            }
+            Some(name) => self.open_named(name, &table.asked(), create)?,
         };
-        Ok(WriteTable::new(self, id))
+        Ok(WriteTable::new(self, id, order))
     }
 
     /// Every table as it stands in this transaction: the default one first, then the named ones by name.

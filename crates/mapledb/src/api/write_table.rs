@@ -8,8 +8,15 @@ use super::cursor::{Cursor, Item, Range};
 use super::read_table::{ReadTable, TableStat, with_bounds};
 use crate::error::{Error, Result};
 use crate::space::Draft;
-use crate::tree::{Appender, TreeMut, Value};
+use crate::tree::{Appender, KeyOrder, Value, in_its_order};
 use crate::txn::{TableId, WriteTxn};
+
+/// Changes the tree of a table: by code of its own for the bytewise order.
+macro_rules! change {
+    ($table:expr, |$tree:ident| $act:expr) => {
+        in_its_order!($table.order, order => $table.txn.change($table.table, order, |$tree| $act))
+    };
+}
 
 /// A table of a write transaction. What it reads is the table as the transaction has changed it so far.
 ///
@@ -19,16 +26,23 @@ use crate::txn::{TableId, WriteTxn};
 pub struct WriteTable<'t, K: ?Sized, V: ?Sized> {
     txn: &'t mut WriteTxn,
     table: TableId,
+    order: KeyOrder,
     types: Typed<K, V>,
 }
 
 impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
-    pub(super) fn new(txn: &'t mut WriteTxn, table: TableId) -> WriteTable<'t, K, V> {
-        WriteTable { txn, table, types: PhantomData }
+    pub(super) fn new(txn: &'t mut WriteTxn, table: TableId, order: KeyOrder) -> WriteTable<'t, K, V> {
+        WriteTable { txn, table, order, types: PhantomData }
     }
 
-    fn change<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>) -> Result<R> {
-        self.txn.change(self.table, act)
+    /// Refuses to look for keys in an order that is not at hand.
+    fn check_order(&self) -> Result<()> {
+        if self.order.is_at_hand() { Ok(()) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The order of the table's keys. Cost: none.
+    pub fn order(&self) -> KeyOrder {
+        self.order
     }
 
     /// How many entries the table has.
@@ -48,7 +62,7 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
 
     /// Takes everything out. Cost: a page read for each page freed.
     pub fn clear(&mut self) -> Result<()> {
-        self.change(|tree| tree.clear())
+        change!(self, |tree| tree.clear())
     }
 
     /// Takes `count` numbers of the table's sequence, which begins at 0; answers the first. They are given out once
@@ -61,14 +75,15 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// The table as it stands, with every way of reading.
     pub fn reading(&self) -> Result<ReadTable<'_, K, V, Draft>> {
-        self.txn.tree(self.table)?;
-        Ok(ReadTable::new(self.txn.draft(), self.txn.record(self.table)))
+        let (pages, record) = self.txn.reading(self.table)?;
+        Ok(ReadTable::new(pages, record, self.order))
     }
 
     /// Stores `value` under `key`, replacing what is there.
     pub fn put(&mut self, key: &K, value: &V) -> Result<()> {
+        self.check_order()?;
         K::with_bytes(key, |key| {
-            V::with_bytes(value, |value| self.change(|tree| tree.put(key, Value::Bytes(value)).map(|_| ())))
+            V::with_bytes(value, |value| change!(self, |tree| tree.put(key, Value::Bytes(value)).map(|_| ())))
         })
     }
 
@@ -82,7 +97,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 
     /// Stores `value` under `key`; answers the bytes of what was there. Cost: two descents.
     pub fn replace(&mut self, key: &K, value: &V) -> Result<Option<Vec<u8>>> {
-        let old = K::with_bytes(key, |key| Ok::<_, Error>(self.txn.tree(self.table)?.get(key)?.map(<[u8]>::to_vec)))?;
+        let old = K::with_bytes(key, |key| Ok(self.reading()?.get_bytes(key)?.map(<[u8]>::to_vec)))?;
         self.put(key, value)?;
         Ok(old)
     }
@@ -91,7 +106,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// whether it was. Cost: two descents.
     pub fn compare_and_set(&mut self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
         let is_expected = K::with_bytes(key, |key| {
-            let found = self.txn.tree(self.table)?.get(key)?;
+            let found = self.reading()?.get_bytes(key)?;
             match expected {
                 Some(expected) => V::with_bytes(expected, |expected| Ok(found == Some(expected))),
                 None => Ok(found.is_none()),
@@ -109,8 +124,9 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// Makes room for a value of `len` bytes under `key` and lets `fill` write it in place; it is zero before. The
     /// value must be one of the table's type.
     pub fn reserve(&mut self, key: &K, len: u64, fill: impl FnOnce(&mut [u8])) -> Result<()> {
+        self.check_order()?;
         K::with_bytes(key, |key| {
-            self.change(|tree| {
+            change!(self, |tree| {
                 let (_, place) = tree.put(key, Value::Reserved(len))?;
                 fill(tree.own_bytes(&place)?);
                 Ok(())
@@ -120,7 +136,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 
     /// Takes `key` out; answers whether it was there. A key that is not there copies no page.
     pub fn delete(&mut self, key: &K) -> Result<bool> {
-        K::with_bytes(key, |key| self.change(|tree| tree.delete(key)))
+        self.check_order()?;
+        K::with_bytes(key, |key| change!(self, |tree| tree.delete(key)))
     }
 
     /// Takes everything between two bounds out; answers how many entries went. Cost: two paths copied, and a page read
@@ -129,14 +146,15 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     where
         K: 'k,
     {
-        with_bounds(bounds, |low, high| self.change(|tree| tree.delete_range(low, high)))
+        self.check_order()?;
+        with_bounds(bounds, |low, high| change!(self, |tree| tree.delete_range(low, high)))
     }
 
     /// Takes out every entry that `keep` is false for; answers how many went. An entry that does not decode is kept and
     /// is the error of the call. Cost: every page read, those that lose something copied.
     pub fn retain(&mut self, mut keep: impl FnMut(K::Item<'_>, V::Item<'_>) -> bool) -> Result<u64> {
         let mut fault = None;
-        let gone = self.change(|tree| {
+        let gone = change!(self, |tree| {
             tree.retain(|key, value| match (K::decode(key), V::decode(value)) {
                 (Ok(key), Ok(value)) => keep(key, value),
                 (Err(error), _) | (_, Err(error)) => {
@@ -156,10 +174,11 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// # Errors
     /// [`Error::NotSorted`], which changes nothing.
     pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
+        self.check_order()?;
         K::with_bytes(key, |key| {
             V::with_bytes(value, |value| {
                 self.txn.lay_down();
-                self.change(|tree| tree.put_last(key, value))
+                change!(self, |tree| tree.put_last(key, value))
             })
         })
     }
@@ -173,10 +192,11 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         &mut self,
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
+        self.check_order()?;
         let mut stored = 0;
         let mut fault = None;
         self.txn.lay_down();
-        self.change(|tree| {
+        change!(self, |tree| {
             let mut appender = Appender::new(tree)?;
             for pair in pairs {
                 let pushed = pair.and_then(|(key, value)| appender.push(key.as_ref(), value.as_ref()));

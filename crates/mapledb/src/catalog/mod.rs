@@ -1,12 +1,13 @@
 //! The catalog: which named tables there are, each a tree record with its attributes.
 
 use mapledb_format::node::key_max;
-use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_VALUE_TYPE};
+use mapledb_format::order::Order;
+use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
 use mapledb_format::{OrderId, TableRecord, TreeRecord};
 
 use crate::error::{Error, Result};
 use crate::pages::{Pages, PagesMut};
-use crate::tree::{Cursor, Tree, TreeMut, Value};
+use crate::tree::{Cursor, KeyOrder, Tree, TreeMut, Value};
 
 /// The types a table's keys and values have, as the catalog records them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,64 @@ impl Types {
             None => "bytes".to_string(),
         };
         Types { key: text(ATTR_KEY_TYPE), value: text(ATTR_VALUE_TYPE) }
+    }
+
+    /// Whether a table that is recorded with other types may be opened with these: it may not.
+    fn check(&self, name: &str, recorded: &Types) -> Result<()> {
+        if self == recorded {
+            return Ok(());
+        }
+        Err(Error::TableTypes {
+            name: name.to_string(),
+            recorded: format!("{} to {}", recorded.key, recorded.value),
+            asked: format!("{} to {}", self.key, self.value),
+        })
+    }
+}
+
+/// What a table is asked for as. What is not said is as the catalog records it, and the plainest in a new table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) types: Option<Types>,
+    pub(crate) order: Option<KeyOrder>,
+}
+
+impl Asked {
+    /// Whether the table `name`, which is recorded as `record`, may be opened so; and the order its keys are in: the one that
+    /// was asked for, the recorded one if it is among those `known`, else none that compares.
+    pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<KeyOrder> {
+        if let Some(types) = &self.types {
+            types.check(name, &Types::of(record))?;
+        }
+        match self.order {
+            None => Ok(order_of(record, known)),
+            Some(asked) if is_order(asked, record) => Ok(asked),
+            Some(asked) => Err(Error::TableOrder {
+                name: name.to_string(),
+                recorded: order_name(record),
+                asked: asked.name().to_string(),
+            }),
+        }
+    }
+}
+
+/// The order of a table's keys: a named one if it is among those `known`, else one that cannot compare.
+pub(crate) fn order_of(record: &TableRecord, known: &[KeyOrder]) -> KeyOrder {
+    let found = known.iter().copied().find(|order| is_order(*order, record));
+    found.unwrap_or(KeyOrder::recorded(record.tree.order))
+}
+
+/// Whether `record` records the order `order`.
+fn is_order(order: KeyOrder, record: &TableRecord) -> bool {
+    order.id() == record.tree.order
+        && (order.id() != OrderId::Named || record.attribute(ATTR_ORDER_NAME) == Some(order.name().as_bytes()))
+}
+
+/// The name of the order of a table's keys.
+pub(crate) fn order_name(record: &TableRecord) -> String {
+    match record.attribute(ATTR_ORDER_NAME) {
+        Some(name) if record.tree.order == OrderId::Named => String::from_utf8_lossy(name).into_owned(),
+        _ => KeyOrder::recorded(record.tree.order).name().to_string(),
     }
 }
 
@@ -44,11 +103,18 @@ pub(crate) fn list<P: Pages>(pages: &P, catalog: &TreeRecord) -> Result<Vec<(Str
     Ok(tables)
 }
 
-/// A new table of these types.
-pub(crate) fn new_table(types: &Types) -> Result<TableRecord> {
-    let mut record = TableRecord::new(TreeRecord::empty(OrderId::Bytewise));
-    for (id, name) in [(ATTR_KEY_TYPE, &types.key), (ATTR_VALUE_TYPE, &types.value)] {
-        record.set_attribute(id, name.as_bytes()).map_err(|_| Error::TypeNameTooLong { name: name.clone() })?;
+/// A new table as it is asked for.
+pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
+    let order = asked.order.unwrap_or_default();
+    let mut record = TableRecord::new(TreeRecord::empty(order.id()));
+    let types = asked.types.clone().unwrap_or_else(|| Types::of(&record));
+    let mut set = |id, name: &str| {
+        record.set_attribute(id, name.as_bytes()).map_err(|_| Error::TypeNameTooLong { name: name.to_string() })
+    };
+    set(ATTR_KEY_TYPE, &types.key)?;
+    set(ATTR_VALUE_TYPE, &types.value)?;
+    if order.id() == OrderId::Named {
+        set(ATTR_ORDER_NAME, order.name())?;
     }
     Ok(record)
 }
@@ -82,9 +148,6 @@ fn decode(catalog: &TreeRecord, value: &[u8]) -> Result<TableRecord> {
     let record = TableRecord::decode(value).map_err(fault)?;
     if !record.tree.is_sealed() {
         return Err(fault(mapledb_format::FormatError::Unsealed));
-    }
-    if record.tree.order != OrderId::Bytewise {
-        return Err(Error::UnknownOrder { order: format!("{:?}", record.tree.order).to_lowercase() });
     }
     Ok(record)
 }

@@ -10,14 +10,13 @@ use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::free::bitmap::CHUNK_PAGES;
 use mapledb_format::free::list::InlineFree;
 use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
-use mapledb_format::order::Bytewise;
 use mapledb_format::{Extent, FormatError, HeadBody, Pgno, TreeRecord, Txnid, header};
 
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 use crate::space::Extents;
-use crate::tree::{Cursor, Tree, Visit, walk};
+use crate::tree::{Cursor, KeyOrder, Tree, Visit, walk};
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +58,8 @@ pub struct CheckReport {
     pub tables: u64,
     /// Whether waiting pages were compared with their free records, which takes a moment without a writer.
     pub waiting_checked: bool,
+    /// Tables whose keys are in a named order that is not at hand: all of them was checked, but that order.
+    pub orders_missing: Vec<String>,
     /// What is wrong, in the order it was found.
     pub problems: Vec<CheckProblem>,
 }
@@ -97,12 +98,13 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
     }
 }
 
-/// Checks the snapshot whose head is `head`, read through `pages`.
+/// Checks the snapshot whose head is `head`, read through `pages`. Of the named orders those in `orders` are known.
 ///
 /// Cost: every page in use is read once.
 pub(crate) fn check<P: Pages>(
     pages: &P,
     head: &HeadBody,
+    orders: &[KeyOrder],
     progress: &mut dyn FnMut(CheckProgress),
 ) -> CheckReport {
     let pages = &Distrusting(pages);
@@ -117,13 +119,13 @@ pub(crate) fn check<P: Pages>(
         report: CheckReport { txnid: head.txnid.get(), pages_total: total, ..CheckReport::default() },
         table: None,
     };
-    checker.tree(&head.default_table);
-    checker.tree(&head.catalog);
-    checker.tables(&head.catalog);
-    checker.tree(&head.snapshots);
+    checker.tree(&head.default_table, KeyOrder::BYTEWISE);
+    checker.tree(&head.catalog, KeyOrder::BYTEWISE);
+    checker.tables(&head.catalog, orders);
+    checker.tree(&head.snapshots, KeyOrder::BYTEWISE);
     let entries = &mut checker.report.entries;
     *entries = entries.saturating_add(head.default_table.entries);
-    checker.tree(&head.free);
+    checker.tree(&head.free, KeyOrder::BYTEWISE);
     checker.report.pages_reachable = checker.held.pages();
     checker.in_use(head.pages_in_use);
     checker.free_records(head);
@@ -198,7 +200,7 @@ impl<P: Pages> Checker<'_, '_, P> {
     }
 
     /// Walks a tree and takes its pages as held.
-    fn tree(&mut self, record: &TreeRecord) {
+    fn tree(&mut self, record: &TreeRecord, order: KeyOrder) {
         let (held, progress, total) = (&mut self.held, &mut *self.progress, self.report.pages_total);
         let mut visit = |visit: Visit| {
             if !held.insert(Extent::new(visit.pgno, visit.pages)) {
@@ -211,18 +213,22 @@ impl<P: Pages> Checker<'_, '_, P> {
             }
             Ok(())
         };
-        if let Err(error) = walk::<P, Bytewise>(self.pages, record, &mut visit) {
+        if let Err(error) = walk(self.pages, record, order, &mut visit) {
             self.fault(error);
         }
     }
 
-    fn tables(&mut self, catalog: &TreeRecord) {
+    fn tables(&mut self, catalog: &TreeRecord, orders: &[KeyOrder]) {
         match catalog::list(self.pages, catalog) {
             Err(error) => self.fault(error),
             Ok(tables) => {
                 for (name, record) in tables {
+                    let order = catalog::order_of(&record, orders);
+                    if !order.is_at_hand() {
+                        self.report.orders_missing.push(name.clone());
+                    }
                     self.table = Some(name);
-                    self.tree(&record.tree);
+                    self.tree(&record.tree, order);
                     self.report.tables += 1;
                     self.report.entries = self.report.entries.saturating_add(record.tree.entries);
                 }

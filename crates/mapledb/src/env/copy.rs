@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mapledb_format::free::PageBounds;
 use mapledb_format::ids::META_BYTES;
-use mapledb_format::order::Bytewise;
+use mapledb_format::order::{Bytewise, Order};
 use mapledb_format::{Extent, FormatError, HeadBody, Manifest, Meta, PageSize, Pgno, Slot, TreeRecord};
 use mapledb_os::{DataFile, OsError, Seam};
 
@@ -15,8 +15,8 @@ use super::Env;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::space::{Extents, marked_runs};
-use crate::tree::{Appender, Cursor, Tree, TreeMut, Visit, walk};
+use crate::space::{Draft, Extents, marked_runs};
+use crate::tree::{Appender, Cursor, KeyOrder, Tree, TreeMut, Visit, in_its_order, walk};
 use crate::txn::{ReadTxn, TableId};
 
 /// What a copy holds.
@@ -75,7 +75,7 @@ impl Env {
         let size = txn.page_size();
         let mut used = Extents::default();
         for tree in every_tree(&txn, &head)? {
-            walk::<_, Bytewise>(&txn, &tree, &mut |visit: Visit| {
+            walk(&txn, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
                 if used.insert(Extent::new(visit.pgno, visit.pages)) { Ok(()) } else { Err(twice(visit.pgno)) }
             })?;
             go_on(progress(0, used.pages()))?;
@@ -136,8 +136,9 @@ impl Env {
                 pages += visit.pages;
                 if pages % 256 < visit.pages { go_on(progress(pages, total)) } else { Ok(()) }
             };
-            let walked =
-                trees.iter().try_for_each(|tree| walk::<_, Bytewise>(txn, tree, &mut visit).map(|_| ()));
+            let mut walk_whole =
+                |tree: &TreeRecord| walk(txn, tree, KeyOrder::recorded(tree.order), &mut visit).map(|_| ());
+            let walked = trees.iter().try_for_each(&mut walk_whole);
             let walked = walked.and_then(|()| punch_holes(file, &holes, size).map_err(failed));
             walked.and_then(|()| go_on(progress(pages, total))).map_err(|error| {
                 fault = Some(error);
@@ -264,27 +265,38 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
     go_on(progress(0, total))?;
     let mut done = 0;
     let mut to = copy.write()?;
-    let mut copy_tree = |tree: &mut TreeMut<'_, crate::space::Draft>, record: &TreeRecord| {
-        let mut cursor = Cursor::new(Tree::<_>::new(from, record));
-        let mut appender = Appender::new(tree)?;
-        while let Some((key, value)) = cursor.next()? {
-            appender.push(key, value)?;
-            done += 1;
-            if done % 4096 == 0 {
-                go_on(progress(done, total))?;
-            }
-        }
-        appender.finish()
+    let mut count = || {
+        done += 1;
+        if done % 4096 == 0 { go_on(progress(done, total)) } else { Ok(()) }
     };
-    to.change(TableId::Main, |tree| copy_tree(tree, &main))?;
+    to.change(TableId::Main, Bytewise, |tree| copy_tree(from, &main, tree, &mut count))?;
     to.take_sequence(TableId::Main, from.main_sequence())?;
     for (name, record) in &tables {
         let table = to.adopt_named(name, record)?;
-        to.change(table, |tree| copy_tree(tree, &record.tree))?;
+        // A named order is not asked: what comes later is greater.
+        in_its_order!(KeyOrder::recorded(record.tree.order), order => {
+            to.change(table, order, |tree| copy_tree(from, &record.tree, tree, &mut count))?;
+        });
     }
     go_on(progress(done, total))?;
     from.still_sound()?;
     to.commit()?;
     let pages = copy.info()?.used_pages;
     Ok(CopyReport { txnid: from.txnid(), entries: done, pages })
+}
+
+/// Lays the entries of one tree down in another, in the order in which they are stored.
+fn copy_tree<O: Order>(
+    from: &ReadTxn,
+    record: &TreeRecord,
+    to: &mut TreeMut<'_, Draft, O>,
+    count: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut cursor = Cursor::new(Tree::new(from, record));
+    let mut appender = Appender::new(to)?;
+    while let Some((key, value)) = cursor.next()? {
+        appender.push(key, value)?;
+        count()?;
+    }
+    appender.finish()
 }

@@ -198,13 +198,16 @@ impl Env {
 
     /// Checks the latest snapshot: every page, every order, every count, and that no page is lost or held twice.
     ///
+    /// Of a table in a named order that is neither at hand ([`Options::order`]) everything else is checked, and
+    /// [`CheckReport::orders_missing`] names it.
+    ///
     /// Works beside a writer, and keeps the snapshot from being reused meanwhile. `progress` is called every few
     /// hundred pages.
     ///
     /// Cost: every page in use is read.
     pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
-        let mut report = check(&txn, &head, &mut progress);
+        let mut report = check(&txn, &head, txn.known_orders(), &mut progress);
         if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
             report.problems.push(CheckProblem { pgno: None, table: None, what });
         }

@@ -15,6 +15,7 @@ use crate::commit::{Durability, Found, Opener, Recovery, body_words, create, exa
 use crate::error::{Error, Result};
 use crate::mvcc::{Attach, Attached, First, Mode, NewHead, Start, Target, attach};
 use crate::store::{Store, Verify};
+use crate::tree::KeyOrder;
 use crate::txn::{Core, CoreOptions};
 
 /// Who else may have the file open, and what this handle may do.
@@ -56,6 +57,7 @@ pub struct Options {
     relaxed_bytes: u64,
     relaxed_time: Duration,
     catch_sigbus: bool,
+    orders: Vec<KeyOrder>,
     seam: Seam,
     /// Whether this opening has made the file.
     is_new: bool,
@@ -78,6 +80,7 @@ impl Default for Options {
             relaxed_bytes: 64 << 20,
             relaxed_time: Duration::from_secs(1),
             catch_sigbus: false,
+            orders: Vec::new(),
             seam: Seam::unwatched(),
             is_new: false,
             is_draft: false,
@@ -170,6 +173,43 @@ impl Options {
     /// the file is open in this process already, it stays as it was opened.
     pub fn catch_sigbus(mut self, catch: bool) -> Options {
         self.catch_sigbus = catch;
+        self
+    }
+
+    /// Brings a named order along for whoever knows tables by name alone: [`Table::untyped`](crate::Table::untyped) finds keys
+    /// in tables that record this name, and [`Env::check`] holds them against it. May be called for any number of orders. Who
+    /// names the order with the table needs none of this. If the file is open in this process already, it stays as it was
+    /// opened.
+    ///
+    /// ```
+    /// # use mapledb::{Env, KeyOrder, NamedOrder, Table};
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// struct ByLength;
+    ///
+    /// impl NamedOrder for ByLength {
+    ///     const NAME: &'static str = "by-length/1";
+    ///
+    ///     fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    ///         a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+    ///     }
+    /// }
+    ///
+    /// let options = Env::options().order(KeyOrder::named::<ByLength>());
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { options.create(dir.path().join("words.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let words = Table::<[u8], [u8]>::new("words").in_order(KeyOrder::named::<ByLength>());
+    /// txn.open_table(&words)?.put(b"maple", b"tree")?;
+    /// txn.commit()?;
+    ///
+    /// assert_eq!(env.read()?.table(&Table::untyped("words"))?.get(b"maple")?, Some(&b"tree"[..]));
+    /// assert!(env.check(|_| ())?.orders_missing.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn order(mut self, order: KeyOrder) -> Options {
+        self.orders.push(order);
         self
     }
 
@@ -339,6 +379,7 @@ impl Options {
             relaxed_time: self.relaxed_time,
             is_read_only: !self.access.writes() || is_read_only,
             compatible,
+            orders: self.orders.clone(),
         };
         event!(info, path = %path.display(), ?recovery, "opened");
         Ok(Core::new(store, attached, identity, options, recovery))

@@ -11,7 +11,7 @@ use mapledb_format::node::key_max;
 use mapledb_format::order::Order;
 use mapledb_format::{Pgno, leaf as leaf_format};
 
-use super::insert::Carry;
+use super::insert::{Carry, check_next};
 use super::split::total;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::{Error, Result};
@@ -53,12 +53,13 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
 
     /// Puts a pair behind the last one. A key that is not greater is refused and changes nothing.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let order = self.tree.order;
         let max = key_max(self.tree.page_len());
         if key.len() > max {
             return Err(Error::KeyTooLong { len: key.len(), max });
         }
-        if !self.is_empty && O::compare(&self.last, key).is_ge() {
-            return Err(Error::NotSorted);
+        if !self.is_empty {
+            check_next(order, &self.last, key)?;
         }
         let new = if leaf_format::is_inline(self.tree.page_len(), key.len(), value.len() as u64) {
             NewValue::Inline(value)
@@ -67,14 +68,14 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         };
         if !self.tree.leaf_mut(self.edge[0])?.fits(new.cell_len(key.len())) {
             let next = self.tree.new_node(Kind::Leaf, 0)?;
-            let separator = O::separator(&self.last, key).to_vec();
+            let separator = order.separator(&self.last, key).to_vec();
             self.close(0, separator, next)?;
         }
         let pgno = self.edge[0];
         let fault = |cause| corrupt(pgno, cause);
         let mut leaf = self.tree.leaf_mut(pgno)?;
         let index = leaf.node().map_err(fault)?.len();
-        leaf.insert_pair::<O>(index, key, &new).map_err(fault)?;
+        leaf.insert_pair(order, index, key, &new).map_err(fault)?;
         self.tree.record.entries = self.tree.record.entries.saturating_add(1);
         self.is_empty = false;
         self.last.clear();
@@ -84,6 +85,7 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
 
     /// Puts `next` behind the edge node of `level`, which is full.
     fn close(&mut self, level: usize, separator: Vec<u8>, next: Pgno) -> Result<()> {
+        let order = self.tree.order;
         let left_count = self.count(level)?;
         self.edge[level] = next;
         let entry = Entry { child: next, tag: 0, count: 0 };
@@ -97,12 +99,12 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         let mut branch = self.tree.branch_mut(parent)?;
         if branch.fits(cell_len(separator.len())) {
             let index = branch.node().map_err(fault)?.len();
-            return branch.insert_child::<O>(index, &separator, entry).map_err(fault);
+            return branch.insert_child(order, index, &separator, entry).map_err(fault);
         }
         let fresh = self.tree.new_node(Kind::Branch, level as u8 + 1)?;
         self.tree
             .branch_mut(fresh)?
-            .insert_child::<O>(0, &[], entry)
+            .insert_child(order, 0, &[], entry)
             .map_err(|cause| corrupt(fresh, cause))?;
         self.close(level + 1, separator, fresh)
     }

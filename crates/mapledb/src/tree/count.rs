@@ -22,7 +22,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     /// How many keys are less than `key`. Cost: one descent.
     pub(crate) fn rank(&self, key: &[u8]) -> Result<u64> {
         let mut path = Path::new(*self);
-        path.seek(key)?;
+        path.seek(self.order, key)?;
         path.rank()
     }
 }

@@ -12,7 +12,7 @@ use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::OverflowRef;
 
-use super::{PageRef, PagesMut, Tree, TreeMut, branch, child, corrupt, leaf, run_of};
+use super::{PageRef, PagesMut, TreeMut, branch, child, corrupt, leaf, run_of};
 use crate::error::Result;
 
 /// What is to become of a subtree.
@@ -29,10 +29,10 @@ pub(crate) enum Verdict {
 /// Who says what goes.
 pub(crate) trait Cull {
     /// What becomes of the keys from `low` up to, not including, `high`; `None` is the end of the tree.
-    fn subtree<O: Order>(&mut self, low: Option<&[u8]>, high: Option<&[u8]>) -> Verdict;
+    fn subtree<O: Order>(&mut self, order: O, low: Option<&[u8]>, high: Option<&[u8]>) -> Verdict;
 
     /// Whether this entry goes. The value is fetched only if asked for.
-    fn pair<'v, O: Order>(&mut self, key: &[u8], value: &mut dyn FnMut() -> Result<&'v [u8]>)
+    fn pair<'v, O: Order>(&mut self, order: O, key: &[u8], value: &mut dyn FnMut() -> Result<&'v [u8]>)
     -> Result<bool>;
 }
 
@@ -43,12 +43,12 @@ pub(crate) struct Between<'k> {
 }
 
 impl Cull for Between<'_> {
-    fn subtree<O: Order>(&mut self, low: Option<&[u8]>, high: Option<&[u8]>) -> Verdict {
+    fn subtree<O: Order>(&mut self, order: O, low: Option<&[u8]>, high: Option<&[u8]>) -> Verdict {
         let is_below = matches!((self.low, high),
-            (Bound::Included(bound) | Bound::Excluded(bound), Some(high)) if O::compare(high, bound).is_le());
+            (Bound::Included(bound) | Bound::Excluded(bound), Some(high)) if order.compare(high, bound).is_le());
         let is_above = match (self.high, low) {
-            (Bound::Included(bound), Some(low)) => O::compare(low, bound).is_gt(),
-            (Bound::Excluded(bound), Some(low)) => O::compare(low, bound).is_ge(),
+            (Bound::Included(bound), Some(low)) => order.compare(low, bound).is_gt(),
+            (Bound::Excluded(bound), Some(low)) => order.compare(low, bound).is_ge(),
             _ => false,
         };
         if is_below || is_above {
@@ -56,13 +56,13 @@ impl Cull for Between<'_> {
         }
         let starts_inside = match (self.low, low) {
             (Bound::Unbounded, _) => true,
-            (Bound::Included(bound), Some(low)) => O::compare(low, bound).is_ge(),
-            (Bound::Excluded(bound), Some(low)) => O::compare(low, bound).is_gt(),
+            (Bound::Included(bound), Some(low)) => order.compare(low, bound).is_ge(),
+            (Bound::Excluded(bound), Some(low)) => order.compare(low, bound).is_gt(),
             (_, None) => false,
         };
         let ends_inside = match (self.high, high) {
             (Bound::Unbounded, _) => true,
-            (Bound::Included(bound) | Bound::Excluded(bound), Some(high)) => O::compare(high, bound).is_le(),
+            (Bound::Included(bound) | Bound::Excluded(bound), Some(high)) => order.compare(high, bound).is_le(),
             (_, None) => false,
         };
         if starts_inside && ends_inside { Verdict::Cut } else { Verdict::Look }
@@ -70,18 +70,19 @@ impl Cull for Between<'_> {
 
     fn pair<'v, O: Order>(
         &mut self,
+        order: O,
         key: &[u8],
         _value: &mut dyn FnMut() -> Result<&'v [u8]>,
     ) -> Result<bool> {
         let above_low = match self.low {
             Bound::Unbounded => true,
-            Bound::Included(low) => O::compare(key, low).is_ge(),
-            Bound::Excluded(low) => O::compare(key, low).is_gt(),
+            Bound::Included(low) => order.compare(key, low).is_ge(),
+            Bound::Excluded(low) => order.compare(key, low).is_gt(),
         };
         let below_high = match self.high {
             Bound::Unbounded => true,
-            Bound::Included(high) => O::compare(key, high).is_le(),
-            Bound::Excluded(high) => O::compare(key, high).is_lt(),
+            Bound::Included(high) => order.compare(key, high).is_le(),
+            Bound::Excluded(high) => order.compare(key, high).is_lt(),
         };
         Ok(above_low && below_high)
     }
@@ -91,12 +92,13 @@ impl Cull for Between<'_> {
 pub(crate) struct Unless<F>(pub(crate) F);
 
 impl<F: FnMut(&[u8], &[u8]) -> bool> Cull for Unless<F> {
-    fn subtree<O: Order>(&mut self, _low: Option<&[u8]>, _high: Option<&[u8]>) -> Verdict {
+    fn subtree<O: Order>(&mut self, _order: O, _low: Option<&[u8]>, _high: Option<&[u8]>) -> Verdict {
         Verdict::Look
     }
 
     fn pair<'v, O: Order>(
         &mut self,
+        _order: O,
         key: &[u8],
         value: &mut dyn FnMut() -> Result<&'v [u8]>,
     ) -> Result<bool> {
@@ -134,7 +136,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let before = self.record.entries;
         let Some(top) = usize::from(self.record.depth).checked_sub(1) else { return Ok(0) };
         let root = self.root();
-        match cull.subtree::<O>(None, None) {
+        match cull.subtree(self.order, None, None) {
             Verdict::Keep => {}
             Verdict::Cut => {
                 self.free_subtree(root, top)?;
@@ -167,10 +169,10 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let fault = |cause| corrupt(at.pgno, cause);
         let mut going: Vec<(usize, Option<OverflowRef>)> = Vec::new();
         let node = leaf(self.pages, at)?;
-        let reading = Tree::<P, O>::new(self.pages, self.record);
+        let reading = self.reading();
         for index in 0..node.len() {
             let key = node.key(index).map_err(fault)?;
-            if cull.pair::<O>(key, &mut || reading.value(&node, at, index))? {
+            if cull.pair(self.order, key, &mut || reading.value(&node, at, index))? {
                 going.push((index, run_at(&node, at, index)?));
             }
         }
@@ -210,7 +212,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             let child_low = if index == 0 { low } else { Some(node.key(index).map_err(fault)?) };
             let child_high =
                 if index + 1 == node.len() { high } else { Some(node.key(index + 1).map_err(fault)?) };
-            match cull.subtree::<O>(child_low, child_high) {
+            match cull.subtree(self.order, child_low, child_high) {
                 Verdict::Keep => count = count.saturating_add(entry.count),
                 Verdict::Cut => {
                     self.free_subtree(child(at, entry)?, level - 1)?;

@@ -2,10 +2,12 @@
 
 use mapledb_format::branch::Branch;
 use mapledb_format::leaf::Leaf;
-use mapledb_format::order::Order;
+use mapledb_format::order::{Bytewise, Order};
+use mapledb_format::tree_record::TreeRecord;
 
 use super::ahead::Ahead;
-use super::{PageRef, Pages, Tree, child, corrupt};
+use super::search::value_in;
+use super::{PageRef, Pages, Tree, branch, child, corrupt, leaf};
 use crate::error::Result;
 
 /// Which way to go.
@@ -30,17 +32,31 @@ pub(super) struct Spot<'p> {
 }
 
 /// A path from the root to a gap between two entries.
-pub(super) struct Path<'p, P, O> {
-    pub(super) tree: Tree<'p, P, O>,
+///
+/// Going along it asks for no order; only seeking does.
+pub(super) struct Path<'p, P> {
+    pub(super) pages: &'p P,
+    record: TreeRecord,
     steps: Vec<Step<'p>>,
     pub(super) spot: Option<Spot<'p>>,
     ahead: Ahead,
 }
 
-impl<'p, P: Pages, O: Order> Path<'p, P, O> {
-    pub(super) fn new(tree: Tree<'p, P, O>) -> Path<'p, P, O> {
-        let steps = Vec::with_capacity(usize::from(tree.record.depth));
-        Path { tree, steps, spot: None, ahead: Ahead::default() }
+impl<'p, P: Pages> Path<'p, P> {
+    pub(super) fn new<O: Order>(tree: Tree<'p, P, O>) -> Path<'p, P> {
+        let Tree { pages, record, .. } = tree;
+        let steps = Vec::with_capacity(usize::from(record.depth));
+        Path { pages, record, steps, spot: None, ahead: Ahead::default() }
+    }
+
+    /// A path of the same tree, at no place yet.
+    pub(super) fn again(&self) -> Path<'p, P> {
+        let steps = Vec::with_capacity(usize::from(self.record.depth));
+        Path { pages: self.pages, record: self.record, steps, spot: None, ahead: Ahead::default() }
+    }
+
+    fn root(&self) -> PageRef {
+        PageRef { pgno: self.record.root, tag: self.record.root_tag }
     }
 
     fn leave(&mut self) {
@@ -50,22 +66,27 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
     }
 
     /// Goes to the gap before `key`, or before where it would be; answers whether `key` is there.
-    pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool> {
+    pub(super) fn seek<O: Order>(&mut self, order: O, key: &[u8]) -> Result<bool> {
+        if order.is_bytewise() { self.seek_in(Bytewise, key) } else { self.seek_in(order, key) }
+    }
+
+    #[inline]
+    fn seek_in<O: Order>(&mut self, order: O, key: &[u8]) -> Result<bool> {
         self.leave();
-        let depth = usize::from(self.tree.record.depth);
+        let depth = usize::from(self.record.depth);
         if depth == 0 {
             return Ok(false);
         }
-        let mut at = self.tree.root();
+        let mut at = self.root();
         let mut implied = 0;
         for level in (1..depth).rev() {
-            let branch = self.tree.branch(at, level)?;
-            let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+            let branch = branch(self.pages, at, level)?;
+            let index = branch.child_for(order, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
             implied = branch.implied_for(index, implied);
             at = self.push(branch, at, index)?;
         }
-        let leaf = self.tree.leaf(at)?;
-        let place = leaf.search_from::<O>(0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        let leaf = leaf(self.pages, at)?;
+        let place = leaf.search_from(order, 0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
         self.spot = Some(Spot { leaf, at, index: place.index });
         Ok(place.exact)
     }
@@ -73,23 +94,23 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
     /// Goes before the first entry (`Forward`) or behind the last (`Back`).
     pub(super) fn edge(&mut self, way: Way) -> Result<()> {
         self.leave();
-        match usize::from(self.tree.record.depth) {
+        match usize::from(self.record.depth) {
             0 => Ok(()),
-            depth => self.fall(self.tree.root(), depth - 1, way),
+            depth => self.fall(self.root(), depth - 1, way),
         }
     }
 
     /// Goes before the entry that has `n` entries before it; the end if there are fewer.
     pub(super) fn nth(&mut self, n: u64) -> Result<()> {
         self.leave();
-        let depth = usize::from(self.tree.record.depth);
+        let depth = usize::from(self.record.depth);
         if depth == 0 {
             return Ok(());
         }
-        let mut at = self.tree.root();
+        let mut at = self.root();
         let mut left = n;
         for level in (1..depth).rev() {
-            let branch = self.tree.branch(at, level)?;
+            let branch = branch(self.pages, at, level)?;
             let mut index = 0;
             loop {
                 let count = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?.count;
@@ -101,7 +122,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             }
             at = self.push(branch, at, index)?;
         }
-        let leaf = self.tree.leaf(at)?;
+        let leaf = leaf(self.pages, at)?;
         let index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
         self.spot = Some(Spot { leaf, at, index });
         Ok(())
@@ -115,7 +136,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
         });
         let Some(turn) = turn else {
             // The end, unless the leaf only seems to end.
-            self.tree.pages.still_sound()?;
+            self.pages.still_sound()?;
             return Ok(false);
         };
         let height = self.steps.len() - turn;
@@ -133,11 +154,11 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
             Way::Back => step.index.wrapping_sub(1),
         };
         if let Ok(next) = step.branch.entry(beyond) {
-            self.tree.pages.prefetch(next.child);
+            self.pages.prefetch(next.child);
         }
         self.fall(next_at, height - 1, way)?;
         if let Some(parent) = self.steps.last() {
-            self.ahead.step(self.tree.pages, &parent.branch, parent.index, way, height > 1);
+            self.ahead.step(self.pages, &parent.branch, parent.index, way, height > 1);
         }
         Ok(true)
     }
@@ -145,14 +166,14 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
     /// Takes the first (`Forward`) or last child all the way down from `at`.
     fn fall(&mut self, mut at: PageRef, level: usize, way: Way) -> Result<()> {
         for level in (1..=level).rev() {
-            let branch = self.tree.branch(at, level)?;
+            let branch = branch(self.pages, at, level)?;
             let index = match way {
                 Way::Forward => 0,
                 Way::Back => branch.len().saturating_sub(1),
             };
             at = self.push(branch, at, index)?;
         }
-        let leaf = self.tree.leaf(at)?;
+        let leaf = leaf(self.pages, at)?;
         let index = match way {
             Way::Forward => 0,
             Way::Back => leaf.len(),
@@ -163,7 +184,7 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
 
     fn push(&mut self, branch: Branch<'p>, at: PageRef, index: usize) -> Result<PageRef> {
         let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
-        self.tree.pages.prefetch(entry.child);
+        self.pages.prefetch(entry.child);
         self.steps.push(Step { branch, at, index });
         child(at, entry)
     }
@@ -184,7 +205,8 @@ impl<'p, P: Pages, O: Order> Path<'p, P, O> {
 ///
 /// The tree cannot change while a cursor on it lives.
 pub(crate) struct Cursor<'p, P, O> {
-    path: Path<'p, P, O>,
+    path: Path<'p, P>,
+    order: O,
     at_entry: bool,
 }
 
@@ -194,13 +216,18 @@ pub(crate) type Pair<'p> = (&'p [u8], &'p [u8]);
 impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
     /// A cursor at no entry.
     pub(crate) fn new(tree: Tree<'p, P, O>) -> Cursor<'p, P, O> {
-        Cursor { path: Path::new(tree), at_entry: false }
+        Cursor { path: Path::new(tree), order: tree.order, at_entry: false }
+    }
+
+    /// The order of the tree's keys.
+    pub(crate) fn order(&self) -> O {
+        self.order
     }
 
     /// The entry the cursor is at.
     pub(crate) fn current(&self) -> Result<Option<Pair<'p>>> {
         match &self.path.spot {
-            Some(spot) if self.at_entry => pair_at(&self.path.tree, spot, spot.index).map(Some),
+            Some(spot) if self.at_entry => pair_at(self.path.pages, spot, spot.index).map(Some),
             _ => Ok(None),
         }
     }
@@ -219,13 +246,13 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
 
     /// Goes to the entry of `key`; at no entry if there is none.
     pub(crate) fn seek_exact(&mut self, key: &[u8]) -> Result<Option<Pair<'p>>> {
-        self.at_entry = self.path.seek(key)?;
+        self.at_entry = self.path.seek(self.order, key)?;
         self.current()
     }
 
     /// Goes to the first entry at or after `key` (`inclusive`), or after it.
     pub(crate) fn seek_from(&mut self, key: &[u8], inclusive: bool) -> Result<Option<Pair<'p>>> {
-        let exact = self.path.seek(key)?;
+        let exact = self.path.seek(self.order, key)?;
         if let (true, false, Some(spot)) = (exact, inclusive, &mut self.path.spot) {
             spot.index += 1;
         }
@@ -234,7 +261,7 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
 
     /// Goes to the last entry at or before `key` (`inclusive`), or before it.
     pub(crate) fn seek_to(&mut self, key: &[u8], inclusive: bool) -> Result<Option<Pair<'p>>> {
-        let exact = self.path.seek(key)?;
+        let exact = self.path.seek(self.order, key)?;
         if let (true, true, Some(spot)) = (exact, inclusive, &mut self.path.spot) {
             spot.index += 1;
         }
@@ -304,11 +331,11 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
 }
 
 #[inline]
-pub(super) fn pair_at<'p, P: Pages, O: Order>(
-    tree: &Tree<'p, P, O>,
+pub(super) fn pair_at<'p, P: Pages>(
+    pages: &'p P,
     spot: &Spot<'p>,
     index: usize,
 ) -> Result<Pair<'p>> {
     let key = spot.leaf.key(index).map_err(|cause| corrupt(spot.at.pgno, cause))?;
-    Ok((key, tree.value(&spot.leaf, spot.at, index)?))
+    Ok((key, value_in(pages, &spot.leaf, spot.at, index)?))
 }

@@ -86,7 +86,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let (page_a, page_b) = (self.pages.page(a.into())?, self.pages.page(b.into())?);
         for (entry, page) in [(a, page_a), (b, page_b)] {
             if entry.tag != 0 {
-                validate::<O>(page, level).map_err(|cause| corrupt(entry.child, cause))?;
+                validate(self.order, page, level).map_err(|cause| corrupt(entry.child, cause))?;
             }
         }
         let used = |page| used_of(page).map_err(fault);
@@ -98,9 +98,9 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let (keep, give) = if a.tag == 0 { (a, b) } else { (b, a) };
         let target = self.pages.own_mut(keep.child, 1)?;
         if level == 0 {
-            join_leaves::<O>(target, &page_a, &page_b).map_err(fault)?;
+            join_leaves(self.order, target, &page_a, &page_b).map_err(fault)?;
         } else {
-            join_branches::<O>(target, &page_a, &separator, &page_b).map_err(fault)?;
+            join_branches(self.order, target, &page_a, &separator, &page_b).map_err(fault)?;
         }
         self.set_entry(parent, left, Entry { child: keep.child, tag: 0, count: a.count.saturating_add(b.count) })?;
         self.remove_child(parent, left + 1)?;
@@ -112,8 +112,9 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// Takes child `index` out of the own branch `parent`.
     pub(super) fn remove_child(&mut self, parent: Pgno, index: usize) -> Result<()> {
+        let order = self.order;
         let mut branch = self.branch_mut(parent)?;
-        branch.remove(index).and_then(|()| branch.unfence::<O>()).map_err(|cause| corrupt(parent, cause))
+        branch.remove(index).and_then(|()| branch.unfence(order)).map_err(|cause| corrupt(parent, cause))
     }
 
     /// While the root is a branch with one child, that child is the root; an empty root is none.
@@ -158,17 +159,18 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     }
 }
 
-fn join_leaves<O: Order>(to: &mut [u8], a: &[u8], b: &[u8]) -> std::result::Result<(), FormatError> {
+fn join_leaves<O: Order>(order: O, to: &mut [u8], a: &[u8], b: &[u8]) -> std::result::Result<(), FormatError> {
     let mut to = NodeMut::<LeafCells>::new(to);
     to.clear();
     for page in [a, b] {
         let node = Node::<LeafCells>::view(page)?;
         push_all(&mut to, &node, 0..node.len())?;
     }
-    to.retake_heads::<O>()
+    to.retake_heads(order)
 }
 
 fn join_branches<O: Order>(
+    order: O,
     to: &mut [u8],
     a: &[u8],
     separator: &[u8],
@@ -188,5 +190,5 @@ fn join_branches<O: Order>(
         to.push_raw(separator.len() as u16, &first)?;
         push_all(&mut to, &b, 1..b.len())?;
     }
-    to.retake_heads::<O>()
+    to.retake_heads(order)
 }

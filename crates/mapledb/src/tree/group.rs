@@ -24,6 +24,10 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     /// Cost: as [`Tree::get`] for each, but the waits for memory of one.
     pub(crate) fn get_group(&self, keys: &[&[u8]], found: &mut Vec<Option<&'p [u8]>>) -> Result<()> {
         let keys = &keys[..keys.len().min(GROUP_MAX)];
+        if self.order.is_bytewise() { self.bytewise().find_group(keys, found) } else { self.find_group(keys, found) }
+    }
+
+    fn find_group(&self, keys: &[&[u8]], found: &mut Vec<Option<&'p [u8]>>) -> Result<()> {
         let depth = usize::from(self.record.depth);
         if depth == 0 {
             found.extend(keys.iter().map(|_| None));
@@ -42,7 +46,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         let mut leaves: [Option<Leaf<'p>>; GROUP_MAX] = [None; GROUP_MAX];
         for ((held, (at, _)), key) in leaves.iter_mut().zip(&lookups).zip(keys) {
             let leaf = self.leaf(*at)?;
-            if let Some(slot) = leaf.hinted::<O>(key) {
+            if let Some(slot) = leaf.hinted(self.order, key) {
                 let cell = usize::from(slot.offset);
                 self.pages.prefetch_within(at.pgno, cell..cell + inline_len(slot) + 2 + key.len());
             }

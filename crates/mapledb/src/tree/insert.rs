@@ -92,6 +92,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             return Err(Error::KeyTooLong { len: key.len(), max });
         }
         let path = self.touch_path(key)?;
+        self.check_beside(&path, key)?;
         let new = self.stored(key.len(), value)?;
         let new = match &new {
             Stored::Inline(value) => *value,
@@ -114,15 +115,26 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         if let Some(last) = path.at.index.checked_sub(1) {
             let leaf = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?;
             let last = leaf.key(last).map_err(|cause| corrupt(path.leaf, cause))?;
-            if O::compare(last, key).is_ge() {
-                return Err(Error::NotSorted);
-            }
+            check_next(self.order, last, key)?;
         }
         let new = match self.stored(key.len(), Value::Bytes(value))? {
             Stored::Inline(value) => value,
             Stored::Run(run) => NewValue::Overflow(run),
         };
         self.insert(&path, key, new, 1).map(|_| ())
+    }
+
+    /// Refuses a key that may not stand beside those at the end of `path`, by its length.
+    #[inline]
+    fn check_beside(&self, path: &OwnPath, key: &[u8]) -> Result<()> {
+        if self.order.is_bytewise() {
+            return Ok(());
+        }
+        let leaf = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?;
+        match leaf.is_empty() {
+            true => Ok(()),
+            false => check_lengths(self.order, leaf.key(0).map_err(|cause| corrupt(path.leaf, cause))?, key),
+        }
     }
 
     /// The bytes of a place that [`TreeMut::put`] named, to write.
@@ -161,14 +173,15 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// Makes every page from the root to the place of `key` an own one, and the tree one leaf at least.
     pub(super) fn touch_path(&mut self, key: &[u8]) -> Result<OwnPath> {
+        let order = self.order;
         let mut implied = 0;
         let mut path = self.touch_down(|node| {
-            let index = node.child_for::<O>(key, implied)?;
+            let index = node.child_for(order, key, implied)?;
             implied = node.implied_for(index, implied);
             Ok(index)
         })?;
         path.at = leaf(self.pages, PageRef { pgno: path.leaf, tag: 0 })?
-            .search_from::<O>(0, key, implied)
+            .search_from(order, 0, key, implied)
             .map_err(|cause| corrupt(path.leaf, cause))?;
         Ok(path)
     }
@@ -263,7 +276,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             return Ok(at.pgno);
         }
         let page = self.pages.page(at)?;
-        validate::<O>(page, level).map_err(|cause| corrupt(at.pgno, cause))?;
+        validate(self.order, page, level).map_err(|cause| corrupt(at.pgno, cause))?;
         self.pages.copy(at)
     }
 
@@ -304,11 +317,11 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         new: NewValue<'_>,
         added: u64,
     ) -> Result<(Pgno, Range<usize>)> {
-        let (pgno, index) = (path.leaf, path.at.index);
+        let (pgno, index, order) = (path.leaf, path.at.index, self.order);
         let fault = |cause| corrupt(pgno, cause);
         let mut leaf = self.leaf_mut(pgno)?;
         if leaf.fits(new.cell_len(key.len())) {
-            let field = leaf.insert_pair::<O>(index, key, &new).map_err(fault)?;
+            let field = leaf.insert_pair(order, index, key, &new).map_err(fault)?;
             self.carry_up(path, None, added)?;
             return Ok((pgno, field));
         }
@@ -334,6 +347,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// Counts `added` entries in every ancestor and finds a place for the right half of a cut.
     pub(super) fn carry_up(&mut self, path: &OwnPath, mut carry: Option<Carry>, added: u64) -> Result<()> {
+        let order = self.order;
         for &Taken { pgno, index } in path.taken().iter().rev() {
             let fault = |cause| corrupt(pgno, cause);
             let mut branch = self.branch_mut(pgno)?;
@@ -350,7 +364,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             branch.set_entry(index, entry).map_err(fault)?;
             let right = Entry { child: cut.right, tag: 0, count: cut.right_count };
             if branch.fits(cell_len(cut.separator.len())) {
-                branch.insert_child::<O>(index + 1, &cut.separator, right).map_err(fault)?;
+                branch.insert_child(order, index + 1, &cut.separator, right).map_err(fault)?;
             } else {
                 let growth = if path.is_right_edge { Growth::Appending } else { Growth::Scattered };
                 carry = Some(self.split_branch(pgno, index + 1, &cut.separator, right, growth)?);
@@ -371,12 +385,13 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             return Err(corrupt(old, FormatError::BadTreeRecord("it is deeper than any tree")));
         }
         let root = self.new_node(Kind::Branch, level)?;
+        let order = self.order;
         let fault = |cause| corrupt(root, cause);
         let mut branch = self.branch_mut(root)?;
         let left = Entry { child: old, tag: 0, count: cut.left_count };
         let right = Entry { child: cut.right, tag: 0, count: cut.right_count };
-        branch.insert_child::<O>(0, &[], left).map_err(fault)?;
-        branch.insert_child::<O>(1, &cut.separator, right).map_err(fault)?;
+        branch.insert_child(order, 0, &[], left).map_err(fault)?;
+        branch.insert_child(order, 1, &cut.separator, right).map_err(fault)?;
         self.record.depth += 1;
         self.set_root(PageRef { pgno: root, tag: 0 });
         Ok(())
@@ -389,12 +404,25 @@ enum Stored<'v> {
     Run(OverflowRef),
 }
 
+/// Refuses a key to stand behind `last` unless it is greater, and as long where it must be.
+pub(super) fn check_next<O: Order>(order: O, last: &[u8], key: &[u8]) -> Result<()> {
+    check_lengths(order, last, key)?;
+    if order.compare(last, key).is_ge() { Err(Error::NotSorted) } else { Ok(()) }
+}
+
+fn check_lengths<O: Order>(order: O, there: &[u8], key: &[u8]) -> Result<()> {
+    match order.goes_with(there, key) {
+        true => Ok(()),
+        false => Err(Error::KeyLength { len: key.len(), expected: there.len() }),
+    }
+}
+
 /// Whether `page` is a sound node of `level`.
-pub(super) fn validate<O: Order>(page: &[u8], level: usize) -> std::result::Result<(), FormatError> {
+pub(super) fn validate<O: Order>(order: O, page: &[u8], level: usize) -> std::result::Result<(), FormatError> {
     super::check_level(page, level)?;
     match level {
-        0 => Leaf::validate::<O>(page).map(|_| ()),
-        _ => Node::<BranchCells>::validate::<O>(page).and_then(|node| match node.is_empty() {
+        0 => Leaf::validate(order, page).map(|_| ()),
+        _ => Node::<BranchCells>::validate(order, page).and_then(|node| match node.is_empty() {
             true => Err(FormatError::SlotOutOfBounds { slot: 0 }),
             false => Ok(()),
         }),

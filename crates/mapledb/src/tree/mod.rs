@@ -15,6 +15,7 @@ mod cursor;
 mod delete;
 mod group;
 mod insert;
+mod order;
 mod overflow;
 mod range;
 mod redistribute;
@@ -27,8 +28,6 @@ mod walk;
 pub(crate) mod double;
 #[cfg(test)]
 mod tests;
-
-use std::marker::PhantomData;
 
 use mapledb_format::branch::{Branch, Entry};
 use mapledb_format::header;
@@ -45,6 +44,8 @@ pub(crate) use append::Appender;
 pub(crate) use cursor::Cursor;
 pub(crate) use group::GROUP_MAX;
 pub(crate) use insert::Value;
+pub(crate) use order::in_its_order;
+pub use order::{KeyOrder, NamedOrder};
 pub(crate) use range::Range;
 pub(crate) use walk::{Visit, walk, walk_since};
 
@@ -55,27 +56,41 @@ pub(crate) const DEPTH_MAX: usize = mapledb_format::tree_record::DEPTH_MAX as us
 pub(crate) struct Tree<'p, P, O = Bytewise> {
     pages: &'p P,
     record: TreeRecord,
-    order: PhantomData<O>,
+    order: O,
 }
 
-impl<P, O> Clone for Tree<'_, P, O> {
+impl<P, O: Copy> Clone for Tree<'_, P, O> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<P, O> Copy for Tree<'_, P, O> {}
+impl<P, O: Copy> Copy for Tree<'_, P, O> {}
+
+impl<'p, P: Pages> Tree<'p, P> {
+    /// The tree in bytewise order that `record` describes.
+    #[inline]
+    pub(crate) fn new(pages: &'p P, record: &TreeRecord) -> Tree<'p, P> {
+        Tree::in_order(pages, record, Bytewise)
+    }
+}
 
 impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
-    /// The tree that `record` describes.
+    /// The tree that `record` describes, whose keys are in `order`.
     #[inline]
-    pub(crate) fn new(pages: &'p P, record: &TreeRecord) -> Tree<'p, P, O> {
-        Tree { pages, record: *record, order: PhantomData }
+    pub(crate) fn in_order(pages: &'p P, record: &TreeRecord, order: O) -> Tree<'p, P, O> {
+        Tree { pages, record: *record, order }
     }
 
     #[inline(always)]
     fn root(&self) -> PageRef {
         PageRef { pgno: self.record.root, tag: self.record.root_tag }
+    }
+
+    /// The same tree, for code of the bytewise order, which it must be in.
+    #[inline(always)]
+    fn bytewise(&self) -> Tree<'p, P> {
+        Tree { pages: self.pages, record: self.record, order: Bytewise }
     }
 
     /// The page `at`, which must be a branch on `level`.
@@ -95,18 +110,25 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
 pub(crate) struct TreeMut<'p, P, O = Bytewise> {
     pages: &'p mut P,
     record: &'p mut TreeRecord,
-    order: PhantomData<O>,
+    order: O,
+}
+
+impl<'p, P: PagesMut> TreeMut<'p, P> {
+    /// The tree in bytewise order that `record` describes; changes go into `record`.
+    pub(crate) fn new(pages: &'p mut P, record: &'p mut TreeRecord) -> TreeMut<'p, P> {
+        TreeMut::in_order(pages, record, Bytewise)
+    }
 }
 
 impl<'p, P: PagesMut, O: Order> TreeMut<'p, P, O> {
-    /// The tree that `record` describes; changes go into `record`.
-    pub(crate) fn new(pages: &'p mut P, record: &'p mut TreeRecord) -> TreeMut<'p, P, O> {
-        TreeMut { pages, record, order: PhantomData }
+    /// The tree that `record` describes, whose keys are in `order`; changes go into `record`.
+    pub(crate) fn in_order(pages: &'p mut P, record: &'p mut TreeRecord, order: O) -> TreeMut<'p, P, O> {
+        TreeMut { pages, record, order }
     }
 
     /// The tree as it stands, to read.
     pub(crate) fn reading(&self) -> Tree<'_, P, O> {
-        Tree::new(self.pages, self.record)
+        Tree::in_order(self.pages, self.record, self.order)
     }
 
     fn root(&self) -> PageRef {

@@ -4,17 +4,15 @@ use mapledb_format::order::Order;
 use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, OverflowRef, RunGeometry, seal_run};
 use mapledb_format::{FormatError, PageSize, header};
 
-use super::{Pages, PagesMut, Tree, TreeMut, corrupt};
+use super::{Pages, PagesMut, TreeMut, corrupt};
 use crate::error::{Error, Result};
 
-impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
-    /// The value in the run `at`.
-    pub(super) fn overflow(&self, at: &OverflowRef) -> Result<&'p [u8]> {
-        let run = self.pages.run(at)?;
-        let end = usize::try_from(at.len).ok().and_then(|len| OVERFLOW_HEAD_BYTES.checked_add(len));
-        end.and_then(|end| run.get(OVERFLOW_HEAD_BYTES..end))
-            .ok_or_else(|| corrupt(at.pgno, FormatError::BadOverflow("the value is longer than its run")))
-    }
+/// The value in the run `at`.
+pub(super) fn overflow<'p, P: Pages>(pages: &'p P, at: &OverflowRef) -> Result<&'p [u8]> {
+    let run = pages.run(at)?;
+    let end = usize::try_from(at.len).ok().and_then(|len| OVERFLOW_HEAD_BYTES.checked_add(len));
+    end.and_then(|end| run.get(OVERFLOW_HEAD_BYTES..end))
+        .ok_or_else(|| corrupt(at.pgno, FormatError::BadOverflow("the value is longer than its run")))
 }
 
 /// How a run for `len` bytes is laid out.

@@ -12,29 +12,29 @@ use super::{Pages, Tree};
 use crate::error::Result;
 
 /// The entries between two bounds.
-pub(crate) struct Range<'p, P, O> {
-    front: Path<'p, P, O>,
-    back: Path<'p, P, O>,
+pub(crate) struct Range<'p, P> {
+    front: Path<'p, P>,
+    back: Path<'p, P>,
 }
 
-impl<'p, P: Pages, O: Order> Range<'p, P, O> {
+impl<'p, P: Pages> Range<'p, P> {
     /// The entries of `tree` from `low` to `high`; none if they cross.
     ///
     /// Cost: two descents.
-    pub(crate) fn new(tree: Tree<'p, P, O>, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Result<Self> {
+    pub(crate) fn new<O: Order>(tree: Tree<'p, P, O>, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Result<Self> {
         let mut range = Range { front: Path::new(tree), back: Path::new(tree) };
-        if crosses::<O>(low, high) {
+        if crosses(tree.order, low, high) {
             return Ok(range);
         }
         match low {
             Bound::Unbounded => range.front.edge(Way::Forward)?,
-            Bound::Included(key) => pass(&mut range.front, key, false)?,
-            Bound::Excluded(key) => pass(&mut range.front, key, true)?,
+            Bound::Included(key) => pass(&mut range.front, tree.order, key, false)?,
+            Bound::Excluded(key) => pass(&mut range.front, tree.order, key, true)?,
         }
         match high {
             Bound::Unbounded => range.back.edge(Way::Back)?,
-            Bound::Included(key) => pass(&mut range.back, key, true)?,
-            Bound::Excluded(key) => pass(&mut range.back, key, false)?,
+            Bound::Included(key) => pass(&mut range.back, tree.order, key, true)?,
+            Bound::Excluded(key) => pass(&mut range.back, tree.order, key, false)?,
         }
         Ok(range)
     }
@@ -42,8 +42,8 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
     /// The entries from the one that has `from` entries of the tree before it, up to the one that has `to`.
     ///
     /// Cost: two descents.
-    pub(crate) fn between(tree: Tree<'p, P, O>, from: u64, to: u64) -> Result<Self> {
-        let mut range = Range { front: Path::new(tree), back: Path::new(tree) };
+    fn between(of: &Path<'p, P>, from: u64, to: u64) -> Result<Self> {
+        let mut range = Range { front: of.again(), back: of.again() };
         if from < to {
             range.front.nth(from)?;
             range.back.nth(to)?;
@@ -58,7 +58,7 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
         let (from, len) = (self.front.rank()?, self.remaining()?);
         // The product may need more than 64 bits.
         let cut = |part: usize| from + (u128::from(len) * part as u128 / parts as u128) as u64;
-        (0..parts).map(|part| Range::between(self.front.tree, cut(part), cut(part + 1))).collect()
+        (0..parts).map(|part| Range::between(&self.front, cut(part), cut(part + 1))).collect()
     }
 
     /// How many entries are left, from subtree counts alone.
@@ -78,7 +78,7 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
                 let index = front.index;
                 front.index += 1;
                 let front = &*front;
-                return pair_at(&self.front.tree, front, index).map(Some);
+                return pair_at(self.front.pages, front, index).map(Some);
             }
             if front.at == back.at || !self.front.step_leaf(Way::Forward)? {
                 return Ok(None);
@@ -94,7 +94,7 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
             if back.index > start {
                 back.index -= 1;
                 let back = &*back;
-                return pair_at(&self.back.tree, back, back.index).map(Some);
+                return pair_at(self.back.pages, back, back.index).map(Some);
             }
             if front.at == back.at || !self.back.step_leaf(Way::Back)? {
                 return Ok(None);
@@ -104,8 +104,8 @@ impl<'p, P: Pages, O: Order> Range<'p, P, O> {
 }
 
 /// Goes to the gap before `key`, or behind it if it is there and is to be passed.
-fn pass<P: Pages, O: Order>(path: &mut Path<'_, P, O>, key: &[u8], over: bool) -> Result<()> {
-    let exact = path.seek(key)?;
+fn pass<P: Pages, O: Order>(path: &mut Path<'_, P>, order: O, key: &[u8], over: bool) -> Result<()> {
+    let exact = path.seek(order, key)?;
     if let (true, true, Some(spot)) = (exact, over, &mut path.spot) {
         spot.index += 1;
     }
@@ -113,13 +113,13 @@ fn pass<P: Pages, O: Order>(path: &mut Path<'_, P, O>, key: &[u8], over: bool) -
 }
 
 /// Whether no key can lie between the bounds, so that the gaps might pass each other.
-fn crosses<O: Order>(low: Bound<&[u8]>, high: Bound<&[u8]>) -> bool {
+fn crosses<O: Order>(order: O, low: Bound<&[u8]>, high: Bound<&[u8]>) -> bool {
     let (low_key, high_key) = match (low, high) {
-        (Bound::Included(low), Bound::Included(high)) => return O::compare(low, high).is_gt(),
+        (Bound::Included(low), Bound::Included(high)) => return order.compare(low, high).is_gt(),
         (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
             (low, high)
         }
         _ => return false,
     };
-    O::compare(low_key, high_key).is_ge()
+    order.compare(low_key, high_key).is_ge()
 }

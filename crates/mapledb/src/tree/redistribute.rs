@@ -75,11 +75,12 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         // What the pair adds is counted with what it adds to the other ancestors.
         let full = usize::from(!beside.left_is_full);
         counts[full] = counts[full].saturating_sub(pair.added);
+        let order = self.order;
         let [left, right] = [0, 1].map(|at| Entry { child: pages[at], tag: 0, count: counts[at] });
         let mut branch = self.branch_mut(place)?;
         branch.set_entry(beside.left, left).map_err(fault)?;
         branch.remove(beside.left + 1).map_err(fault)?;
-        branch.insert_child::<O>(beside.left + 1, &shares.separator, right).map_err(fault)?;
+        branch.insert_child(order, beside.left + 1, &shares.separator, right).map_err(fault)?;
         Ok(Some((pgno, field)))
     }
 
@@ -128,7 +129,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             }
             _ => right.key(place - usize::from(place > new) - left.len()).map_err(fault(b)),
         };
-        let separator = O::separator(key_at(cut - 1)?, key_at(cut)?).to_vec();
+        let separator = self.order.separator(key_at(cut - 1)?, key_at(cut)?).to_vec();
         let shares = Shares { in_left: left.len(), new, left: cut, separator };
         let parent_fits =
             self.branch_mut(parent)?.fits_resized(beside.left + 1, cell_len(shares.separator.len()));
@@ -147,15 +148,16 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let parts = [(0..cut.min(in_left), 0..cut.saturating_sub(in_left)), {
             (cut.min(in_left)..in_left, cut.saturating_sub(in_left)..right.len())
         }];
+        let order = self.order;
         for (pgno, (of_left, of_right)) in pages.into_iter().zip(parts) {
             let mut leaf = self.leaf_mut(pgno)?;
             leaf.clear();
             push_all(&mut leaf, &left, of_left).map_err(fault)?;
             push_all(&mut leaf, &right, of_right).map_err(fault)?;
-            leaf.retake_heads::<O>().map_err(fault)?;
+            leaf.retake_heads(order).map_err(fault)?;
         }
         let (pgno, index) = if new_is_left { (pages[0], shares.new) } else { (pages[1], shares.new - cut) };
-        let field = self.leaf_mut(pgno)?.insert_pair::<O>(index, pair.key, &pair.value).map_err(fault)?;
+        let field = self.leaf_mut(pgno)?.insert_pair(order, index, pair.key, &pair.value).map_err(fault)?;
         Ok((pgno, field))
     }
 

@@ -4,6 +4,7 @@ use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::node::{Position, Slot};
 use mapledb_format::order::Order;
 
+use super::overflow::overflow;
 use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
 
@@ -31,6 +32,11 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     /// The leaf where `key` is or would go, and the place in it; `None` in an empty tree.
     #[inline]
     fn find(&self, key: &[u8]) -> Result<Option<(Leaf<'p>, PageRef, Position)>> {
+        if self.order.is_bytewise() { self.bytewise().find_down(key) } else { self.find_down(key) }
+    }
+
+    #[inline]
+    fn find_down(&self, key: &[u8]) -> Result<Option<(Leaf<'p>, PageRef, Position)>> {
         let depth = usize::from(self.record.depth);
         if depth == 0 {
             return Ok(None);
@@ -50,7 +56,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     #[inline(always)]
     pub(super) fn descend(&self, at: PageRef, level: usize, key: &[u8], implied: usize) -> Result<(PageRef, usize)> {
         let branch = self.branch(at, level)?;
-        let index = branch.child_for::<O>(key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        let index = branch.child_for(self.order, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
         let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
         self.pages.prefetch(entry.child);
         Ok((child(at, entry)?, branch.implied_for(index, implied)))
@@ -64,15 +70,26 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
             let cell = usize::from(slot.offset);
             self.pages.prefetch_within(at.pgno, cell..cell + 1);
         };
-        leaf.search_hinting::<O>(0, key, implied, hint).map_err(|cause| corrupt(at.pgno, cause))
+        leaf.search_hinting(self.order, 0, key, implied, hint).map_err(|cause| corrupt(at.pgno, cause))
     }
 
     /// The value of slot `index` of a leaf, wherever it lies.
     #[inline]
     pub(super) fn value(&self, leaf: &Leaf<'p>, from: PageRef, index: usize) -> Result<&'p [u8]> {
-        match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
-            ValueField::Inline(value) => Ok(value),
-            ValueField::Overflow(reference) => self.overflow(&run_of(from, reference)?),
-        }
+        value_in(self.pages, leaf, from, index)
+    }
+}
+
+/// The value of slot `index` of a leaf, wherever it lies.
+#[inline]
+pub(super) fn value_in<'p, P: Pages>(
+    pages: &'p P,
+    leaf: &Leaf<'p>,
+    from: PageRef,
+    index: usize,
+) -> Result<&'p [u8]> {
+    match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
+        ValueField::Inline(value) => Ok(value),
+        ValueField::Overflow(reference) => overflow(pages, &run_of(from, reference)?),
     }
 }

@@ -35,6 +35,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         new: &NewValue<'_>,
         growth: Growth,
     ) -> Result<(Carry, Half, Range<usize>)> {
+        let order = self.order;
         let right = self.new_node(Kind::Leaf, 0)?;
         let old = self.pages.own_mut(pgno, 1)?.to_vec();
         let fault = |cause| corrupt(pgno, cause);
@@ -43,11 +44,11 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         // The plan counts the new cell; the old ones to its left are one fewer.
         let half = if index < plan.left { Half::Left } else { Half::Right };
         let cut = if half == Half::Left { plan.left - 1 } else { plan.left };
-        fill::<_, O>(self.leaf_mut(pgno)?, &node, 0..cut).map_err(fault)?;
-        fill::<_, O>(self.leaf_mut(right)?, &node, cut..node.len()).map_err(fault)?;
+        fill(order, self.leaf_mut(pgno)?, &node, 0..cut).map_err(fault)?;
+        fill(order, self.leaf_mut(right)?, &node, cut..node.len()).map_err(fault)?;
         let field = match half {
-            Half::Left => self.leaf_mut(pgno)?.insert_pair::<O>(index, key, new),
-            Half::Right => self.leaf_mut(right)?.insert_pair::<O>(index - cut, key, new),
+            Half::Left => self.leaf_mut(pgno)?.insert_pair(order, index, key, new),
+            Half::Right => self.leaf_mut(right)?.insert_pair(order, index - cut, key, new),
         }
         .map_err(fault)?;
 
@@ -55,7 +56,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let mut half_right = self.leaf_mut(right)?;
         let node = LeafMut::new(half_right.page_mut());
         let node = node.node().map_err(fault)?;
-        let separator = O::separator(&last, node.key(0).map_err(fault)?).to_vec();
+        let separator = order.separator(&last, node.key(0).map_err(fault)?).to_vec();
         let carry = Carry { separator, left_count, right, right_count: node.len() as u64 };
         Ok((carry, half, field))
     }
@@ -69,6 +70,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         entry: Entry,
         growth: Growth,
     ) -> Result<Carry> {
+        let order = self.order;
         let old = self.pages.own_mut(pgno, 1)?.to_vec();
         let fault = |cause| corrupt(pgno, cause);
         let node = Branch::view(&old).map_err(fault)?;
@@ -81,22 +83,22 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let cut = if half == Half::Left { plan.left - 1 } else { plan.left };
         let up = if is_new_first { separator.to_vec() } else { node.key(cut).map_err(fault)?.to_vec() };
 
-        fill::<_, O>(self.branch_mut(pgno)?, &node, 0..cut).map_err(fault)?;
+        fill(order, self.branch_mut(pgno)?, &node, 0..cut).map_err(fault)?;
         let mut right_half = self.branch_mut(right)?;
         right_half.clear();
         if is_new_first {
-            right_half.insert_child::<O>(0, &[], entry).map_err(fault)?;
+            right_half.insert_child(order, 0, &[], entry).map_err(fault)?;
             push_all(&mut right_half, &node, cut..node.len()).map_err(fault)?;
         } else {
             let first = node.cell(cut).map_err(fault)?;
             right_half.push_raw(0, first.get(..ENTRY_BYTES).unwrap_or(first)).map_err(fault)?;
             push_all(&mut right_half, &node, cut + 1..node.len()).map_err(fault)?;
         }
-        right_half.retake_heads::<O>().map_err(fault)?;
+        right_half.retake_heads(order).map_err(fault)?;
         match half {
-            Half::Left => self.branch_mut(pgno)?.insert_child::<O>(index, separator, entry),
+            Half::Left => self.branch_mut(pgno)?.insert_child(order, index, separator, entry),
             Half::Right if is_new_first => Ok(()),
-            Half::Right => self.branch_mut(right)?.insert_child::<O>(index - cut, separator, entry),
+            Half::Right => self.branch_mut(right)?.insert_child(order, index - cut, separator, entry),
         }
         .map_err(fault)?;
         let left_count = total(&self.branch_mut(pgno)?).map_err(fault)?;
@@ -121,13 +123,14 @@ fn plan_cut<C: Cells>(
 
 /// Lays a node out afresh with the cells `range` of another.
 pub(super) fn fill<C: Cells, O: Order>(
+    order: O,
     mut to: NodeMut<'_, C>,
     from: &Node<'_, C>,
     range: Range<usize>,
 ) -> std::result::Result<(), FormatError> {
     to.clear();
     push_all(&mut to, from, range)?;
-    to.retake_heads::<O>()
+    to.retake_heads(order)
 }
 
 /// Appends the cells `range` of `from`, heads left to be made.

@@ -67,7 +67,7 @@ impl Bed {
     /// The tree is the model, page for page accounted for.
     fn check(&self) {
         let mut pages = 0;
-        let walked = walk::<_, Bytewise>(&self.pages, &self.record, &mut |visit| {
+        let walked = walk(&self.pages, &self.record, Bytewise, &mut |visit| {
             pages += visit.pages;
             Ok(())
         })
@@ -237,7 +237,7 @@ fn sorted_input_fills_pages_whether_appended_or_put() {
         let mut bed = Bed::new(4096);
         let value = [1u8; 90];
         if appended {
-            let mut tree = TreeMut::<_, Bytewise>::new(&mut bed.pages, &mut bed.record);
+            let mut tree = TreeMut::<_>::new(&mut bed.pages, &mut bed.record);
             let mut appender = Appender::new(&mut tree).unwrap();
             for n in 0..20_000u64 {
                 appender.push(&n.to_be_bytes(), &value).unwrap();
@@ -298,7 +298,7 @@ fn a_full_leaf_shares_with_a_committed_neighbour_and_counts_stay_right() {
 fn appending_goes_on_behind_what_is_there() {
     let mut bed = Bed::new(4096);
     for round in 0..5u64 {
-        let mut tree = TreeMut::<_, Bytewise>::new(&mut bed.pages, &mut bed.record);
+        let mut tree = TreeMut::<_>::new(&mut bed.pages, &mut bed.record);
         let mut appender = Appender::new(&mut tree).unwrap();
         for n in round * 3000..(round + 1) * 3000 {
             let value = vec![n as u8; if n % 500 == 0 { 9000 } else { 30 }];
@@ -384,7 +384,7 @@ fn a_range_may_take_all_children_of_a_branch_at_any_level() {
 fn counting_touches_a_path_or_two_however_large_the_tree() {
     for entries in [10_000u32, 10_000_000] {
         let mut bed = Bed::new(4096);
-        let mut tree = TreeMut::<_, Bytewise>::new(&mut bed.pages, &mut bed.record);
+        let mut tree = TreeMut::<_>::new(&mut bed.pages, &mut bed.record);
         let mut appender = Appender::new(&mut tree).unwrap();
         for n in 0..entries {
             appender.push(&n.to_be_bytes(), b"").unwrap();
@@ -408,7 +408,7 @@ fn counting_touches_a_path_or_two_however_large_the_tree() {
 #[test]
 fn a_walk_asks_for_each_leaf_once_and_ahead_but_a_short_one_for_few() {
     let mut bed = Bed::new(4096);
-    let mut tree = TreeMut::<_, Bytewise>::new(&mut bed.pages, &mut bed.record);
+    let mut tree = TreeMut::<_>::new(&mut bed.pages, &mut bed.record);
     let mut appender = Appender::new(&mut tree).unwrap();
     for n in 0..100_000u32 {
         appender.push(&n.to_be_bytes(), &[0; 64]).unwrap();

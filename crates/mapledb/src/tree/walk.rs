@@ -36,9 +36,10 @@ pub(crate) struct Walked {
 pub(crate) fn walk<P: Pages, O: Order>(
     pages: &P,
     record: &TreeRecord,
+    order: O,
     visit: &mut dyn FnMut(Visit) -> Result<()>,
 ) -> Result<Walked> {
-    let mut walker = Walker { tree: Tree::<P, O>::new(pages, record), visit, walked: Walked::default() };
+    let mut walker = Walker { tree: Tree::in_order(pages, record, order), visit, walked: Walked::default() };
     let Some(top) = usize::from(record.depth).checked_sub(1) else {
         return if record.entries == 0 {
             Ok(walker.walked)
@@ -73,7 +74,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         let fault = |cause| corrupt(at.pgno, cause);
         let page = self.tree.pages.page(at)?;
         if !at.is_own() {
-            validate::<O>(page, level).map_err(fault)?;
+            validate(self.tree.order, page, level).map_err(fault)?;
         }
         (self.visit)(Visit { pgno: at.pgno, pages: 1 })?;
         if level == 0 {
@@ -91,7 +92,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
             return Err(fault(FormatError::SlotOutOfBounds { slot: 0 }));
         }
         for index in 0..leaf.len() {
-            inside::<O>(leaf.key(index).map_err(fault)?, index, low, high).map_err(fault)?;
+            inside(self.tree.order, leaf.key(index).map_err(fault)?, index, low, high).map_err(fault)?;
             if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
                 let run = run_of(at, run)?;
                 let bytes = self.tree.pages.run(&run)?;
@@ -124,7 +125,7 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
             let child_high =
                 if index + 1 == branch.len() { high } else { Some(branch.key(index + 1).map_err(fault)?) };
             if let (Some(separator), true) = (child_low, index > 0) {
-                inside::<O>(separator, index, low, high).map_err(fault)?;
+                inside(self.tree.order, separator, index, low, high).map_err(fault)?;
             }
             let count = self.node(child(at, entry)?, level - 1, child_low, child_high)?;
             if count != entry.count {
@@ -138,13 +139,14 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
 
 /// Whether `key` lies between the fences.
 fn inside<O: Order>(
+    order: O,
     key: &[u8],
     index: usize,
     low: Option<&[u8]>,
     high: Option<&[u8]>,
 ) -> std::result::Result<(), FormatError> {
-    let above = low.is_none_or(|low| O::compare(low, key).is_le());
-    let below = high.is_none_or(|high| O::compare(key, high).is_lt());
+    let above = low.is_none_or(|low| order.compare(low, key).is_le());
+    let below = high.is_none_or(|high| order.compare(key, high).is_lt());
     if above && below { Ok(()) } else { Err(FormatError::KeyOrder { slot: index as u16 }) }
 }
 

@@ -16,9 +16,10 @@ use crate::error::{Error, Result};
 use crate::mvcc::{Attached, Turn, Wait, WriterGuard};
 use crate::space::{Draft, Space};
 use crate::store::Store;
+use crate::tree::KeyOrder;
 
 /// What holds for every transaction of an environment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CoreOptions {
     pub(crate) durability: Durability,
     pub(crate) two_syncs: bool,
@@ -28,6 +29,8 @@ pub(crate) struct CoreOptions {
     pub(crate) is_read_only: bool,
     /// The file's flags that commits keep.
     pub(crate) compatible: u32,
+    /// Named orders that whoever opened the file brought along.
+    pub(crate) orders: Vec<KeyOrder>,
 }
 
 /// One attached file. It is open as long as the environment or one of its transactions is.

@@ -11,7 +11,7 @@ pub(crate) use self::core::{Core, CoreOptions};
 pub use self::pending::PendingCommit;
 pub use self::read::ReadTxn;
 pub use self::trim::TrimReport;
-pub(crate) use self::write::{TableId, check_types};
+pub(crate) use self::write::TableId;
 pub use self::write::WriteTxn;
 
 /// What may cross threads: environments and snapshots are shared, a write transaction moves.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::mvcc::{Head, KeptHead, Place};
 use crate::pages::{PageRef, Pages};
 use crate::store::View;
+use crate::tree::KeyOrder;
 
 /// Where the parts of a head lie in its first words: a meta's bytes from 56 on.
 const PAGES_USED_WORD: usize = 2;
@@ -97,6 +98,11 @@ impl ReadTxn {
     /// Pages of the snapshot's file as they are, unverified.
     pub(crate) fn raw_pages(&self, first: Pgno, pages: u64) -> Result<&[u8]> {
         self.view.raw(&self.core.store, first, pages)
+    }
+
+    /// The named orders that whoever opened the environment brought along.
+    pub(crate) fn known_orders(&self) -> &[KeyOrder] {
+        &self.core.options.orders
     }
 
     pub(crate) fn find_table(&self, name: &str) -> Result<Option<TableRecord>> {

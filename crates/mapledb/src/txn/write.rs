@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use mapledb_format::order::Order;
 use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 
 use super::{Core, PendingCommit};
-use crate::catalog::{self, Types};
+use crate::catalog::{self, Asked};
 use crate::commit::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::mvcc::WriterGuard;
 use crate::pages::PagesMut;
 use crate::space::Draft;
-use crate::tree::{Tree, TreeMut};
+use crate::tree::{KeyOrder, TreeMut};
 
 /// A table of this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +99,10 @@ impl WriteTxn {
         if self.is_broken { Err(Error::TxnUnusable) } else { Ok(()) }
     }
 
-    /// The tree of a table as it stands.
-    pub(crate) fn tree(&self, table: TableId) -> Result<Tree<'_, Draft>> {
+    /// The pages and the record of a table as it stands.
+    pub(crate) fn reading(&self, table: TableId) -> Result<(&Draft, &TreeRecord)> {
         self.check()?;
-        Ok(Tree::new(&self.draft, self.record(table)))
+        Ok((&self.draft, self.record(table)))
     }
 
     pub(crate) fn record(&self, table: TableId) -> &TreeRecord {
@@ -111,13 +112,14 @@ impl WriteTxn {
         }
     }
 
-    /// Changes a table. An error leaves the transaction unusable unless it is about the arguments.
-    pub(crate) fn change<R>(
+    /// Changes a table, whose keys are in `order`. An error leaves the transaction unusable unless it is about the arguments.
+    pub(crate) fn change<O: Order, R>(
         &mut self,
         table: TableId,
-        act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
+        order: O,
+        act: impl FnOnce(&mut TreeMut<'_, Draft, O>) -> Result<R>,
     ) -> Result<R> {
-        self.attempt(|txn| act(&mut txn.tree_mut(table)))
+        self.attempt(|txn| act(&mut txn.tree_mut(table, order)))
     }
 
     /// Does what may leave pages half changed. The transaction is unusable while it goes on, so it stays so if `act`,
@@ -146,7 +148,7 @@ impl WriteTxn {
         })
     }
 
-    fn tree_mut(&mut self, table: TableId) -> TreeMut<'_, Draft> {
+    fn tree_mut<O: Order>(&mut self, table: TableId, order: O) -> TreeMut<'_, Draft, O> {
         let record = match table {
             TableId::Main => &mut self.head.default_table,
             TableId::Named(at) => {
@@ -154,7 +156,7 @@ impl WriteTxn {
                 &mut self.opened[at].record.tree
             }
         };
-        TreeMut::new(&mut self.draft, record)
+        TreeMut::in_order(&mut self.draft, record, order)
     }
 
     /// Marks free runs whose blocks are to be given back.
@@ -178,29 +180,24 @@ impl WriteTxn {
         Ok(first)
     }
 
-    /// Opens a named table; makes it with these types if it is not there and `create` says so.
-    pub(crate) fn open_named(&mut self, name: &str, types: Option<&Types>, create: bool) -> Result<TableId> {
+    /// Opens a named table; makes it as it is asked for if it is not there and `create` says so. Answers the order of its
+    /// keys, too.
+    pub(crate) fn open_named(&mut self, name: &str, asked: &Asked, create: bool) -> Result<(TableId, KeyOrder)> {
         self.check()?;
         let at = match self.opened.iter().position(|table| table.name == name) {
             Some(at) => at,
-            None => self.load_named(name, types, create)?,
+            None => self.load_named(name, asked, create)?,
         };
-        if let Some(asked) = types {
-            let recorded = Types::of(&self.opened[at].record);
-            check_types(name, asked, &recorded)?;
-        }
-        Ok(TableId::Named(at))
+        let order = asked.check(name, &self.opened[at].record, &self.core.options.orders)?;
+        Ok((TableId::Named(at), order))
     }
 
-    fn load_named(&mut self, name: &str, types: Option<&Types>, create: bool) -> Result<usize> {
+    fn load_named(&mut self, name: &str, asked: &Asked, create: bool) -> Result<usize> {
         let found = catalog::find(&self.draft, &self.head.catalog, name)?;
         let (record, is_changed) = match (found, create) {
             (Some(record), _) => (record, false),
             (None, false) => return Err(Error::TableMissing { name: name.to_string() }),
-            (None, true) => {
-                let bytes = Types { key: "bytes".to_string(), value: "bytes".to_string() };
-                (catalog::new_table(types.unwrap_or(&bytes))?, true)
-            }
+            (None, true) => (catalog::new_table(asked)?, true),
         };
         self.is_changed |= is_changed;
         self.opened.push(Opened { name: name.to_string(), record, is_changed });
@@ -240,7 +237,7 @@ impl WriteTxn {
     /// # Errors
     /// There is no table `from`, or there is one called `to`. Neither changes anything.
     pub fn rename_table(&mut self, from: &str, to: &str) -> Result<()> {
-        let TableId::Named(at) = self.open_named(from, None, false)? else { return Ok(()) };
+        let (TableId::Named(at), _) = self.open_named(from, &Asked::default(), false)? else { return Ok(()) };
         if self.list_tables()?.iter().any(|(name, _)| name == to) {
             return Err(Error::TableExists { name: to.to_string() });
         }
@@ -259,12 +256,12 @@ impl WriteTxn {
     ///
     /// Cost: a page read for each page freed.
     pub fn drop_table(&mut self, name: &str) -> Result<bool> {
-        let table = match self.open_named(name, None, false) {
+        let (table, order) = match self.open_named(name, &Asked::default(), false) {
             Err(Error::TableMissing { .. }) => return Ok(false),
             other => other?,
         };
         self.attempt(|txn| {
-            txn.tree_mut(table).clear()?;
+            txn.tree_mut(table, order).clear()?;
             catalog::remove(&mut txn.draft, &mut txn.head.catalog, name)
         })?;
         if let TableId::Named(at) = table {
@@ -415,16 +412,4 @@ impl std::fmt::Debug for WriteTxn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WriteTxn").field("txnid", &self.txnid()).finish_non_exhaustive()
     }
-}
-
-/// Whether a table may be opened with the types asked for.
-pub(crate) fn check_types(name: &str, asked: &Types, recorded: &Types) -> Result<()> {
-    if asked == recorded {
-        return Ok(());
-    }
-    Err(Error::TableTypes {
-        name: name.to_string(),
-        recorded: format!("{} to {}", recorded.key, recorded.value),
-        asked: format!("{} to {}", asked.key, asked.value),
-    })
 }

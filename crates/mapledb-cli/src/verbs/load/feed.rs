@@ -3,6 +3,8 @@
 
 use std::num::NonZeroU64;
 
+use mapledb::KeyOrder;
+
 use crate::dump::{Item, Record, Source, TableHead};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -96,15 +98,16 @@ impl<'s> Feed<'s> {
         }
     }
 
-    /// The next records as long as each key is greater than the one before, the first greater than `last`.
+    /// The next records as long as each key is greater than the one before in `order`, the first greater than `last`.
     pub fn ascending<'f>(
         &'f mut self,
         types: &'f Types,
+        order: KeyOrder,
         mut last: Option<Vec<u8>>,
     ) -> impl Iterator<Item = Pair> + use<'f, 's> {
         std::iter::from_fn(move || {
             let pair = self.next_record(types)?;
-            if last.as_ref().is_some_and(|last| pair.0 <= *last) {
+            if last.as_ref().is_some_and(|last| order.compare(&pair.0, last).is_le()) {
                 self.give_back(pair);
                 return None;
             }

@@ -5,7 +5,7 @@ use mapledb::WriteTxn;
 use super::work::Rules;
 use crate::door::failure;
 use crate::failure::Failure;
-use crate::selection::{Bytes, Types, untyped};
+use crate::selection::{self, Bytes, Types, untyped};
 
 /// A table that is there.
 pub struct Target {
@@ -20,16 +20,24 @@ impl Target {
         untyped(self.name.as_deref())
     }
 
-    /// The table of this name, or the default one; made if it is not there, with the types that the source says.
+    /// The table of this name, or the default one; made if it is not there, with the types and in the order that the source
+    /// says.
     pub fn open(
         name: Option<String>,
         dumped: Option<Types>,
+        order: Option<&str>,
         rules: &Rules,
         txn: &mut WriteTxn,
     ) -> Result<Target, Failure> {
         let tables = txn.tables().map_err(failure)?;
         if let Some(info) = tables.iter().find(|table| table.name == name) {
             let types = Types::recorded(info);
+            if let Some(order) = order.filter(|order| *order != info.order) {
+                return Err(Failure::input(format!(
+                    "the dump is in the order \"{order}\", and the table in the order \"{}\"",
+                    info.order
+                )));
+            }
             return match dumped {
                 Some(dumped) if dumped != types => Err(Failure::input(format!(
                     "the dump maps {} to {}, and the table {} to {}",
@@ -41,7 +49,9 @@ impl Target {
         let types =
             dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
-        txn.open_table_as(name.as_deref().unwrap_or_default(), &keys, &values).map_err(failure)?;
+        let order = order.map_or(Ok(rules.order), selection::order)?;
+        let name_or_none = name.as_deref().unwrap_or_default();
+        txn.open_table_as_in_order(name_or_none, &keys, &values, Some(order)).map_err(failure)?;
         Ok(Target { name, types })
     }
 }

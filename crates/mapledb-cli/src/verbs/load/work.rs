@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use mapledb::{Env, WriteTable, WriteTxn};
+use mapledb::{Env, KeyOrder, WriteTable, WriteTxn};
 use serde::Serialize;
 
 use super::feed::{Feed, Pause};
@@ -32,6 +32,9 @@ pub struct Rules {
     /// The type of the values of tables to be created, where the input does not say
     #[arg(long, value_name = "TYPE", default_value = "bytes", value_parser = create::value_type)]
     pub values: Type,
+    /// The order of the keys of tables to be created, where the input does not say
+    #[arg(long, value_name = "ORDER", default_value = "bytewise", value_parser = create::key_order)]
+    pub order: KeyOrder,
 }
 
 /// What to do with a record whose key is there already.
@@ -122,7 +125,7 @@ impl<'a> Load<'a> {
                 }
                 Pause::Records => {
                     if target.is_none() {
-                        *target = Some(Target::open(self.into.clone(), None, self.rules, txn)?);
+                        *target = Some(Target::open(self.into.clone(), None, None, self.rules, txn)?);
                         self.reached.tables += 1;
                     }
                     let Some(target) = target else { continue };
@@ -138,7 +141,7 @@ impl<'a> Load<'a> {
     fn target(&self, head: &TableHead, txn: &mut WriteTxn) -> Result<Target, Failure> {
         let name = self.into.as_ref().or(head.name.as_ref());
         let types = head.types.clone().map(|(keys, values)| Types { keys, values });
-        Target::open(name.cloned(), types, self.rules, txn)
+        Target::open(name.cloned(), types, head.order.as_deref(), self.rules, txn)
     }
 
     /// Loads the records that come next into their table.
@@ -164,8 +167,9 @@ impl<'a> Load<'a> {
         feed: &mut Feed<'_>,
     ) -> Result<(), Failure> {
         let last = table.last().map_err(failure)?.map(|(key, _)| key.to_vec());
-        let bar = &self.bar;
-        let appended = table.load_sorted(feed.ascending(&target.types, last).inspect(|_| bar.inc(1)).map(Ok));
+        let (bar, order) = (&self.bar, table.order());
+        let appended =
+            table.load_sorted(feed.ascending(&target.types, order, last).inspect(|_| bar.inc(1)).map(Ok));
         appended.map_err(|error| feed.blame(failure(error))).map(drop)
     }
 

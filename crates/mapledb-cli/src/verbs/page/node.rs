@@ -4,7 +4,7 @@ use mapledb_format::branch::{Branch, BranchCells};
 use mapledb_format::header::{PageHeader, check_sum};
 use mapledb_format::leaf::{Leaf, LeafCells, ValueField};
 use mapledb_format::node::{Cells, Node};
-use mapledb_format::order::Bytewise;
+use mapledb_format::order::{AsStored, Bytewise, Integer, Reverse};
 use mapledb_format::{FormatError, Kind};
 use serde::Serialize;
 
@@ -139,8 +139,7 @@ fn report<C: Cells, S>(
         }
     }
     // What a whole check finds may be one of the faults above again: then it is told once.
-    let whole =
-        [misplaced(&header, place), check_sum(page).err(), Node::<C>::validate::<Bytewise>(page).err()];
+    let whole = [misplaced(&header, place), check_sum(page).err(), unsound::<C>(page)];
     for fault in whole.into_iter().flatten().map(|error| error.to_string()) {
         if !faults.contains(&fault) {
             faults.push(fault);
@@ -155,6 +154,18 @@ fn report<C: Cells, S>(
         slots,
         faults,
     })
+}
+
+/// What is wrong with a node whatever the order of its keys is, which the page does not say; in no order at all, what is in
+/// the usual one.
+fn unsound<C: Cells>(page: &[u8]) -> Option<FormatError> {
+    let usual = Node::<C>::validate(Bytewise, page).err()?;
+    let others = [
+        Node::<C>::validate(Reverse, page).err(),
+        Node::<C>::validate(Integer, page).err(),
+        Node::<C>::validate(AsStored, page).err(),
+    ];
+    others.iter().all(Option::is_some).then_some(usual)
 }
 
 fn misplaced(header: &PageHeader, place: PagePlace) -> Option<FormatError> {

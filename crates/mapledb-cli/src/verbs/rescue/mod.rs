@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
+use mapledb::KeyOrder;
 use mapledb_format::ids::META_BYTES;
-use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_VALUE_TYPE};
-use mapledb_format::{Meta, PageSize, Slot, TableRecord, TreeRecord};
+use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
+use mapledb_format::{Meta, OrderId, PageSize, Slot, TableRecord, TreeRecord};
 use mapledb_os::NamedDraft;
 use serde::Serialize;
 
@@ -174,9 +175,9 @@ impl Rescue<'_> {
         let mut sink = dump::sink(format, true, self.pages.size().bytes(), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
-        self.table(None, &roots.default_table, (Type::Bytes, Type::Bytes), &mut *sink, name)?;
+        self.table(None, &roots.default_table, ((Type::Bytes, Type::Bytes), None), &mut *sink, name)?;
         for (table, record) in tables {
-            self.table(Some(table), &record.tree, types(&record), &mut *sink, name)?;
+            self.table(Some(table), &record.tree, (types(&record), order(&record)), &mut *sink, name)?;
         }
         sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
     }
@@ -197,12 +198,12 @@ impl Rescue<'_> {
         &mut self,
         name: Option<String>,
         tree: &TreeRecord,
-        types: (Type, Type),
+        (types, order): ((Type, Type), Option<String>),
         sink: &mut dyn Sink,
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
-        sink.begin(&TableHead { name: name.clone(), types: Some(types), line: 0 }).map_err(wrong)?;
+        sink.begin(&TableHead { name: name.clone(), types: Some(types), order, line: 0 }).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {
             interrupt::check()?;
@@ -221,6 +222,20 @@ fn types(record: &TableRecord) -> (Type, Type) {
     let named =
         |id| record.attribute(id).map_or(Type::Bytes, |name| Type::recorded(&String::from_utf8_lossy(name)));
     (named(ATTR_KEY_TYPE), named(ATTR_VALUE_TYPE))
+}
+
+/// The name of the order of a table's keys.
+fn order(record: &TableRecord) -> Option<String> {
+    let built_in = match record.tree.order {
+        OrderId::Bytewise => KeyOrder::BYTEWISE,
+        OrderId::Reverse => KeyOrder::REVERSE,
+        OrderId::Integer => KeyOrder::INTEGER,
+        OrderId::Named => {
+            let name = record.attribute(ATTR_ORDER_NAME)?;
+            return Some(String::from_utf8_lossy(name).into_owned());
+        }
+    };
+    Some(built_in.name().to_owned())
 }
 
 /// Says what was rescued: on standard output, unless the dump went there.
