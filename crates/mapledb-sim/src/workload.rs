@@ -114,7 +114,20 @@ enum Act {
     DropTable { name: &'static str, was_there: bool },
     RenameTable { from: &'static str, to: &'static str, outcome: Renaming },
     OnEntries { table: &'static str, act: EntryAct },
+    Level(Level),
 }
+
+/// A nested transaction, or what is done after a savepoint.
+#[derive(Clone, Debug)]
+struct Level {
+    is_savepoint: bool,
+    /// Whether it is committed or released, rather than aborted or rolled back.
+    is_kept: bool,
+    operations: Vec<Operation>,
+}
+
+/// The deepest nesting.
+const DEPTH_MAX: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renaming {
@@ -152,11 +165,7 @@ impl Transaction {
         };
         let gives_up = rng.random_ratio(1, 6);
         let count = rng.random_range(1..=profile.ops_max);
-        let operations = (0..count).map(|_| {
-            let after_a_pause = rng.random_ratio(1, 8.max(count / 2));
-            Operation { after_a_pause, act: Act::draw(&mut state, profile, &mut rng) }
-        });
-        let operations = operations.collect();
+        let operations = Operation::draw(count, 0, &mut state, profile, &mut rng);
         (Transaction { ordinal, durability, gives_up, operations }, state)
     }
 
@@ -166,13 +175,65 @@ impl Transaction {
     /// The engine's, or [`Error::Input`] where the engine's answer is not the model's; the transaction is then to be
     /// dropped.
     pub fn perform(&self, txn: &mut WriteTxn, between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
-        for operation in &self.operations {
-            if operation.after_a_pause {
-                between().map_err(|error| Error::Input { what: error.to_string() })?;
-            }
-            operation.act.perform(txn)?;
+        perform(&self.operations, txn, between)
+    }
+}
+
+fn perform(
+    operations: &[Operation],
+    txn: &mut WriteTxn,
+    between: &mut dyn FnMut() -> io::Result<()>,
+) -> Result<()> {
+    for operation in operations {
+        if operation.after_a_pause {
+            between().map_err(|error| Error::Input { what: error.to_string() })?;
         }
-        Ok(())
+        operation.act.perform(txn, between)?;
+    }
+    Ok(())
+}
+
+impl Operation {
+    /// Draws so many operations, of a transaction at this depth.
+    fn draw(
+        count: u32,
+        depth: u32,
+        state: &mut State,
+        profile: &Profile,
+        rng: &mut SmallRng,
+    ) -> Vec<Operation> {
+        let operations = (0..count).map(|_| {
+            let after_a_pause = rng.random_ratio(1, 8.max(count / 2));
+            let act = match depth < DEPTH_MAX && rng.random_ratio(1, 16) {
+                true => Act::Level(Level::draw(count.min(20), depth + 1, state, profile, rng)),
+                false => Act::draw(state, profile, rng),
+            };
+            Operation { after_a_pause, act }
+        });
+        operations.collect()
+    }
+}
+
+impl Level {
+    fn draw(count: u32, depth: u32, state: &mut State, profile: &Profile, rng: &mut SmallRng) -> Level {
+        let (is_savepoint, is_kept) = (rng.random(), rng.random());
+        let mut inner = state.clone();
+        let operations = Operation::draw(rng.random_range(1..=count), depth, &mut inner, profile, rng);
+        if is_kept {
+            *state = inner;
+        }
+        Level { is_savepoint, is_kept, operations }
+    }
+
+    fn perform(&self, txn: &mut WriteTxn, between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
+        if !self.is_savepoint {
+            let mut nested = txn.nested()?;
+            perform(&self.operations, &mut nested, between)?;
+            return if self.is_kept { nested.commit() } else { nested.abort() };
+        }
+        let savepoint = txn.savepoint()?;
+        perform(&self.operations, txn, between)?;
+        if self.is_kept { txn.release(&savepoint) } else { txn.rollback_to(&savepoint) }
     }
 }
 
@@ -204,8 +265,9 @@ impl Act {
         Act::RenameTable { from: name, to, outcome }
     }
 
-    fn perform(&self, txn: &mut WriteTxn) -> Result<()> {
+    fn perform(&self, txn: &mut WriteTxn, between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
         match self {
+            Act::Level(level) => level.perform(txn, between),
             Act::DropTable { name, was_there } => {
                 agree(txn.drop_table(name)? == *was_there, "whether a dropped table was there")
             }

@@ -193,8 +193,20 @@ pub enum Error {
         cause: Box<Error>,
     },
     /// An earlier error left the transaction half changed.
-    #[error("an earlier error left this transaction unusable: drop it and begin another")]
+    #[error("an earlier error left this transaction unusable: drop it and begin another, or go back to a savepoint")]
     TxnUnusable,
+    /// A savepoint was released, or its transaction went back past it, or the nested transaction it was made in has ended.
+    #[error("this savepoint is gone: it was released, went with an earlier one, or with the nested transaction it was made in; nothing was changed")]
+    SavepointEnded,
+    /// A nested transaction was to go back to a savepoint of its parent.
+    #[error("this savepoint was made before the nested transaction began: abort that first; nothing was changed")]
+    SavepointOuter,
+    /// A savepoint of another transaction.
+    #[error("this savepoint belongs to another transaction: use it with its own; nothing was changed")]
+    SavepointForeign,
+    /// A nested transaction was leaked (`mem::forget`) and is neither committed nor aborted. The commit did not happen.
+    #[error("a nested transaction was forgotten, neither committed nor aborted: end it before its parent; the commit did not happen")]
+    NestedOpen,
     /// The environment was opened before a fork and is used in the child.
     #[error("this process was forked after the environment was opened: open it again in the child")]
     AfterFork,

@@ -46,7 +46,7 @@ without_loom! {
     pub use tree::{KeyOrder, NamedOrder};
     #[cfg(feature = "derive")]
     pub use derived::{MapleKey, MapleValue};
-    pub use txn::{PendingCommit, ReadTxn, TrimReport, WriteTxn};
+    pub use txn::{Nested, PendingCommit, ReadTxn, Savepoint, TrimReport, WriteTxn};
 }
 
 #[cfg(feature = "derive")]

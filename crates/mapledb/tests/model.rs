@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use files::{TestFile, check, options};
-use mapledb::{Durability, Env, Error, Options, ReadTxn, Table, Verify, WriteTable, WriteTxn};
+use mapledb::{Durability, Env, Error, Options, ReadTxn, Savepoint, Table, Verify, WriteTable, WriteTxn};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -141,13 +141,9 @@ impl Case {
         let before = is_aborted.then(|| self.world.clone());
         let mut world = std::mem::take(&mut self.world);
         let operations = self.rng.random_range(1..=self.shape.txn_operations_max);
-        for _ in 0..operations {
-            match self.rng.random_ratio(1, 30) {
-                true => tables_change(&mut self.rng, &self.shape, &mut txn, &mut world),
-                false => entries_change(&mut self.rng, &self.shape, &mut txn, &mut world),
-            }
-        }
         self.done += operations;
+        Level { rng: &mut self.rng, shape: &self.shape, depth: 0, outer: None }
+            .run(&mut txn, &mut world, operations);
         match before {
             Some(before) => {
                 txn.abort();
@@ -195,6 +191,72 @@ impl Case {
         self.env = self.file.open(self.shape.options.clone());
         assert!(self.env.recovery().was_clean, "{:?}", self.env.recovery());
         holds(&self.env.read().expect("read"), &self.world);
+    }
+}
+
+/// A write transaction, or one nested in it to some depth.
+struct Level<'l> {
+    rng: &'l mut SmallRng,
+    shape: &'l Shape,
+    depth: u32,
+    /// A savepoint of the one that this is nested in.
+    outer: Option<&'l Savepoint>,
+}
+
+impl Level<'_> {
+    fn run(&mut self, txn: &mut WriteTxn, world: &mut World, operations: u64) {
+        let mut savepoints: Vec<(Savepoint, World)> = Vec::new();
+        let mut gone = Vec::new();
+        for done in 0..operations {
+            match self.rng.random_range(0..240) {
+                0 if self.depth < 4 => {
+                    let outer = savepoints.last().map(|(savepoint, _)| savepoint);
+                    self.nest(txn, world, (operations - done).min(60), outer);
+                }
+                1 => savepoints.push((txn.savepoint().expect("savepoint"), world.clone())),
+                2 if !savepoints.is_empty() => {
+                    let at = self.rng.random_range(0..savepoints.len());
+                    txn.rollback_to(&savepoints[at].0).expect("roll back");
+                    world.clone_from(&savepoints[at].1);
+                    gone.extend(savepoints.drain(at + 1..).map(|(savepoint, _)| savepoint));
+                }
+                3 if !savepoints.is_empty() => {
+                    let at = self.rng.random_range(0..savepoints.len());
+                    txn.release(&savepoints[at].0).expect("release");
+                    gone.extend(savepoints.drain(at..).map(|(savepoint, _)| savepoint));
+                }
+                4 => {
+                    gone.iter().for_each(|gone| {
+                        assert!(matches!(txn.rollback_to(gone), Err(Error::SavepointEnded)))
+                    });
+                    self.outer
+                        .iter()
+                        .for_each(|outer| assert!(matches!(txn.release(outer), Err(Error::SavepointOuter))));
+                }
+                5..13 => tables_change(self.rng, self.shape, txn, world),
+                _ => entries_change(self.rng, self.shape, txn, world),
+            }
+        }
+    }
+
+    /// A nested transaction, committed or aborted.
+    fn nest(&mut self, txn: &mut WriteTxn, world: &mut World, operations: u64, outer: Option<&Savepoint>) {
+        let mut nested = txn.nested().expect("nested");
+        let mut inner = world.clone();
+        let operations = self.rng.random_range(0..=operations);
+        Level { rng: self.rng, shape: self.shape, depth: self.depth + 1, outer }.run(
+            &mut nested,
+            &mut inner,
+            operations,
+        );
+        match self.rng.random_range(0..4) {
+            0 => drop(nested),
+            1 => nested.abort().expect("abort"),
+            _ => {
+                nested.commit().expect("commit into the parent");
+                *world = inner;
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@ mod cursor;
 #[cfg(feature = "jiff")]
 mod jiff;
 mod lazy;
+#[cfg(all(test, feature = "seam"))]
+mod level_tests;
 #[cfg(feature = "serde")]
 mod msgpack;
 mod part;

@@ -11,6 +11,7 @@ use mapledb_format::free::blocker;
 use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
 
 use super::Space;
+use super::level::Level;
 use mapledb_os::planted;
 use crate::error::{Error, Result};
 use crate::store::{Generation, Store, View};
@@ -37,21 +38,23 @@ const FILL_FROM: u64 = 1024;
 
 /// The pages of the running write transaction.
 pub struct Draft {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     /// The snapshot it builds on.
     view: View,
-    generation: Generation,
+    pub(super) generation: Generation,
     txnid: Txnid,
     quota_pages: u64,
     pub(crate) space: Space,
     /// Pages handed out one after the other.
-    run: Option<Extent>,
+    pub(super) run: Option<Extent>,
     /// Where population ends within the run.
-    populated_to: u64,
+    pub(super) populated_to: u64,
     /// Whether the transaction lays sorted input down.
-    is_laid_down: bool,
+    pub(super) is_laid_down: bool,
     /// Pages given up that were written since the last durable snapshot.
-    recent: Vec<Extent>,
+    pub(super) recent: Vec<Extent>,
+    /// The levels that can be taken back, each alone, the last one first.
+    pub(super) levels: Vec<Level>,
 }
 
 impl Draft {
@@ -69,6 +72,7 @@ impl Draft {
             populated_to: 0,
             is_laid_down: false,
             recent: Vec::new(),
+            levels: Vec::new(),
         }
     }
 
@@ -379,13 +383,15 @@ impl PagesMut for Draft {
     }
 
     fn allocate(&mut self, pages: u64) -> Result<Pgno> {
-        if pages == 1 { self.next_page() } else { self.take_exact(pages) }
+        let first = if pages == 1 { self.next_page()? } else { self.take_exact(pages)? };
+        self.note_handed_out(first);
+        Ok(first)
     }
 
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()> {
         let extent = Extent::new(first, pages);
         if born == self.txnid {
-            return if self.space.loose.insert(extent) { Ok(()) } else { Err(super::listed_twice(first)) };
+            return self.give_up_own(extent);
         }
         if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
             return self.space.make_available(extent);
@@ -411,6 +417,9 @@ impl PagesMut for Draft {
 
     #[inline]
     fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]> {
+        if !self.levels.is_empty() {
+            self.keep(first, pages)?;
+        }
         self.store.own_mut(self.generation, first, pages)
     }
 }

@@ -93,6 +93,21 @@ impl Extents {
         Some(Extent::new(first, taken))
     }
 
+    /// Takes pages out, all of which the set holds.
+    pub(crate) fn remove(&mut self, extent: Extent) {
+        let (first, end) = (extent.first.get(), extent.end());
+        let Some((&at, &pages)) = self.runs.range(..=first).next_back() else { return };
+        debug_assert!(end <= at + pages, "{extent:?} is not in the set");
+        self.remove_run(at);
+        if at < first {
+            self.insert_run(at, first - at);
+        }
+        if end < at + pages {
+            self.insert_run(end, at + pages - end);
+        }
+        self.pages -= extent.pages;
+    }
+
     /// Takes the lowest page.
     pub(crate) fn take_lowest(&mut self) -> Option<Pgno> {
         let (&first, _) = self.runs.first_key_value()?;

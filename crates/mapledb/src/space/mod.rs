@@ -17,6 +17,8 @@
 mod draft;
 mod extents;
 mod holes;
+mod level;
+mod logged;
 mod release;
 mod spill;
 
@@ -29,6 +31,7 @@ use crate::error::{Error, Result};
 pub use draft::Draft;
 pub(crate) use extents::Extents;
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
+use logged::Logged;
 
 /// The most pages at the end of the used part that stay although they are available.
 const TAIL_KEPT_MAX: u64 = 64;
@@ -45,13 +48,13 @@ pub(crate) struct Space {
     /// Pinned snapshots, ascending. A snapshot pinned later is the base or younger, and blocks nothing older.
     pins: Vec<Txnid>,
     /// Available and not handed out yet.
-    pool: Extents,
+    pool: Logged,
     /// Available, and written since the last sync: the first to be handed out, for they are dirty as it is.
-    dirty: Extents,
+    dirty: Logged,
     /// Handed out.
-    handed: Extents,
+    handed: Logged,
     /// Handed out and given back: already dirty, so the first to be handed out again.
-    loose: Extents,
+    loose: Logged,
     /// Committed pages given up by this transaction.
     freed: Vec<FreedExtent>,
     /// The free tree has no run of so many pages, and nothing there can be released.
@@ -99,11 +102,11 @@ impl Space {
         let mut space = Space {
             base: head.txnid,
             pins,
-            pool: Extents::of_ascending(&inline.available),
-            dirty: Extents::default(),
+            pool: Extents::of_ascending(&inline.available).into(),
+            dirty: Logged::default(),
             settled,
-            handed: Extents::default(),
-            loose: Extents::default(),
+            handed: Logged::default(),
+            loose: Logged::default(),
             freed: Vec::new(),
             freed_pages: 0,
             not_to_be_had: u64::MAX,
@@ -259,7 +262,7 @@ impl Space {
 
     /// What may be used at once, the transaction's own pages that it gave back included.
     fn available(&self) -> Result<Extents> {
-        let mut available = self.pool.clone();
+        let mut available = Extents::clone(&self.pool);
         for extent in self.loose.iter() {
             if !available.insert(extent) {
                 return Err(listed_twice(extent.first));

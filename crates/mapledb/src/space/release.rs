@@ -205,6 +205,7 @@ impl Draft {
     /// Looks at waiting groups in the free tree whose blocker is no longer pinned, until about `extents_max` extents
     /// have been moved: to bitmaps, or to their next blocker. Answers how many were.
     pub(super) fn release_waiting(&mut self, extents_max: u64) -> Result<u64> {
+        self.keep_waiting();
         let mut moved = 0;
         let mut available = Extents::default();
         while moved < extents_max {

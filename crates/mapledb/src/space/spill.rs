@@ -7,7 +7,7 @@ use mapledb_format::node::cell_max;
 use mapledb_format::{Extent, FormatError, FreedExtent, PendingGroup};
 
 use super::draft::RESERVE_PAGES;
-use super::{Draft, Extents};
+use super::{Draft, Extents, Logged};
 use crate::error::{Error, Result};
 use crate::tree::Value;
 
@@ -93,9 +93,9 @@ impl Draft {
     /// Moves what is available to the free tree, the short extents of it.
     fn shelve_available(&mut self) -> Result<()> {
         let (keep, shelve) = choose_kept(self.space.available()?.iter().collect());
-        self.space.pool = keep;
+        self.space.pool = keep.into();
         // Loose pages stay loose for the changes of the free tree itself, unless they are to be shelved.
-        self.space.loose = Extents::default();
+        self.space.loose = Logged::default();
         self.forget_handed(&shelve);
         self.shelve(&shelve)
     }
@@ -132,7 +132,7 @@ impl Draft {
         loop {
             let tail = [&self.space.pool, &self.space.loose]
                 .into_iter()
-                .filter_map(Extents::last)
+                .filter_map(|set| set.last())
                 .find(|extent| extent.end() == self.space.pages_used);
             let Some(tail) = tail else { return true };
             if self.space.pool.take_front(tail.first, tail.pages).is_none() {

@@ -15,6 +15,7 @@
 
 mod cold;
 mod folios;
+mod layer;
 mod maps;
 mod view;
 
@@ -27,6 +28,7 @@ use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, planted, reserve_wish_b
 
 use self::cold::Cold;
 use self::folios::Folios;
+pub(crate) use self::layer::Layer;
 use self::maps::Maps;
 pub(crate) use self::maps::Generation;
 pub(crate) use self::view::{Snapshot, View};

@@ -1,13 +1,16 @@
 //! Transactions: where trees, free space and commits meet.
 
 mod core;
+mod level;
 mod pending;
 mod read;
 mod syncer;
+mod tables;
 mod trim;
 mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
+pub use self::level::{Nested, Savepoint};
 pub use self::pending::PendingCommit;
 pub use self::read::ReadTxn;
 pub use self::trim::TrimReport;
@@ -21,5 +24,7 @@ const _: () = {
     is_send_and_sync::<Core>();
     is_send_and_sync::<ReadTxn>();
     is_send::<WriteTxn>();
+    is_send::<Nested<'_>>();
+    is_send_and_sync::<Savepoint>();
     is_send_and_sync::<PendingCommit>();
 };

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use mapledb_format::order::Order;
 use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 
+use super::level::Levels;
+use super::tables::{Opened, Tables};
 use super::{Core, PendingCommit};
 use crate::catalog::{self, Asked};
 use crate::commit::{Durability, Reached};
@@ -23,31 +25,26 @@ pub(crate) enum TableId {
     Named(usize),
 }
 
-/// A named table that the transaction has opened.
-struct Opened {
-    name: String,
-    record: TableRecord,
-    is_changed: bool,
-}
-
 /// Changes that become visible together, or not at all.
 ///
 /// Dropping it without a commit leaves nothing behind. It holds the writer lock: no other write transaction, of any
 /// process, begins before it ends. It is `Send`, and not tied to the thread that began it.
 ///
 /// After an error that touched its pages (a full disk, a corrupt page) the transaction is unusable: every further
-/// call and the commit are refused, and only dropping it is left. Errors about arguments leave it as it was.
+/// call and the commit are refused; only dropping it is left, or going back to a [savepoint](WriteTxn::savepoint) made before.
+/// Errors about arguments leave it as it was.
 pub struct WriteTxn {
-    draft: Draft,
-    head: HeadBody,
-    opened: Vec<Opened>,
+    pub(super) draft: Draft,
+    pub(super) head: HeadBody,
+    pub(super) tables: Tables,
+    pub(super) levels: Levels,
     durability: Durability,
-    is_changed: bool,
-    is_broken: bool,
+    pub(super) is_changed: bool,
+    pub(super) is_broken: bool,
     is_done: bool,
     // Dropped before the core: the last to leave must not hold the lock.
-    guard: WriterGuard,
-    core: Arc<Core>,
+    pub(super) guard: WriterGuard,
+    pub(super) core: Arc<Core>,
 }
 
 impl WriteTxn {
@@ -55,7 +52,8 @@ impl WriteTxn {
         WriteTxn {
             draft,
             head,
-            opened: Vec::new(),
+            tables: Tables::default(),
+            levels: Levels::default(),
             durability: core.options.durability,
             is_changed: false,
             is_broken: false,
@@ -91,12 +89,17 @@ impl WriteTxn {
         &mut self.draft.space
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
+        self.check_place()?;
+        if self.is_broken { Err(Error::TxnUnusable) } else { Ok(()) }
+    }
+
+    /// Refuses to go on in a forked child, and after a fault in the maps.
+    pub(super) fn check_place(&self) -> Result<()> {
         if self.guard.is_forked() {
             return Err(Error::AfterFork);
         }
-        self.core.check_faults()?;
-        if self.is_broken { Err(Error::TxnUnusable) } else { Ok(()) }
+        self.core.check_faults()
     }
 
     /// The pages and the record of a table as it stands.
@@ -108,7 +111,7 @@ impl WriteTxn {
     pub(crate) fn record(&self, table: TableId) -> &TreeRecord {
         match table {
             TableId::Main => &self.head.default_table,
-            TableId::Named(at) => &self.opened[at].record.tree,
+            TableId::Named(at) => &self.tables.at(at).record.tree,
         }
     }
 
@@ -152,8 +155,9 @@ impl WriteTxn {
         let record = match table {
             TableId::Main => &mut self.head.default_table,
             TableId::Named(at) => {
-                self.opened[at].is_changed = true;
-                &mut self.opened[at].record.tree
+                let table = self.tables.at_mut(at);
+                table.is_changed = true;
+                &mut table.record.tree
             }
         };
         TreeMut::in_order(&mut self.draft, record, order)
@@ -170,8 +174,9 @@ impl WriteTxn {
         let sequence = match table {
             TableId::Main => &mut self.head.default_sequence,
             TableId::Named(at) => {
-                self.opened[at].is_changed = true;
-                &mut self.opened[at].record.sequence
+                let table = self.tables.at_mut(at);
+                table.is_changed = true;
+                &mut table.record.sequence
             }
         };
         let first = *sequence;
@@ -184,11 +189,11 @@ impl WriteTxn {
     /// keys, too.
     pub(crate) fn open_named(&mut self, name: &str, asked: &Asked, create: bool) -> Result<(TableId, KeyOrder)> {
         self.check()?;
-        let at = match self.opened.iter().position(|table| table.name == name) {
+        let at = match self.tables.place_of(name) {
             Some(at) => at,
             None => self.load_named(name, asked, create)?,
         };
-        let order = asked.check(name, &self.opened[at].record, &self.core.options.orders)?;
+        let order = asked.check(name, &self.tables.at(at).record, &self.core.options.orders)?;
         Ok((TableId::Named(at), order))
     }
 
@@ -200,8 +205,7 @@ impl WriteTxn {
             (None, true) => (catalog::new_table(asked)?, true),
         };
         self.is_changed |= is_changed;
-        self.opened.push(Opened { name: name.to_string(), record, is_changed });
-        Ok(self.opened.len() - 1)
+        Ok(self.tables.open(Opened { name: name.to_string(), record, is_changed }))
     }
 
     /// Makes a named table with the attributes and the sequence of another file's, and nothing in it.
@@ -210,15 +214,15 @@ impl WriteTxn {
         let mut record = record.clone();
         record.tree = TreeRecord::empty(record.tree.order);
         self.is_changed = true;
-        self.opened.push(Opened { name: name.to_string(), record, is_changed: true });
-        Ok(TableId::Named(self.opened.len() - 1))
+        let opened = Opened { name: name.to_string(), record, is_changed: true };
+        Ok(TableId::Named(self.tables.open(opened)))
     }
 
     /// Every named table as it stands, by name.
     pub(crate) fn list_tables(&self) -> Result<Vec<(String, TableRecord)>> {
         self.check()?;
         let mut tables = catalog::list(&self.draft, &self.head.catalog)?;
-        for opened in &self.opened {
+        for opened in self.tables.iter() {
             match tables.binary_search_by(|(name, _)| name.as_str().cmp(&opened.name)) {
                 Ok(at) => tables[at].1 = opened.record.clone(),
                 Err(at) => tables.insert(at, (opened.name.clone(), opened.record.clone())),
@@ -246,7 +250,7 @@ impl WriteTxn {
             return Err(Error::TableName { name: to.to_string(), max });
         }
         self.attempt(|txn| catalog::remove(&mut txn.draft, &mut txn.head.catalog, from))?;
-        let opened = &mut self.opened[at];
+        let opened = self.tables.at_mut(at);
         opened.name = to.to_string();
         opened.is_changed = true;
         Ok(())
@@ -265,8 +269,7 @@ impl WriteTxn {
             catalog::remove(&mut txn.draft, &mut txn.head.catalog, name)
         })?;
         if let TableId::Named(at) = table {
-            // Later tables keep their places: a handle is borrowed from this transaction, so none is alive.
-            self.opened.remove(at);
+            self.tables.remove(at);
         }
         Ok(true)
     }
@@ -337,6 +340,7 @@ impl WriteTxn {
     /// Commits as far as it goes under the writer lock, and gives that up.
     fn finish(mut self) -> Result<(Arc<Core>, u64, Reached)> {
         self.check()?;
+        self.end_levels()?;
         self.is_done = true;
         if !self.is_changed {
             return Ok((Arc::clone(&self.core), self.head.txnid.get(), Reached::Durable));
@@ -391,7 +395,7 @@ impl WriteTxn {
 
     /// Seals every table and writes its record, then seals the catalog.
     fn flush_tables(&mut self) -> Result<()> {
-        for table in self.opened.iter_mut().filter(|table| table.is_changed) {
+        for table in self.tables.iter_mut().filter(|table| table.is_changed) {
             TreeMut::<_>::new(&mut self.draft, &mut table.record.tree).seal()?;
             catalog::put(&mut self.draft, &mut self.head.catalog, &table.name, &table.record)?;
         }
