@@ -1,13 +1,13 @@
 //! What the README and the documents tell the reader to type, typed; and where they point, looked up.
 //!
 //! - A `sh` block is run by `sh -eu`, a `console` block line by line: what stands after `$ ` is run, and what follows
-//!   must be its output, where a line of `...` stands for any lines. The blocks of a document share a directory, and
+//!   must be its output, where a line of `...` stands for any lines and `[..]` for any part of one. The blocks of a document share a directory, and
 //!   `maple` is on the path.
 //! - `sh target` marks commands that build or test everything, this test among it: each must name a target of the
 //!   Makefile, a package of the workspace or a file.
 //! - `docs/cli.md` has snapshot tests of its own.
 //!
-//! `rust` blocks are run by the documentation tests of `mapledb`.
+//! `rust` blocks are run by the documentation tests of `mapledb`, those of the guide by `mapledb-guide`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -17,13 +17,15 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The README, the changelog and everything under `docs/`.
+/// The README, the changelog, everything under `docs/`, and the guide.
 fn documents() -> Vec<PathBuf> {
     let mut paths = vec![root().join("README.md"), root().join("CHANGELOG.md")];
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "md") {
-            paths.push(path);
+    for dir in ["docs", "docs/guide"] {
+        for entry in std::fs::read_dir(root().join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                paths.push(path);
+            }
         }
     }
     paths
@@ -70,9 +72,19 @@ fn matches(expected: &[&str], output: &[&str]) -> bool {
             matches(rest, output) || later.is_some_and(|(_, later)| matches(expected, later))
         }
         (Some((wanted, rest)), Some((got, later))) => {
-            wanted.trim_end() == got.trim_end() && matches(rest, later)
+            line_matches(wanted.trim_end(), got.trim_end()) && matches(rest, later)
         }
         _ => false,
+    }
+}
+
+/// Whether a line is what `wanted` says, where `[..]` stands for any characters.
+fn line_matches(wanted: &str, got: &str) -> bool {
+    match wanted.split_once("[..]") {
+        None => wanted == got,
+        Some((head, rest)) => got.strip_prefix(head).is_some_and(|got| {
+            got.char_indices().map(|(at, _)| at).chain([got.len()]).any(|at| line_matches(rest, &got[at..]))
+        }),
     }
 }
 
@@ -129,7 +141,8 @@ fn has_package(name: &str) -> Result<(), String> {
 fn what_the_documents_say_to_type_works() {
     let mut faults = Vec::new();
     for path in documents().iter().filter(|path| !path.ends_with("docs/cli.md")) {
-        let name = path.file_stem().unwrap();
+        let name =
+            path.strip_prefix(root()).unwrap().with_extension("").display().to_string().replace('/', "-");
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents").join(name);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
@@ -158,6 +171,7 @@ fn what_the_documents_point_to_is_there() {
         let text = std::fs::read_to_string(&path).unwrap();
         for piece in text.split("](").skip(1) {
             let Some((link, _)) = piece.split_once(')') else { continue };
+            let link = link.split(" \"").next().unwrap_or(link); // without its title
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             if link.contains("://") {
                 continue;
@@ -189,13 +203,15 @@ fn anchors(path: &Path) -> Vec<String> {
 #[test]
 fn every_document_with_rust_is_among_those_that_are_compiled() {
     let library = std::fs::read_to_string(root().join("crates/mapledb/src/lib.rs")).unwrap();
+    let guide = std::fs::read_to_string(root().join("docs/guide/lib.rs")).unwrap();
     for path in documents() {
         if blocks(&path).iter().any(|block| block.info.starts_with("rust")) {
             let name = path.strip_prefix(root()).unwrap().display().to_string();
-            assert!(
-                library.contains(&format!("../../../{name}\")")),
-                "{name} has rust blocks that nobody runs"
-            );
+            let is_run = match name.strip_prefix("docs/guide/") {
+                Some(chapter) => guide.contains(&format!("include_str!(\"{chapter}\")")),
+                None => library.contains(&format!("../../../{name}\")")),
+            };
+            assert!(is_run, "{name} has rust blocks that nobody runs");
         }
     }
 }
