@@ -301,8 +301,8 @@ impl<'p, C: Cells> Node<'p, C> {
         let fault = FormatError::CellOutOfBounds { slot: index as u16 };
         let slot = self.slot(index)?;
         let at = usize::from(slot.offset);
-        let len = C::len(self.page, at, slot.field).ok_or(fault.clone())?.next_multiple_of(C::ALIGN);
-        let key = C::key(self.page, at, slot.field).ok_or(fault.clone())?;
+        let len = C::len(self.page, at, slot.field).ok_or(fault)?.next_multiple_of(C::ALIGN);
+        let key = C::key(self.page, at, slot.field).ok_or(fault)?;
         let is_within = at >= heap_start && at % C::ALIGN == 0 && at + len <= self.page.len();
         if !is_within || key.len() > key_max(self.page.len()) {
             return Err(fault);
