@@ -117,6 +117,9 @@ pub enum FormatError {
     /// A table record makes no sense, or needs more than this version knows.
     #[error("bad table record: {0}")]
     BadTableRecord(&'static str),
+    /// A record of a named snapshot makes no sense.
+    #[error("bad snapshot record: {0}")]
+    BadSnapshotRecord(&'static str),
     /// A manifest makes no sense.
     #[error("bad manifest: {0}")]
     BadManifest(&'static str),

@@ -10,11 +10,12 @@
 //!  144  default sequence  u64
 //!  152  catalog           64   tree record
 //!  216  free space        64   tree record
-//!  280  snapshots         64   tree record, reserved
+//!  280  snapshots         64   tree record
 //!  344  committed_at      u64  unix time in nanoseconds, for people only
 //!  352  free_len          u16  bytes of the inline free area
 //!  360  pages_in_use      u64  pages that the trees of this commit take
-//!  368  reserved to 512
+//!  368  snapshots_in      u64  the commit that last changed the tree of snapshots, 0 if none has
+//!  376  reserved to 512
 //!  512  inline free area  1280
 //! 1792
 //! ```
@@ -44,6 +45,7 @@ const SNAPSHOTS_AT: usize = 280 - HEAD_BODY_AT;
 const COMMITTED_AT_AT: usize = 344 - HEAD_BODY_AT;
 const FREE_LEN_AT: usize = 352 - HEAD_BODY_AT;
 const PAGES_IN_USE_AT: usize = 360 - HEAD_BODY_AT;
+const SNAPSHOTS_IN_AT: usize = 368 - HEAD_BODY_AT;
 const INLINE_FREE_AT: usize = 512 - HEAD_BODY_AT;
 
 const _: () = assert!(DEFAULT_AT + TREE_RECORD_BYTES == SEQUENCE_AT);
@@ -70,8 +72,10 @@ pub struct HeadBody {
     pub catalog: TreeRecord,
     /// The free space.
     pub free: TreeRecord,
-    /// Named snapshots: reserved, empty.
+    /// Named snapshots.
     pub snapshots: TreeRecord,
+    /// The commit that last changed the tree of named snapshots; 0 if none has.
+    pub snapshots_in: Txnid,
     /// When it was committed, in nanoseconds since 1970. Nothing depends on it.
     pub committed_at: u64,
     /// Pages that its trees take, and the values in pages of their own. The rest of the used part is free, or waits.
@@ -93,6 +97,7 @@ impl HeadBody {
             catalog: none,
             free: none,
             snapshots: none,
+            snapshots_in: Txnid(0),
             committed_at: 0,
             pages_in_use: 0,
             free_len: 0,
@@ -132,6 +137,7 @@ impl HeadBody {
         put_u64::<COMMITTED_AT_AT, _>(&mut body, self.committed_at);
         put_u16::<FREE_LEN_AT, _>(&mut body, self.free_len);
         put_u64::<PAGES_IN_USE_AT, _>(&mut body, self.pages_in_use);
+        put_u64::<SNAPSHOTS_IN_AT, _>(&mut body, self.snapshots_in.0);
         put::<INLINE_FREE_AT, INLINE_FREE_BYTES, _>(&mut body, self.inline_free);
         body
     }
@@ -151,6 +157,7 @@ impl HeadBody {
             catalog: TreeRecord::decode(&get::<CATALOG_AT, TREE_RECORD_BYTES, _>(body))?,
             free: TreeRecord::decode(&get::<FREE_AT, TREE_RECORD_BYTES, _>(body))?,
             snapshots: TreeRecord::decode(&get::<SNAPSHOTS_AT, TREE_RECORD_BYTES, _>(body))?,
+            snapshots_in: Txnid(get_u64::<SNAPSHOTS_IN_AT, _>(body)),
             committed_at: get_u64::<COMMITTED_AT_AT, _>(body),
             pages_in_use: get_u64::<PAGES_IN_USE_AT, _>(body),
             free_len: get_u16::<FREE_LEN_AT, _>(body),
@@ -161,6 +168,9 @@ impl HeadBody {
         }
         if head.base_txnid > head.txnid {
             return bad("it builds on a later transaction");
+        }
+        if head.snapshots_in > head.txnid {
+            return bad("its snapshots were changed in a later transaction");
         }
         if usize::from(head.free_len) > INLINE_FREE_BYTES {
             return bad("its inline free area is longer than its room");
@@ -222,9 +232,10 @@ pub(crate) mod tests {
     #[test]
     fn a_bad_body_says_why() {
         type Change = fn(&mut HeadBody);
-        let table: [(Change, &str); 8] = [
+        let table: [(Change, &str); 9] = [
             (|h| h.txnid = Txnid(0), "its txnid is 0, which a reader slot cannot pin"),
             (|h| h.base_txnid = Txnid(13), "it builds on a later transaction"),
+            (|h| h.snapshots_in = Txnid(13), "its snapshots were changed in a later transaction"),
             (|h| h.free_len = 1281, "its inline free area is longer than its room"),
             (|h| h.default_table.order = OrderId::Named, "one of its trees is not in bytewise order"),
             (|h| h.free.order = OrderId::Reverse, "one of its trees is not in bytewise order"),

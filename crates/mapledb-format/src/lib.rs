@@ -21,6 +21,7 @@ pub mod node;
 pub mod order;
 pub mod overflow;
 pub mod plan;
+pub mod snapshot_record;
 #[cfg(test)]
 mod testing;
 pub mod tree_record;
@@ -34,6 +35,7 @@ pub use ids::{PageSize, Pgno, Txnid};
 pub use manifest::{Manifest, ManifestDigest};
 pub use meta::{Identity, Meta, Slot};
 pub use overflow::{OverflowHead, OverflowRef, Run, RunGeometry};
+pub use snapshot_record::{SnapshotKey, SnapshotRecord};
 pub use tree_record::{OrderId, TableRecord, TreeRecord};
 
 /// The result of reading bytes.

@@ -18,7 +18,8 @@ use mapledb_format::order::Bytewise;
 use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, seal_run};
 use mapledb_format::{
     Extent, FreedExtent, HeadBody, Identity, Kind, Manifest, Meta, OrderId, OverflowRef, PageHeader,
-    PageSize, PendingGroup, Pgno, Run, RunGeometry, Slot, TableRecord, TreeRecord, Txnid, header,
+    PageSize, PendingGroup, Pgno, Run, RunGeometry, Slot, SnapshotRecord, TableRecord, TreeRecord, Txnid,
+    header,
 };
 
 const SIZE: PageSize = PageSize::MIN;
@@ -204,6 +205,18 @@ fn records_of_tables_and_free_space_stand_as_they_did() {
     table.set_attribute(2, b"u64").unwrap();
     let golden = hold("table_record.hex", &table.encode());
     assert_eq!(TableRecord::decode(&golden).unwrap(), table);
+
+    let snapshot = SnapshotRecord {
+        txnid: Txnid(0x0107),
+        dropped_in: Some(Txnid(0x0109)),
+        pages_used: pgno(0x0203),
+        default_table: head().default_table,
+        default_sequence: 9,
+        catalog: head().catalog,
+        created_at: 0x0301,
+    };
+    let golden = hold("snapshot_record.hex", &snapshot.encode());
+    assert_eq!(SnapshotRecord::decode(&golden).unwrap(), snapshot);
 
     let group = PendingGroup {
         blocker: Txnid(0x0102),

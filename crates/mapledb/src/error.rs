@@ -243,6 +243,26 @@ pub enum Error {
         /// The longest name in bytes.
         max: usize,
     },
+    /// There is no such named snapshot.
+    #[error("there is no snapshot called {name:?}: `maple snapshot list` tells which there are")]
+    SnapshotMissing {
+        /// The name.
+        name: String,
+    },
+    /// There is such a named snapshot already.
+    #[error("there is a snapshot called {name:?} already: drop it, or choose another name")]
+    SnapshotExists {
+        /// The name.
+        name: String,
+    },
+    /// A snapshot cannot have such a name.
+    #[error("a snapshot cannot be called {name:?}: a name has 1 to {max} bytes")]
+    SnapshotName {
+        /// The name.
+        name: String,
+        /// The longest name in bytes.
+        max: usize,
+    },
     /// A type's name is too long for the catalog.
     #[error("the type name {name:?} is too long for the catalog: shorten it")]
     TypeNameTooLong {
@@ -351,7 +371,12 @@ impl Error {
     /// Whether the error is about what was asked for, so that nothing was changed by it.
     pub(crate) fn is_about_arguments(&self) -> bool {
         let of_keys = matches!(self, Error::KeyTooLong { .. } | Error::KeyLength { .. } | Error::NotSorted);
-        of_keys || matches!(self, Error::Decode { .. } | Error::Encode { .. } | Error::OrderMissing)
+        let of_types = matches!(self, Error::Decode { .. } | Error::Encode { .. } | Error::OrderMissing);
+        let of_snapshots = matches!(
+            self,
+            Error::SnapshotMissing { .. } | Error::SnapshotExists { .. } | Error::SnapshotName { .. }
+        );
+        of_keys || of_types || of_snapshots
     }
 }
 

@@ -39,7 +39,7 @@ without_loom! {
     pub use api::Serde;
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
-    pub use env::{Access, CopyReport, Env, Info, Metrics, Options, ReaderInfo};
+    pub use env::{Access, CopyReport, Env, Info, Metrics, Options, ReaderInfo, SnapshotInfo};
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
     pub use store::Verify;

@@ -85,9 +85,11 @@ impl Dump<'_> {
         self.field(at + 144, 8, "default table's sequence");
         self.tree(at + 152, "catalog", &meta.head.catalog);
         self.tree(at + 216, "free space", &meta.head.free);
-        self.tree(at + 280, "snapshots, reserved", &meta.head.snapshots);
+        self.tree(at + 280, "snapshots", &meta.head.snapshots);
         self.field(at + 344, 8, "committed_at");
         self.field(at + 352, 2, "free_len");
+        self.field(at + 360, 8, &format!("pages_in_use {}", meta.head.pages_in_use));
+        self.field(at + 368, 8, &format!("snapshots_in {}", meta.head.snapshots_in));
         self.field(at + 512, meta.head.inline_free().len().max(8), "inline free area");
         self.field(at + 1792, 2, "manifest_len");
         self.field(at + 1796, 4, &format!("manifest_pages {}", meta.manifest.pages));

@@ -39,6 +39,9 @@ struct Model {
 /// Everything a snapshot holds: the default table under the empty name.
 type World = BTreeMap<String, Rc<Model>>;
 
+/// What each named snapshot holds.
+type Snapshots = BTreeMap<String, World>;
+
 /// What one seed decides before anything is done.
 struct Shape {
     page_size: usize,
@@ -109,6 +112,7 @@ struct Case {
     rng: SmallRng,
     shape: Shape,
     world: World,
+    snapshots: Snapshots,
     done: u64,
 }
 
@@ -118,7 +122,8 @@ fn run(seed: u64, operations: u64) {
     let file = TestFile::new();
     let env = file.open(shape.options.clone());
     let world = World::from([(String::new(), Rc::default())]);
-    let mut case = Case { rng, shape, file, env, world, held: Vec::new(), done: 0 };
+    let mut case =
+        Case { rng, shape, file, env, world, snapshots: Snapshots::new(), held: Vec::new(), done: 0 };
     while case.done < operations {
         case.transaction();
         case.look_around();
@@ -144,6 +149,7 @@ impl Case {
         self.done += operations;
         Level { rng: &mut self.rng, shape: &self.shape, depth: 0, outer: None }
             .run(&mut txn, &mut world, operations);
+        let named = snapshots_change(&mut self.rng, &mut txn, &self.snapshots);
         match before {
             Some(before) => {
                 txn.abort();
@@ -157,6 +163,10 @@ impl Case {
                     "{committed} is neither {number} nor {last}"
                 );
                 self.world = world;
+                self.snapshots = named
+                    .into_iter()
+                    .map(|(name, was)| (name, was.unwrap_or_else(|| self.world.clone())))
+                    .collect();
             }
         }
     }
@@ -174,10 +184,29 @@ impl Case {
             }
             8 => check(&self.env),
             9..12 => holds(&self.env.read().expect("read"), &self.world),
+            14..17 => self.open_snapshot(),
             12 => self.env.sync().expect("sync"),
             13 if self.rng.random_ratio(1, 3) => self.reopen(),
             _ => {}
         }
+    }
+
+    /// A named snapshot, or one that is not there, is opened, and perhaps held.
+    fn open_snapshot(&mut self) {
+        let name = format!("s{}", self.rng.random_range(0..5));
+        match (self.env.read_snapshot(&name), self.snapshots.get(&name)) {
+            (Ok(txn), Some(world)) => {
+                holds(&txn, world);
+                if self.held.len() < 8 {
+                    self.held.push((txn, world.clone()));
+                }
+            }
+            (Err(Error::SnapshotMissing { .. }), None) => {}
+            (answer, world) => panic!("{name}: {answer:?}, and there is one: {}", world.is_some()),
+        }
+        let listed = self.env.snapshots().expect("list");
+        assert!(listed.iter().map(|snapshot| &snapshot.name).eq(self.snapshots.keys()));
+        assert!(listed.iter().all(|snapshot| snapshot.alone_bytes <= snapshot.retained_bytes));
     }
 
     fn reopen(&mut self) {
@@ -258,6 +287,29 @@ impl Level<'_> {
             }
         }
     }
+}
+
+/// Named snapshots are made and dropped. Answers those there will be: what each holds, or nothing for what is committed.
+fn snapshots_change(
+    rng: &mut SmallRng,
+    txn: &mut WriteTxn,
+    before: &Snapshots,
+) -> BTreeMap<String, Option<World>> {
+    let mut named: BTreeMap<_, _> =
+        before.iter().map(|(name, world)| (name.clone(), Some(world.clone()))).collect();
+    for _ in 0..rng.random_range(0..3) {
+        let name = format!("s{}", rng.random_range(0..5));
+        match rng.random_range(0..3) {
+            0 => match txn.create_snapshot(&name) {
+                Ok(()) => assert!(named.insert(name, None).is_none()),
+                Err(Error::SnapshotExists { .. }) => assert!(named.contains_key(&name)),
+                Err(other) => panic!("{other}"),
+            },
+            1 => assert_eq!(txn.drop_snapshot(&name).expect("drop"), named.remove(&name).is_some()),
+            _ => {}
+        }
+    }
+    named
 }
 
 /// A named table is made, renamed, emptied or dropped.

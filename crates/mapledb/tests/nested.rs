@@ -236,3 +236,23 @@ fn pages_given_up_and_taken_in_nested_transactions_are_not_lost() {
     }
     assert!(sizes[29] <= 2 * sizes[9], "the file grows without an end: {sizes:?}");
 }
+
+#[test]
+fn what_a_nested_transaction_names_or_drops_is_taken_back_with_it() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    env.create_snapshot("old").expect("a snapshot");
+    let mut txn = env.write().expect("write");
+    txn.create_snapshot("outer").expect("a name");
+    let mut nested = txn.nested().expect("nested");
+    nested.create_snapshot("inner").expect("a name");
+    assert!(nested.drop_snapshot("outer").expect("drop"));
+    assert!(nested.drop_snapshot("old").expect("drop"));
+    nested.abort().expect("abort");
+    txn.commit().expect("commit");
+    let names: Vec<_> =
+        env.snapshots().expect("snapshots").into_iter().map(|snapshot| snapshot.name).collect();
+    assert_eq!(names, ["old", "outer"]);
+    env.read_snapshot("old").expect("it is there");
+    check(&env);
+}

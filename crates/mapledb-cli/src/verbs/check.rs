@@ -20,7 +20,7 @@ pub struct CheckArgs {
 
 const WHAT_IS_CHECKED: &str = "\
 Checked are checksums and the tags of references, the order of keys, counts at every level, and that each page is \
-either in use once or free once. Works beside a writer, on the latest snapshot.";
+either in use once or free once. Works beside a writer, on the latest snapshot and all named ones.";
 
 #[derive(Debug, Serialize)]
 struct Checked {
@@ -31,6 +31,7 @@ struct Checked {
     pages_free: u64,
     tables: u64,
     entries: u64,
+    snapshots: u64,
     problems: Vec<Problem>,
 }
 
@@ -74,6 +75,7 @@ impl Checked {
             pages_free: report.pages_free,
             tables: report.tables,
             entries: report.entries,
+            snapshots: report.snapshots,
             problems: report.problems.into_iter().map(Problem::of).collect(),
         }
     }
@@ -85,8 +87,12 @@ impl Checked {
         let tables = table::plural(self.tables, "named table", "named tables");
         let entries = table::plural(self.entries, "entry", "entries");
         let verdict = if self.clean { "clean" } else { "DAMAGED" };
+        let snapshots = match self.snapshots {
+            0 => String::new(),
+            some => format!("{}, ", table::plural(some, "named snapshot", "named snapshots")),
+        };
         output.line(format!(
-            "{verdict}: {pages} ({used} in use, {free} free), {tables}, {entries}, commit {}",
+            "{verdict}: {pages} ({used} in use, {free} free), {tables}, {entries}, {snapshots}commit {}",
             self.txnid
         ))
     }

@@ -1,5 +1,7 @@
 //! The catalog: which named tables there are, each a tree record with its attributes.
 
+pub(crate) mod snapshots;
+
 use mapledb_format::node::key_max;
 use mapledb_format::order::Order;
 use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};

@@ -1,6 +1,7 @@
 //! The whole law of a file, checked: what every page promises, and that no page is lost or held twice.
 //!
-//! *Each page is reachable from the snapshot, or in exactly one free record whose born and freed agree* (I12). Beyond
+//! *Each page is reachable from the snapshot, or in exactly one free record whose born and freed agree* (I12). What named
+//! snapshots reach beside it waits in such a record, as one of them still lists it: that is looked at, too. Beyond
 //! that: checksums and tags of every page, order of keys within and across pages, counts at every level, and the lengths
 //! of size keys. Born is compared with the pages themselves by [`check_waiting`], while nobody writes.
 
@@ -10,12 +11,14 @@ use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::free::bitmap::CHUNK_PAGES;
 use mapledb_format::free::list::InlineFree;
 use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
-use mapledb_format::{Extent, FormatError, HeadBody, Pgno, TreeRecord, Txnid, header};
+use mapledb_format::{
+    Extent, FormatError, HeadBody, PendingGroup, Pgno, SnapshotRecord, TreeRecord, Txnid, header,
+};
 
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
-use crate::space::Extents;
+use crate::space::{Extents, waiting_groups};
 use crate::tree::{Cursor, KeyOrder, Tree, Visit, walk};
 
 /// How far a check has come.
@@ -56,6 +59,8 @@ pub struct CheckReport {
     pub entries: u64,
     /// Named tables.
     pub tables: u64,
+    /// Named snapshots.
+    pub snapshots: u64,
     /// Whether waiting pages were compared with their free records, which takes a moment without a writer.
     pub waiting_checked: bool,
     /// Tables whose keys are in a named order that is not at hand: all of them was checked, but that order.
@@ -98,7 +103,8 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
     }
 }
 
-/// Checks the snapshot whose head is `head`, read through `pages`. Of the named orders those in `orders` are known.
+/// Checks the snapshot whose head is `head`, read through `pages`; answers what it reaches, too. Of the named orders those
+/// in `orders` are known.
 ///
 /// Cost: every page in use is read once.
 pub(crate) fn check<P: Pages>(
@@ -106,7 +112,7 @@ pub(crate) fn check<P: Pages>(
     head: &HeadBody,
     orders: &[KeyOrder],
     progress: &mut dyn FnMut(CheckProgress),
-) -> CheckReport {
+) -> (CheckReport, Extents) {
     let pages = &Distrusting(pages);
     let first = pages.page_size().first_data_pgno();
     let bounds = PageBounds { first, end: head.pages_used };
@@ -127,11 +133,60 @@ pub(crate) fn check<P: Pages>(
     *entries = entries.saturating_add(head.default_table.entries);
     checker.tree(&head.free, KeyOrder::BYTEWISE);
     checker.report.pages_reachable = checker.held.pages();
+    let reachable = checker.held.clone();
     checker.in_use(head.pages_in_use);
     checker.free_records(head);
     checker.report.pages_free = checker.held.pages() - checker.report.pages_reachable;
     checker.lost();
-    checker.report
+    (checker.report, reachable)
+}
+
+/// Checks a named snapshot, read through `pages`: all that it promises, and that each of its pages is in use by the latest
+/// state, which is what is `reachable`, or waits for it in a free record.
+///
+/// Cost: every page of the snapshot is read once.
+pub(crate) fn check_named<P: Pages>(
+    pages: &P,
+    (name, record): (&str, &SnapshotRecord),
+    reachable: &Extents,
+    waiting: &[PendingGroup],
+    report: &mut CheckReport,
+) {
+    let pages = &Distrusting(pages);
+    let mut problems = Vec::new();
+    let mut problem = |pgno: Option<Pgno>, what: String| {
+        problems.push(CheckProblem { pgno: pgno.map(Pgno::get), table: None, what: format!("snapshot {name:?}: {what}") });
+    };
+    let mut trees = vec![record.default_table, record.catalog];
+    match catalog::list(pages, &record.catalog) {
+        Ok(tables) => trees.extend(tables.into_iter().map(|(_, table)| table.tree)),
+        Err(error) => problem(None, error.to_string()),
+    }
+    let mut found = Extents::default();
+    for tree in &trees {
+        let walked = walk(pages, tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
+            match found.insert(Extent::new(visit.pgno, visit.pages)) {
+                true => Ok(()),
+                false => Err(twice(visit.pgno)),
+            }
+        });
+        if let Err(error) = walked {
+            problem(None, error.to_string());
+        }
+    }
+    let mut held = Extents::default();
+    for group in waiting.iter().filter(|group| group.freed > record.txnid) {
+        for piece in group.extents.iter().filter(|piece| piece.born <= record.txnid) {
+            held.insert(piece.extent);
+        }
+    }
+    let given_up: Extents = found.without(reachable).into_iter().collect();
+    for extent in given_up.without(&held) {
+        let what = format!("{} page(s) from here on are neither in use nor wait for it", extent.pages);
+        problem(Some(extent.first), what);
+    }
+    report.snapshots += 1;
+    report.problems.append(&mut problems);
 }
 
 /// Checks that pages which wait for a snapshot to go are still those that their free records say: each was written by
@@ -146,18 +201,7 @@ pub(crate) fn check_waiting<P: Pages>(
     pins: &[Txnid],
     header_of: &dyn Fn(Pgno) -> Option<(Txnid, u64)>,
 ) -> Result<Vec<CheckProblem>> {
-    let bounds = PageBounds { first: pages.page_size().first_data_pgno(), end: head.pages_used };
-    let fault = |cause| Error::Corrupt { pgno: head.free.root, cause };
-    let inline = InlineFree::decode(head.inline_free(), bounds).map_err(fault)?;
-    let unpacked = inline.pending.iter().map(|group| group.unpack(bounds));
-    let mut groups = unpacked.collect::<std::result::Result<Vec<_>, _>>().map_err(fault)?;
-    let mut cursor = Cursor::new(Tree::<P>::new(pages, &head.free));
-    while let Some((key, value)) = cursor.next()? {
-        match FreeKey::decode(key).map_err(fault)? {
-            FreeKey::Pending { .. } => groups.push(decode_pending(key, value, bounds).map_err(fault)?),
-            _ => break,
-        }
-    }
+    let groups = waiting_groups(pages, head)?;
     let mut problems = Vec::new();
     let held = groups.iter().flat_map(|group| {
         group.extents.iter().filter(|piece| blocker(piece.born, group.freed, pins).is_some())
@@ -175,6 +219,10 @@ pub(crate) fn check_waiting<P: Pages>(
         }
     }
     Ok(problems)
+}
+
+fn twice(pgno: Pgno) -> Error {
+    Error::Corrupt { pgno, cause: FormatError::BadReference("the page is referred to twice") }
 }
 
 struct Checker<'p, 'f, P> {
@@ -204,8 +252,7 @@ impl<P: Pages> Checker<'_, '_, P> {
         let (held, progress, total) = (&mut self.held, &mut *self.progress, self.report.pages_total);
         let mut visit = |visit: Visit| {
             if !held.insert(Extent::new(visit.pgno, visit.pages)) {
-                let cause = FormatError::BadReference("the page is referred to twice");
-                return Err(Error::Corrupt { pgno: visit.pgno, cause });
+                return Err(twice(visit.pgno));
             }
             let done = held.pages();
             if done % 256 < visit.pages {

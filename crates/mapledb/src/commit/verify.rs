@@ -3,8 +3,8 @@
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::meta_choice::ManifestFault;
 use mapledb_format::{
-    Extent, FormatError, HeadBody, Kind, ManifestDigest, Meta, PageHeader, Pgno, Run, TableRecord, TreeRecord, Txnid,
-    header,
+    Extent, FormatError, HeadBody, Kind, ManifestDigest, Meta, PageHeader, Pgno, Run, SnapshotRecord, TableRecord,
+    TreeRecord, Txnid, header,
 };
 
 use mapledb_os::planted;
@@ -130,9 +130,10 @@ fn verify_listed(
     Ok((pages, found.checksum))
 }
 
-/// Every page of `head` written after `since`, verified here and now, whatever the policy and the memo say.
+/// Every page of `head`, and of the named snapshots it lists, that was written after `since`, verified here and now, whatever
+/// the policy and the memo say. Snapshots older than `since` have none: what was durable then vouched for theirs.
 ///
-/// Cost: the pages written since, and the headers of their children.
+/// Cost: the pages written since, once for each snapshot made since that reaches them, and the headers of their children.
 pub(super) fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Result<Extents> {
     let view = store.view(head.txnid, head.pages_used, Txnid(0))?;
     let snapshot = Snapshot { store, view };
@@ -142,34 +143,62 @@ pub(super) fn pages_since(store: &Store, head: &HeadBody, since: Txnid) -> Resul
         let twice = FormatError::BadReference("two references lead to it");
         if pages.insert(extent) { Ok(()) } else { Err(Error::Corrupt { pgno: visit.pgno, cause: twice }) }
     };
-    for record in [&head.default_table, &head.free] {
-        walk_since(&snapshot, record, since, &mut note)?;
-    }
-    let mut tables = Vec::new();
-    walk_since(&snapshot, &head.catalog, since, &mut |visit| {
+    walk_since(&snapshot, &head.free, since, &mut note)?;
+    tables_since(&snapshot, (&head.default_table, &head.catalog), since, &mut note)?;
+    let mut named = Vec::new();
+    walk_since(&snapshot, &head.snapshots, since, &mut |visit| {
         note(visit)?;
-        tables.append(&mut tables_on(view.raw(store, visit.pgno, 1)?, visit.pgno)?);
+        let records = records_on(view.raw(store, visit.pgno, 1)?, visit.pgno)?;
+        for record in records {
+            let fault = |cause| Error::Corrupt { pgno: visit.pgno, cause };
+            named.push(SnapshotRecord::decode(&record).map_err(fault)?);
+        }
         Ok(())
     })?;
-    for table in tables {
-        walk_since(&snapshot, &table, since, &mut note)?;
+    for record in named.iter().filter(|record| record.txnid > since && record.dropped_in.is_none()) {
+        // Snapshots share pages with each other and with the head.
+        let mut note_once = |visit: Visit| {
+            pages.insert(Extent::new(visit.pgno, visit.pages));
+            Ok(())
+        };
+        tables_since(&snapshot, (&record.default_table, &record.catalog), since, &mut note_once)?;
     }
     Ok(pages)
 }
 
-/// The trees of the tables that a page of the catalog lists; none if it is a branch. A table that has changed has a record
-/// that has.
-fn tables_on(page: &[u8], pgno: Pgno) -> Result<Vec<TreeRecord>> {
+/// The pages of the default table, the catalog and the tables it lists that were written after `since`. A table that has
+/// changed has a record that has.
+fn tables_since(
+    snapshot: &Snapshot<'_>,
+    (default_table, catalog): (&TreeRecord, &TreeRecord),
+    since: Txnid,
+    note: &mut dyn FnMut(Visit) -> Result<()>,
+) -> Result<()> {
+    walk_since(snapshot, default_table, since, note)?;
+    let mut tables = Vec::new();
+    walk_since(snapshot, catalog, since, &mut |visit| {
+        note(visit)?;
+        for record in records_on(snapshot.view.raw(snapshot.store, visit.pgno, 1)?, visit.pgno)? {
+            let fault = |cause| Error::Corrupt { pgno: visit.pgno, cause };
+            tables.push(TableRecord::decode(&record).map_err(fault)?.tree);
+        }
+        Ok(())
+    })?;
+    tables.iter().try_for_each(|table| walk_since(snapshot, table, since, note))
+}
+
+/// The records that a page of a tree holds; none if it is a branch.
+fn records_on(page: &[u8], pgno: Pgno) -> Result<Vec<Vec<u8>>> {
     let fault = |cause| Error::Corrupt { pgno, cause };
     if PageHeader::parse(page).map_err(fault)?.kind != Kind::Leaf {
         return Ok(Vec::new());
     }
     let leaf = Leaf::view(page).map_err(fault)?;
-    let mut tables = Vec::new();
+    let mut records = Vec::new();
     for index in 0..leaf.len() {
         if let ValueField::Inline(record) = leaf.value(index).map_err(fault)? {
-            tables.push(TableRecord::decode(record).map_err(fault)?.tree);
+            records.push(record.to_vec());
         }
     }
-    Ok(tables)
+    Ok(records)
 }

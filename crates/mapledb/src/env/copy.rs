@@ -8,7 +8,7 @@ use std::path::Path;
 use mapledb_format::free::PageBounds;
 use mapledb_format::ids::META_BYTES;
 use mapledb_format::order::{Bytewise, Order};
-use mapledb_format::{Extent, FormatError, HeadBody, Manifest, Meta, PageSize, Pgno, Slot, TreeRecord};
+use mapledb_format::{Extent, HeadBody, Manifest, Meta, PageSize, Slot, TreeRecord};
 use mapledb_os::{DataFile, OsError, Seam};
 
 use super::Env;
@@ -34,8 +34,9 @@ pub struct CopyReport {
 impl Env {
     /// Copies the latest snapshot to a new file at `path`.
     ///
-    /// The copy has the permissions of the original. An exact copy keeps every page where it is, holes, and the file's identity. A
-    /// compact one is written afresh, sorted and full, with a new identity. Neither is longer than what it uses; both
+    /// The copy has the permissions of the original. An exact copy keeps every page where it is, holes, named snapshots, and the
+    /// file's identity. A compact one is written afresh, sorted and full, with a new identity and without named snapshots: each
+    /// would be a whole copy more. Neither is longer than what it uses; both
     /// are durable when the call returns, and appear under their name whole or not at all. `progress` gets how much is
     /// done of how much, in pages or, for a compact copy, entries: first nothing, last all of it. When it answers
     /// `false` the copy is given up and leaves nothing.
@@ -76,7 +77,9 @@ impl Env {
         let mut used = Extents::default();
         for tree in every_tree(&txn, &head)? {
             walk(&txn, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
-                if used.insert(Extent::new(visit.pgno, visit.pages)) { Ok(()) } else { Err(twice(visit.pgno)) }
+                // Snapshots share pages with each other and with the latest state.
+                used.insert(Extent::new(visit.pgno, visit.pages));
+                Ok(())
             })?;
             go_on(progress(0, used.pages()))?;
         }
@@ -129,18 +132,24 @@ impl Env {
             for (slot, bytes) in [Slot::A, Slot::B].map(|slot| (slot, self.meta_of_copy(head, slot))) {
                 file.write_all_at(&bytes, slot.offset())?;
             }
+            let (mut copied, mut done) = (Extents::default(), 0);
             let mut visit = |visit: Visit| {
+                done += visit.pages;
+                if !copied.insert(Extent::new(visit.pgno, visit.pages)) {
+                    // A snapshot shares it with another, or with the latest state.
+                    return Ok(());
+                }
                 let bytes = txn.raw_pages(visit.pgno, visit.pages)?;
                 txn.still_sound()?;
                 file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
                 pages += visit.pages;
-                if pages % 256 < visit.pages { go_on(progress(pages, total)) } else { Ok(()) }
+                if pages % 256 < visit.pages { go_on(progress(done, total)) } else { Ok(()) }
             };
             let mut walk_whole =
                 |tree: &TreeRecord| walk(txn, tree, KeyOrder::recorded(tree.order), &mut visit).map(|_| ());
             let walked = trees.iter().try_for_each(&mut walk_whole);
             let walked = walked.and_then(|()| punch_holes(file, &holes, size).map_err(failed));
-            walked.and_then(|()| go_on(progress(pages, total))).map_err(|error| {
+            walked.and_then(|()| go_on(progress(total, total))).map_err(|error| {
                 fault = Some(error);
                 io::Error::other("the copy was given up")
             })
@@ -189,10 +198,6 @@ fn pieces(run: Extent, pages: u64) -> impl Iterator<Item = Extent> {
     (0..run.pages).step_by(pages as usize).filter_map(move |from| {
         Some(Extent::new(run.first.checked_add(from)?, pages.min(run.pages - from)))
     })
-}
-
-fn twice(pgno: Pgno) -> Error {
-    Error::Corrupt { pgno, cause: FormatError::BadReference("the page is referred to twice") }
 }
 
 /// A stream written at ascending offsets, with zeros between.
@@ -251,10 +256,14 @@ fn go_on(is_wanted: bool) -> Result<()> {
     if is_wanted { Ok(()) } else { Err(Error::Interrupted) }
 }
 
-/// Every tree of a snapshot.
+/// Every tree of the latest state, and those of the named snapshots it lists.
 fn every_tree(txn: &ReadTxn, head: &HeadBody) -> Result<Vec<TreeRecord>> {
     let mut trees = vec![head.default_table, head.catalog, head.free, head.snapshots];
-    trees.extend(catalog::list(txn, &head.catalog)?.into_iter().map(|(_, table)| table.tree));
+    let named = catalog::snapshots::list(txn, &head.snapshots)?;
+    trees.extend(named.iter().flat_map(|(_, record)| [record.default_table, record.catalog]));
+    for catalog in named.iter().map(|(_, record)| &record.catalog).chain([&head.catalog]) {
+        trees.extend(catalog::list(txn, catalog)?.into_iter().map(|(_, table)| table.tree));
+    }
     Ok(trees)
 }
 

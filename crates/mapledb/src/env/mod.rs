@@ -5,22 +5,27 @@ mod info;
 mod open;
 mod registry;
 mod sharing;
+mod named;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader};
+use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader, Txnid};
 
-use crate::check::{CheckProblem, CheckProgress, CheckReport, check, check_waiting};
-use crate::commit::{Recovery, check_durable_meta, decode_head};
+use crate::catalog::snapshots;
+use crate::check::{CheckProblem, CheckProgress, CheckReport, check, check_named, check_waiting};
+use crate::commit::{Recovery, check_durable_meta};
 use crate::error::{Error, Result};
 use crate::mvcc::{Mode, Wait};
+use crate::space::{Extents, waiting_groups};
+use crate::store::Snapshot;
 use crate::txn::{Core, ReadTxn, TrimReport, WriteTxn};
 
 pub use copy::CopyReport;
 pub use info::{Info, Metrics, ReaderInfo};
 pub use open::{Access, Options};
+pub use named::SnapshotInfo;
 
 /// A file of tables, open for transactions.
 ///
@@ -207,7 +212,10 @@ impl Env {
     /// Cost: every page in use is read.
     pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
-        let mut report = check(&txn, &head, txn.known_orders(), &mut progress);
+        let (mut report, reachable) = check(&txn, &head, txn.known_orders(), &mut progress);
+        if report.is_clean() {
+            self.check_snapshots(&txn, &head, &reachable, &mut report)?;
+        }
         if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
             report.problems.push(CheckProblem { pgno: None, table: None, what });
         }
@@ -215,6 +223,25 @@ impl Env {
             self.check_waiting(&txn, &head, &mut report)?;
         }
         Ok(report)
+    }
+
+    /// Checks every named snapshot, each through a window of its own.
+    fn check_snapshots(&self, txn: &ReadTxn, head: &HeadBody, reachable: &Extents, report: &mut CheckReport) -> Result<()> {
+        let kept = match snapshots::list(txn, &head.snapshots) {
+            Ok(kept) => kept,
+            Err(error) => {
+                report.problems.push(CheckProblem { pgno: None, table: None, what: error.to_string() });
+                return Ok(());
+            }
+        };
+        let waiting = if kept.is_empty() { Vec::new() } else { waiting_groups(txn, head)? };
+        let durable = Txnid(self.core.attached.durable()?.txnid);
+        for (name, record) in kept {
+            let view = self.core.store.view(record.txnid, record.pages_used.min(head.pages_used), durable)?;
+            let pages = Snapshot { store: &self.core.store, view };
+            check_named(&pages, (&name, &record), reachable, &waiting, report);
+        }
+        Ok(())
     }
 
     /// Compares waiting pages with their free records if nobody writes now and the snapshot is still the latest.
@@ -233,20 +260,13 @@ impl Env {
             };
             Some((header.txnid, length))
         };
-        report.problems.extend(check_waiting(txn, head, &self.core.pins(head.txnid)?, &header_of)?);
+        report.problems.extend(check_waiting(txn, head, &self.core.every_pin(head)?, &header_of)?);
         report.waiting_checked = true;
         Ok(())
     }
 
     /// A read transaction with the whole head of its snapshot, free space included.
     fn snapshot_with_head(&self) -> Result<(ReadTxn, HeadBody)> {
-        loop {
-            let txn = self.core.begin_read()?;
-            let head = decode_head(&self.core.attached.published()?.head)?;
-            // The pin holds the snapshot; the record was copied after it and must be the same.
-            if head.txnid.get() == txn.txnid() {
-                return Ok((txn, head));
-            }
-        }
+        self.core.read_with_head()
     }
 }

@@ -57,6 +57,11 @@ impl Attached {
         self.member.pin_slot()
     }
 
+    /// Pins the snapshot of `head`, likewise. Whether its pages are still there is for the caller to find out, after this.
+    pub(crate) fn pin_slot_at(&self, head: Head) -> Result<(Place, Box<KeptHead>)> {
+        self.member.pin_slot_at(head)
+    }
+
     /// Counts one more owner of a pinned slot.
     pub(crate) fn share_slot(&self, place: Place) {
         self.member.share_slot(place);

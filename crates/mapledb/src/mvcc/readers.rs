@@ -135,6 +135,17 @@ impl Member {
         Ok((place, kept))
     }
 
+    /// Pins the snapshot of `head`, which need not be published. The caller looks, after this, whether a state that is published
+    /// still lists it: the pin comes before that look, and a writer that found a state without it published looks at the pins
+    /// after that, so of the two one sees the other.
+    pub(super) fn pin_slot_at(&self, head: Head) -> Result<(Place, Box<KeptHead>)> {
+        self.check()?;
+        let place = self.take_slot(pin_word(&head))?;
+        fence(Ordering::SeqCst);
+        note_begin(&self.memory.block(place.block)?.slots[place.slot]);
+        Ok((place, KeptHead::new(self.id, head)))
+    }
+
     /// Pins the published snapshot, whose head `head` may be a copy of.
     #[inline]
     fn pin_head(&self, head: &mut Head) -> Result<Place> {

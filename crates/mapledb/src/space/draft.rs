@@ -51,7 +51,7 @@ pub struct Draft {
     pub(super) populated_to: u64,
     /// Whether the transaction lays sorted input down.
     pub(super) is_laid_down: bool,
-    /// Pages given up that were written since the last durable snapshot.
+    /// Pages given up that were written since the last durable snapshot, and that no snapshot with a name reaches.
     pub(super) recent: Vec<Extent>,
     /// The levels that can be taken back, each alone, the last one first.
     pub(super) levels: Vec<Level>,
@@ -90,7 +90,8 @@ impl Draft {
         self.generation
     }
 
-    /// What it gave up of pages that were written since the snapshot that was durable when it began.
+    /// What it gave up of pages that were written since the snapshot that was durable when it began, but for what snapshots with
+    /// names reach: whatever the next meta vouches for includes that.
     pub(crate) fn recent(&self) -> &[Extent] {
         &self.recent
     }
@@ -396,7 +397,7 @@ impl PagesMut for Draft {
         if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
             return self.space.make_available(extent);
         }
-        if born > self.view.settled() {
+        if born > self.view.settled() && !self.space.is_named(born) {
             self.recent.push(extent);
         }
         self.space.freed.push(FreedExtent { extent, born });

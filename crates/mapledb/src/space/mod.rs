@@ -16,6 +16,7 @@
 
 mod draft;
 mod extents;
+mod holders;
 mod holes;
 mod level;
 mod logged;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 
 pub use draft::Draft;
 pub(crate) use extents::Extents;
+pub(crate) use holders::{holdings, waiting_groups};
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
 use logged::Logged;
 
@@ -47,6 +49,8 @@ pub(crate) struct Space {
     settled: Txnid,
     /// Pinned snapshots, ascending. A snapshot pinned later is the base or younger, and blocks nothing older.
     pins: Vec<Txnid>,
+    /// Those of them that have names, or had when a state that may stand was committed.
+    named: Vec<Txnid>,
     /// Available and not handed out yet.
     pool: Logged,
     /// Available, and written since the last sync: the first to be handed out, for they are dirty as it is.
@@ -102,6 +106,7 @@ impl Space {
         let mut space = Space {
             base: head.txnid,
             pins,
+            named: Vec::new(),
             pool: Extents::of_ascending(&inline.available).into(),
             dirty: Logged::default(),
             settled,
@@ -128,6 +133,16 @@ impl Space {
             }
         }
         Ok(space)
+    }
+
+    /// Takes note of the snapshots with names, all of which are pinned: a commit vouches for what they reach, too.
+    pub(crate) fn keep_listed(&mut self, named: Vec<Txnid>) {
+        self.named = named;
+    }
+
+    /// Whether a snapshot with a name reaches a page born in `born` that is given up now.
+    fn is_named(&self, born: Txnid) -> bool {
+        self.named.iter().any(|named| *named >= born)
     }
 
     /// Moves what no longer waits of a group, whose blocker has gone, to the pool; the rest waits for its next blocker.

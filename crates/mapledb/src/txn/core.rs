@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mapledb_format::free::PageBounds;
-use mapledb_format::{Identity, Txnid};
+use mapledb_format::{HeadBody, Identity, Txnid};
 use parking_lot::Mutex;
 
 use super::syncer::Syncer;
+use super::snapshots::{NamedPins, Naming};
 use super::{ReadTxn, WriteTxn};
 use mapledb_os::planted;
 use crate::commit::{Committer, Durability, Leader, Recovery, TXNIDS_AHEAD_MAX, Written, cut_tail, decode_head};
 use crate::error::{Error, Result};
+use crate::catalog::snapshots::Named;
 use crate::mvcc::{Attached, Turn, Wait, WriterGuard};
 use crate::space::{Draft, Space};
 use crate::store::Store;
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) syncer: Syncer,
     /// What this process has written since the last durable commit.
     written: Mutex<Written>,
+    /// What is pinned by name, and the commit that changed that last.
+    pub(super) named: Mutex<Option<(Txnid, Arc<[Named]>)>>,
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
@@ -65,6 +69,7 @@ impl Core {
             recovery,
             syncer,
             written: Mutex::default(),
+            named: Mutex::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
         }
@@ -94,13 +99,17 @@ impl Core {
         let is_far_ahead = txnid.get().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX;
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
+        let named = self.named_pins(&head)?;
         let pages_allocated = self.attached.pages_allocated(&guard)?.min(self.store.len_pages()?);
-        let space = Space::of(&head, bounds, self.pins(head.txnid)?, view.settled(), pages_allocated)?;
+        let NamedPins { pinned, .. } = &named;
+        let pins = self.pins_beside(&head, pinned)?;
+        let mut space = Space::of(&head, bounds, pins, view.settled(), pages_allocated)?;
+        space.keep_listed(pinned.clone());
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
         draft.poison_at_hand()?;
-        let txn = WriteTxn::new(Arc::clone(self), guard, draft, head);
+        let txn = WriteTxn::new(Arc::clone(self), guard, draft, head, Naming::beginning_with(named));
         if is_far_ahead {
             // Recovery jumps past what can have been given out, from the last durable commit: here is one.
             txn.commit_as_anchor()?;
@@ -213,21 +222,27 @@ impl Core {
         }
     }
 
-    /// Every snapshot whose pages must stay: readers', both metas', the durable one's, the one in flight, the published one's,
-    /// the head's (I5). A head that was appended, and is none of these when the next writer begins, is never published: a
+    /// Every snapshot whose pages must stay, those with names among them.
+    pub(crate) fn every_pin(&self, head: &HeadBody) -> Result<Vec<Txnid>> {
+        let named = self.named_pins(head)?.pinned;
+        self.pins_beside(head, &named)
+    }
+
+    /// Every snapshot whose pages must stay: the named ones, readers', both metas', the durable one's, the one in flight, the
+    /// published one's, the head's (I5). A head that was appended, and is none of these when the next writer begins, is never published: a
     /// later one is in its stead.
-    pub(crate) fn pins(&self, head: Txnid) -> Result<Vec<Txnid>> {
+    fn pins_beside(&self, head: &HeadBody, named: &[Txnid]) -> Result<Vec<Txnid>> {
         let flight = self.attached.flight()?;
         let published = self.attached.published_txnid()?;
         let durable = self.attached.durable()?;
         let [published, head_pin] = match planted("unpinned_published") {
             true => [0, 0],
-            false => [published, head.get()],
+            false => [published, head.txnid.get()],
         };
         let own = [flight, published, durable.txnid, durable.meta_txnids[0], durable.meta_txnids[1], head_pin];
         let oldest_own = own.into_iter().filter(|txnid| *txnid > 0).min().unwrap_or(0);
         if planted("early_reuse") {
-            return Ok(vec![head]);
+            return Ok(vec![head.txnid]);
         }
         let mut pinned = self.attached.pinned()?;
         if pinned.first().is_some_and(|oldest| *oldest < oldest_own) {
@@ -236,7 +251,7 @@ impl Core {
             pinned = self.attached.pinned()?;
         }
         pinned.extend(own.into_iter().filter(|txnid| *txnid > 0));
-        Ok(pinned.into_iter().map(Txnid).collect())
+        Ok(pinned.into_iter().map(Txnid).chain(named.iter().copied()).collect())
     }
 
     /// Makes every commit durable that has been handed in.

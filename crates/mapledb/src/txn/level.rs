@@ -5,7 +5,7 @@
 //! *savepoint* is a token, good for as long as its level stands, and refused after that.
 //!
 //! What a level takes back is everything its transaction knows of the file: entries, tables that were made, renamed or dropped,
-//! sequences, free space. What was set for the whole transaction, its durability, stays.
+//! sequences, names of snapshots, free space. What was set for the whole transaction, its durability, stays.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -15,6 +15,7 @@ use mapledb_format::{HeadBody, Identity};
 use mapledb_os::planted;
 
 use super::WriteTxn;
+use super::snapshots::Naming;
 use crate::error::{Error, Result};
 
 /// Numbers for levels, each given out once in a process, so that no token is taken for another.
@@ -25,6 +26,7 @@ struct Level {
     id: u64,
     is_nested: bool,
     head: HeadBody,
+    naming: Naming,
     is_changed: bool,
 }
 
@@ -187,7 +189,7 @@ impl WriteTxn {
     fn push_level(&mut self, id: u64, is_nested: bool) {
         self.draft.begin_level();
         self.tables.begin_level();
-        self.levels.0.push(Level { id, is_nested, head: self.head.clone(), is_changed: self.is_changed });
+        self.levels.0.push(Level { id, is_nested, head: self.head.clone(), naming: self.naming.clone(), is_changed: self.is_changed });
     }
 
     /// Where the level of `savepoint` stands.
@@ -213,6 +215,7 @@ impl WriteTxn {
             if !planted("kept_records") {
                 self.head = level.head;
             }
+            self.naming = level.naming;
             self.is_changed = level.is_changed;
             self.is_broken = false;
         }

@@ -4,6 +4,7 @@ mod core;
 mod level;
 mod pending;
 mod read;
+mod snapshots;
 mod syncer;
 mod tables;
 mod trim;

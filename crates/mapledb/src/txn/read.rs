@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use mapledb_format::overflow::OverflowRef;
-use mapledb_format::{FormatError, PageSize, Pgno, TableRecord, TreeRecord, Txnid};
+use mapledb_format::{FormatError, HeadBody, PageSize, Pgno, SnapshotRecord, TableRecord, TreeRecord, Txnid};
 
 use super::Core;
 use crate::catalog;
+use crate::commit::body_words;
 use crate::error::{Error, Result};
 use crate::mvcc::{Head, KeptHead, Place};
 use crate::pages::{PageRef, Pages};
@@ -38,6 +39,28 @@ impl ReadTxn {
     pub(super) fn begin(core: &Arc<Core>) -> Result<ReadTxn> {
         let (place, kept) = core.attached.pin_slot()?;
         core.watch(kept.head.txnid());
+        match view_of(core, &kept.head) {
+            Ok(view) => Ok(ReadTxn { place, kept: Some(kept), view, core: Arc::clone(core) }),
+            Err(error) => {
+                core.attached.release_slot(place, kept);
+                Err(error)
+            }
+        }
+    }
+
+    /// Pins the snapshot of `record`. Whether it may be read is for the caller to see to, after this.
+    pub(super) fn begin_at(core: &Arc<Core>, record: &SnapshotRecord) -> Result<ReadTxn> {
+        let mut body = HeadBody::empty(record.txnid, record.pages_used);
+        body.default_table = record.default_table;
+        body.default_sequence = record.default_sequence;
+        body.catalog = record.catalog;
+        let words = body_words(&body);
+        let head = Head {
+            words: std::array::from_fn(|at| words[at]),
+            durable_txnid: core.attached.durable()?.txnid,
+            ..Head::NONE
+        };
+        let (place, kept) = core.attached.pin_slot_at(head)?;
         match view_of(core, &kept.head) {
             Ok(view) => Ok(ReadTxn { place, kept: Some(kept), view, core: Arc::clone(core) }),
             Err(error) => {

@@ -6,6 +6,7 @@ use mapledb_format::order::Order;
 use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 
 use super::level::Levels;
+use super::snapshots::Naming;
 use super::tables::{Opened, Tables};
 use super::{Core, PendingCommit};
 use crate::catalog::{self, Asked};
@@ -38,6 +39,7 @@ pub struct WriteTxn {
     pub(super) head: HeadBody,
     pub(super) tables: Tables,
     pub(super) levels: Levels,
+    pub(super) naming: Naming,
     durability: Durability,
     pub(super) is_changed: bool,
     pub(super) is_broken: bool,
@@ -48,12 +50,13 @@ pub struct WriteTxn {
 }
 
 impl WriteTxn {
-    pub(super) fn new(core: Arc<Core>, guard: WriterGuard, draft: Draft, head: HeadBody) -> WriteTxn {
+    pub(super) fn new(core: Arc<Core>, guard: WriterGuard, draft: Draft, head: HeadBody, naming: Naming) -> WriteTxn {
         WriteTxn {
             draft,
             head,
             tables: Tables::default(),
             levels: Levels::default(),
+            naming,
             durability: core.options.durability,
             is_changed: false,
             is_broken: false,
@@ -127,7 +130,7 @@ impl WriteTxn {
 
     /// Does what may leave pages half changed. The transaction is unusable while it goes on, so it stays so if `act`,
     /// which runs code of the caller, unwinds; and after an error that is not about the arguments.
-    fn attempt<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
+    pub(super) fn attempt<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
         self.check()?;
         self.is_changed = true;
         self.is_broken = true;
@@ -390,6 +393,7 @@ impl WriteTxn {
     /// Brings trees and free space into their final form; answers the inline area.
     fn settle(&mut self) -> Result<Vec<u8>> {
         self.flush_tables()?;
+        self.flush_snapshots()?;
         self.draft.settle_space()
     }
 

@@ -1,0 +1,90 @@
+//! Named snapshots as an environment shows them.
+
+use super::Env;
+use crate::catalog::snapshots;
+use crate::error::{Error, Result};
+use crate::space::holdings;
+use crate::txn::ReadTxn;
+
+/// A named snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotInfo {
+    /// Its name.
+    pub name: String,
+    /// The commit whose state it is.
+    pub txnid: u64,
+    /// When it was made, in nanoseconds since 1970.
+    pub created_at_ns: u64,
+    /// Bytes of pages that the latest state has given up and the snapshot still reaches. Others may hold them, too.
+    pub retained_bytes: u64,
+    /// Those of them that nobody else holds: what dropping this one alone gives back.
+    pub alone_bytes: u64,
+}
+
+impl Env {
+    /// Gives the latest state a name, by a commit of its own; answers the commit's number. See
+    /// [`WriteTxn::create_snapshot`](crate::WriteTxn::create_snapshot), which does so as part of a larger one.
+    ///
+    /// Cost: one commit of a few pages.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotExists`], [`Error::SnapshotName`]; as [`Env::write`] and [`WriteTxn::commit`](crate::WriteTxn::commit).
+    pub fn create_snapshot(&self, name: &str) -> Result<u64> {
+        let mut txn = self.write()?;
+        txn.create_snapshot(name)?;
+        txn.commit()
+    }
+
+    /// Drops the snapshot called `name`, by a commit of its own. Whoever reads it reads on.
+    ///
+    /// Cost: one commit of a few pages. What it held becomes available when the drop is in both metas, so from the second
+    /// durable commit after it on.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotMissing`]; as [`Env::write`] and [`WriteTxn::commit`](crate::WriteTxn::commit).
+    pub fn drop_snapshot(&self, name: &str) -> Result<()> {
+        let mut txn = self.write()?;
+        match txn.drop_snapshot(name)? {
+            true => txn.commit().map(drop),
+            false => Err(Error::SnapshotMissing { name: name.to_string() }),
+        }
+    }
+
+    /// Begins a read of the snapshot called `name`. Dropping the snapshot meanwhile does not disturb it.
+    ///
+    /// Cost: two reads of the latest state, and one or two descents of the tree of snapshots.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotMissing`]; as [`Env::read`].
+    pub fn read_snapshot(&self, name: &str) -> Result<ReadTxn> {
+        self.core.read_snapshot(name)
+    }
+
+    /// Every named snapshot, by name, with the bytes it keeps from being used again.
+    ///
+    /// Cost: a read of their records, and of those of all pages that wait.
+    ///
+    /// # Errors
+    /// A corrupt page; as [`Env::read`].
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
+        let (txn, head) = self.core.read_with_head()?;
+        let kept = snapshots::list(&txn, &head.snapshots)?;
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shift = self.core.store.page_size().shift();
+        let held = holdings(&txn, &head, &self.core.every_pin(&head)?)?;
+        let snapshots = kept.into_iter().map(|(name, record)| {
+            let held = held.get(&record.txnid).copied().unwrap_or_default();
+            SnapshotInfo {
+                name,
+                txnid: record.txnid.get(),
+                created_at_ns: record.created_at,
+                retained_bytes: held.pages << shift,
+                alone_bytes: held.alone << shift,
+            }
+        });
+        Ok(snapshots.collect())
+    }
+}

@@ -1,0 +1,306 @@
+//! Named snapshots: what they hold, for how long, and at what price.
+
+mod files;
+
+use std::path::PathBuf;
+
+use files::{TestFile, check, open, options};
+use mapledb::{Durability, Env, Error, ReadTxn, Table};
+
+const NAMED: Table<'static, u64, [u8]> = Table::new("named");
+
+/// Writes `round` under each of so many keys, into both tables, and a value in pages of its own.
+fn fill(env: &Env, keys: u64, round: u8, durability: Durability, name: Option<&str>) -> u64 {
+    let mut txn = env.write().expect("write");
+    txn.durability(durability);
+    for n in 0..keys {
+        txn.main().put(&n.to_be_bytes(), &[round; 100]).expect("put");
+        txn.open_table(&NAMED).expect("table").put(&n, &[round; 50]).expect("put");
+    }
+    txn.main().put(b"large", &vec![round; 20_000]).expect("put");
+    if let Some(name) = name {
+        txn.create_snapshot(name).expect("create");
+    }
+    txn.commit().expect("commit")
+}
+
+/// Whether the snapshot holds what [`fill`] wrote.
+fn holds(txn: &ReadTxn, keys: u64, round: u8) {
+    for n in 0..keys {
+        assert_eq!(txn.main().expect("main").get(&n.to_be_bytes()).expect("get"), Some(&[round; 100][..]));
+        assert_eq!(txn.table(&NAMED).expect("table").get(&n).expect("get"), Some(&[round; 50][..]));
+    }
+    assert_eq!(txn.main().expect("main").get(b"large").expect("get"), Some(&vec![round; 20_000][..]));
+}
+
+/// The file as a crash of the system might leave it, at the worst: nothing but the bytes, and no lock file.
+fn crashed(file: &TestFile, name: &str) -> PathBuf {
+    let path = file.dir().join(name);
+    std::fs::copy(file.path(), &path).expect("copy");
+    path
+}
+
+#[test]
+fn a_snapshot_is_of_the_commit_that_makes_it_and_stays_what_it_is() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let made = fill(&env, 300, 1, Durability::Sync, Some("one"));
+    for round in 2..12 {
+        fill(&env, 300, round, Durability::Sync, None);
+    }
+    let txn = env.read_snapshot("one").expect("open");
+    assert_eq!(txn.txnid(), made);
+    holds(&txn, 300, 1);
+    holds(&txn.clone(), 300, 1);
+    check(&env);
+    let listed = env.snapshots().expect("list");
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].name.as_str(), listed[0].txnid), ("one", made));
+    assert!(listed[0].retained_bytes > 60_000, "{listed:?}");
+    assert!(listed[0].retained_bytes < 150_000, "{listed:?}");
+}
+
+#[test]
+fn a_snapshot_is_kept_across_restarts_and_after_unclean_ends() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 100, 1, Durability::Sync, Some("kept"));
+    fill(&env, 100, 2, Durability::Sync, None);
+    let crashed = crashed(&file, "crashed.maple");
+    env.close().expect("close");
+    for path in [file.path(), &crashed] {
+        let env = open(path, options()).expect("open");
+        for round in 3..9 {
+            fill(&env, 100, round, Durability::Sync, None);
+        }
+        holds(&env.read_snapshot("kept").expect("open"), 100, 1);
+        holds(&env.read().expect("read"), 100, 8);
+        check(&env);
+        env.close().expect("close");
+    }
+}
+
+#[test]
+fn what_a_dropped_snapshot_held_is_used_again_once_the_drop_is_durable() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 1000, 1, Durability::Sync, Some("old"));
+    for round in 2..6 {
+        fill(&env, 1000, round, Durability::Sync, None);
+    }
+    let before = env.info().expect("info");
+    let alone = env.snapshots().expect("list")[0].alone_bytes / 4096;
+    assert!(alone > 50, "{alone}");
+    env.drop_snapshot("old").expect("drop");
+    for round in 6..30 {
+        fill(&env, 1000, round, Durability::Sync, None);
+    }
+    let after = env.info().expect("info");
+    assert!(after.waiting_pages + alone * 3 / 4 <= before.waiting_pages, "{after:?} {before:?} {alone}");
+    assert!(after.used_pages <= before.used_pages, "{after:?} {before:?}");
+    assert_eq!(env.snapshots().expect("list"), []);
+    check(&env);
+}
+
+#[test]
+fn who_reads_a_snapshot_reads_on_when_it_is_dropped() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 300, 1, Durability::Sync, Some("old"));
+    fill(&env, 300, 2, Durability::Sync, None);
+    let txn = env.read_snapshot("old").expect("open");
+    env.drop_snapshot("old").expect("drop");
+    for round in 3..20 {
+        fill(&env, 300, round, Durability::Sync, None);
+    }
+    holds(&txn, 300, 1);
+    check(&env);
+}
+
+/// The drop is published and not durable: the state before it may stand after a crash, and lists the snapshot.
+#[test]
+fn a_dropped_snapshot_stays_until_the_drop_is_durable() {
+    let file = TestFile::new();
+    let relaxed = options().relaxed_bound(1 << 30, std::time::Duration::from_secs(3600));
+    let env = file.open(relaxed);
+    fill(&env, 300, 1, Durability::Sync, Some("old"));
+    fill(&env, 300, 2, Durability::Sync, None);
+    fill(&env, 300, 3, Durability::Sync, None);
+    let mut txn = env.write().expect("write");
+    txn.durability(Durability::Relaxed);
+    assert!(txn.drop_snapshot("old").expect("drop"));
+    txn.commit().expect("commit");
+    for round in 4..40 {
+        fill(&env, 300, round, Durability::Relaxed, None);
+    }
+    let crashed = open(crashed(&file, "crashed.maple"), options()).expect("open");
+    holds(&crashed.read().expect("read"), 300, 3);
+    holds(&crashed.read_snapshot("old").expect("it is there"), 300, 1);
+    check(&crashed);
+}
+
+/// A relaxed commit names a state, later ones overwrite it, and one sync makes all of it durable.
+#[test]
+fn what_a_snapshot_reaches_is_as_durable_as_its_name() {
+    let file = TestFile::new();
+    let env = file.open(options().relaxed_bound(1 << 30, std::time::Duration::from_secs(3600)));
+    fill(&env, 50, 1, Durability::Sync, None);
+    fill(&env, 50, 2, Durability::Relaxed, Some("between"));
+    for round in 3..6 {
+        fill(&env, 50, round, Durability::Relaxed, None);
+    }
+    env.sync().expect("sync");
+    let crashed = open(crashed(&file, "crashed.maple"), options()).expect("open");
+    holds(&crashed.read_snapshot("between").expect("open"), 50, 2);
+    holds(&crashed.read().expect("read"), 50, 5);
+    check(&crashed);
+}
+
+#[test]
+fn names_are_refused_that_are_taken_missing_or_none() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(options());
+    env.create_snapshot("a").expect("create");
+    assert!(matches!(env.create_snapshot("a"), Err(Error::SnapshotExists { name }) if name == "a"));
+    assert!(matches!(env.read_snapshot("b"), Err(Error::SnapshotMissing { name }) if name == "b"));
+    assert!(matches!(env.drop_snapshot("b"), Err(Error::SnapshotMissing { .. })));
+    assert!(matches!(env.create_snapshot(""), Err(Error::SnapshotName { max: 255, .. })));
+    assert!(matches!(env.create_snapshot(&"x".repeat(256)), Err(Error::SnapshotName { .. })));
+    env.create_snapshot(&"x".repeat(255)).expect("the longest");
+    let mut txn = env.write().expect("write");
+    txn.create_snapshot("b").expect("create");
+    assert!(matches!(txn.create_snapshot("b"), Err(Error::SnapshotExists { .. })), "in the same transaction");
+    txn.main().put(b"still", b"usable").expect("put");
+    assert!(txn.drop_snapshot("b").expect("drop"));
+    assert!(!txn.drop_snapshot("b").expect("drop"));
+    assert!(txn.drop_snapshot("a").expect("drop"));
+    txn.create_snapshot("a").expect("the name is free again");
+    let committed = txn.commit().expect("commit");
+    assert_eq!(env.read_snapshot("a").expect("open").txnid(), committed);
+    assert_eq!(env.snapshots().expect("list").len(), 2);
+}
+
+#[test]
+fn an_aborted_transaction_leaves_snapshots_as_they_were() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(options());
+    let made = env.create_snapshot("a").expect("create");
+    let mut txn = env.write().expect("write");
+    txn.create_snapshot("b").expect("create");
+    txn.drop_snapshot("a").expect("drop");
+    txn.abort();
+    assert_eq!(env.read_snapshot("a").expect("open").txnid(), made);
+    assert!(matches!(env.read_snapshot("b"), Err(Error::SnapshotMissing { .. })));
+}
+
+#[test]
+fn exact_copies_keep_snapshots_and_compact_ones_do_not() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 200, 1, Durability::Sync, Some("one"));
+    fill(&env, 200, 2, Durability::Sync, Some("two"));
+    fill(&env, 200, 3, Durability::Sync, None);
+    let copies = [(false, file.dir().join("exact.maple")), (true, file.dir().join("compact.maple"))];
+    for (is_compact, path) in &copies {
+        let mut last = (1, 0);
+        env.copy_to(path, *is_compact, |done, total| {
+            last = (done, total);
+            true
+        })
+        .expect("copy");
+        assert_eq!(last.0, last.1, "progress ends with all of it");
+    }
+    let streamed = file.dir().join("streamed.maple");
+    env.copy_into(&mut std::fs::File::create(&streamed).expect("file"), |_, _| true).expect("copy");
+    env.close().expect("close");
+    for path in [&copies[0].1, &streamed] {
+        let env = open(path, options()).expect("open");
+        for round in 4..9 {
+            fill(&env, 200, round, Durability::Sync, None);
+        }
+        holds(&env.read_snapshot("one").expect("open"), 200, 1);
+        holds(&env.read_snapshot("two").expect("open"), 200, 2);
+        check(&env);
+    }
+    let compact = open(&copies[1].1, options()).expect("open");
+    assert_eq!(compact.snapshots().expect("list"), []);
+    holds(&compact.read().expect("read"), 200, 3);
+}
+
+#[test]
+fn giving_space_back_leaves_snapshots_alone() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 2000, 1, Durability::Sync, Some("one"));
+    let mut txn = env.write().expect("write");
+    txn.main().clear().expect("clear");
+    txn.drop_table("named").expect("drop");
+    txn.commit().expect("commit");
+    env.trim().expect("trim");
+    holds(&env.read_snapshot("one").expect("open"), 2000, 1);
+    check(&env);
+    env.close().expect("close");
+    let env = file.open(options());
+    holds(&env.read_snapshot("one").expect("open"), 2000, 1);
+    env.drop_snapshot("one").expect("drop");
+    let report = env.trim().expect("trim");
+    assert!(report.bytes > 200_000 || !report.is_supported, "{report:?}");
+}
+
+#[test]
+fn a_check_reads_what_only_a_snapshot_reaches() {
+    use std::os::unix::fs::FileExt;
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("write");
+    txn.main().put(b"large", &vec![0xa7; 20_000]).expect("put");
+    txn.create_snapshot("one").expect("create");
+    txn.commit().expect("commit");
+    let mut txn = env.write().expect("write");
+    txn.main().clear().expect("clear");
+    txn.commit().expect("commit");
+    env.close().expect("close");
+    let bytes = std::fs::read(file.path()).expect("read");
+    let at = bytes.windows(64).position(|window| window == [0xa7; 64]).expect("the value is there");
+    let damaged = std::fs::OpenOptions::new().write(true).open(file.path()).expect("open");
+    damaged.write_all_at(&[0], at as u64 + 1000).expect("damage");
+    let env = file.open(options());
+    let report = env.check(|_| ()).expect("check");
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert!(report.problems[0].what.contains("snapshot \"one\""), "{:?}", report.problems);
+    drop(env);
+    file.give_up();
+}
+
+#[test]
+fn threads_open_snapshots_while_others_make_and_drop_them() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 20, 0, Durability::Relaxed, Some("s"));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..250u8 {
+                let mut txn = env.write().expect("write");
+                txn.durability(if round % 8 == 0 { Durability::Sync } else { Durability::Relaxed });
+                if round % 3 == 0 {
+                    txn.drop_snapshot("s").expect("drop");
+                    txn.create_snapshot("s").expect("create");
+                }
+                for n in 0..20u64 {
+                    txn.main().put(&n.to_be_bytes(), &[round; 100]).expect("put");
+                }
+                txn.commit().expect("commit");
+            }
+        });
+        while !writer.is_finished() {
+            let txn = env.read_snapshot("s").expect("it is always there");
+            let main = txn.main().expect("main");
+            let first = main.get(&0u64.to_be_bytes()).expect("get").expect("there");
+            std::thread::yield_now();
+            for n in 0..20u64 {
+                assert_eq!(main.get(&n.to_be_bytes()).expect("get"), Some(first));
+            }
+        }
+    });
+    check(&env);
+}
