@@ -7,7 +7,7 @@ BUDGET ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo bench bench-full bench-targets bench-readpath bench-share fanout bless
+.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo from-rocksdb bench bench-full bench-targets bench-readpath bench-share fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ canaries: ## one planted engine bug after the other, each of which a harness mus
 
 fuzz: ## hostile data and lock files for FUZZ_SECONDS=60; guided by coverage with a nightly toolchain and cargo-fuzz
 	fuzz/run $(FUZZ_SECONDS)
+
+from-rocksdb: ## move a sample out of RocksDB, which is built for that: C++, and some minutes
+	cargo test --release --locked --manifest-path examples/from_rocksdb/Cargo.toml --target-dir $(CARGO_TARGET_DIR)
 
 demo: ## run a GeoIP service of several processes; DATA=real|sample|"FILE..." says on what data
 	@cargo build --release --locked --package mapledb-geoip --package mapledb-cli

@@ -17,9 +17,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The README, the changelog, everything under `docs/`, and the guide.
+/// The README, the changelog, that of the examples, everything under `docs/`, and the guide.
 fn documents() -> Vec<PathBuf> {
-    let mut paths = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let mut paths =
+        ["README.md", "CHANGELOG.md", "examples/README.md"].map(|name| root().join(name)).to_vec();
     for dir in ["docs", "docs/guide"] {
         for entry in std::fs::read_dir(root().join(dir)).unwrap() {
             let path = entry.unwrap().path();
