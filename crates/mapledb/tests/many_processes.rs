@@ -220,9 +220,10 @@ fn transfer_for_ever(path: &Path, slot: u64) {
             (false, true) => Durability::Group,
             (false, false) => Durability::Sync,
         });
-        // The last commit of one who died may be there without anybody's having seen it yet.
+        // The last commit of one who died may be there without anybody's having seen it yet. From here on it has been seen.
         let journal = txn.open_table(&JOURNAL).expect("table");
         let number = journal.count(&(slot, 0)..&(slot + 1, 0)).expect("count");
+        state.write_all_at(&number.to_le_bytes(), acknowledged_at(slot)).expect("state");
         transfer(&mut txn, &mut rng, slot, number);
         if rng.random_ratio(1, 10) {
             state.write_all_at(b"-", slot).expect("state");
