@@ -13,6 +13,7 @@ use crate::verbs::compact::CompactArgs;
 use crate::verbs::completions::CompletionsArgs;
 use crate::verbs::copy::CopyArgs;
 use crate::verbs::create::CreateArgs;
+use crate::verbs::defrag::DefragArgs;
 use crate::verbs::del::DelArgs;
 use crate::verbs::diff::DiffArgs;
 use crate::verbs::doctor::DoctorArgs;
@@ -32,6 +33,7 @@ use crate::verbs::rescue::RescueArgs;
 use crate::verbs::residency::ResidencyArgs;
 use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
+use crate::verbs::space::SpaceArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
 #[cfg(feature = "torture")]
@@ -106,7 +108,9 @@ pub enum Verb {
     Copy(CopyArgs),
     Backup(BackupArgs),
     Compact(CompactArgs),
+    Defrag(DefragArgs),
     Trim(TrimArgs),
+    Space(SpaceArgs),
     Readers(ReadersArgs),
     Warm(WarmArgs),
     Residency(ResidencyArgs),

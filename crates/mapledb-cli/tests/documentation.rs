@@ -187,6 +187,8 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple residency`", printed(&place, &["residency a.maple"])),
         ("### `maple metrics`", printed(&place, &["metrics a.maple"])),
         ("### `maple doctor`", printed(&place, &["doctor a.maple"])),
+        ("### `maple space`", printed(&place, &["space a.maple --map"])),
+        ("### `maple defrag`", printed(&place, &["defrag a.maple"])),
         ("### `maple trim`", printed(&place, &["trim a.maple"])),
         ("### `maple page`", of_page),
         ("### `maple completions`", printed(&place, &["completions fish"])),

@@ -39,14 +39,20 @@ without_loom! {
     pub use api::Serde;
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
-    pub use env::{Access, CopyReport, Env, Info, Metrics, Options, ReaderInfo, SnapshotInfo};
+    pub use env::{
+        Access, CopyReport, Env, FreeSpace, Holder, Info, Metrics, Options, PageKind, ReaderInfo, RunsOfSize, SnapshotInfo,
+        SpaceMap, Stretch, WaitingSpace,
+    };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
     pub use store::Verify;
     pub use tree::{KeyOrder, NamedOrder};
     #[cfg(feature = "derive")]
     pub use derived::{MapleKey, MapleValue};
-    pub use txn::{Nested, PendingCommit, ReadTxn, Savepoint, TrimReport, WriteTxn};
+    pub use txn::{
+        Defragment, DefragmentProgress, DefragmentReport, Nested, PendingCommit, ReadTxn, Savepoint, Stopped, TrimReport,
+        WriteTxn,
+    };
 }
 
 #[cfg(feature = "derive")]

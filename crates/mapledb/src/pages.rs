@@ -94,6 +94,10 @@ pub trait PagesMut: Pages {
     /// Copies a committed page to a new one of the running transaction, renumbered, and frees the old.
     fn copy(&mut self, at: PageRef) -> Result<Pgno>;
 
+    /// Copies the run of a committed value to new pages of the running transaction; its head and its checksums are for the
+    /// caller to write, and the old run for it to free.
+    fn copy_run(&mut self, at: &OverflowRef) -> Result<Pgno>;
+
     /// Own pages, to write.
     fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]>;
 }

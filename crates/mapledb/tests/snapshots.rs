@@ -5,7 +5,7 @@ mod files;
 use std::path::PathBuf;
 
 use files::{TestFile, check, open, options};
-use mapledb::{Durability, Env, Error, ReadTxn, Table};
+use mapledb::{Defragment, Durability, Env, Error, Holder, ReadTxn, Table};
 
 const NAMED: Table<'static, u64, [u8]> = Table::new("named");
 
@@ -303,4 +303,21 @@ fn threads_open_snapshots_while_others_make_and_drop_them() {
         }
     });
     check(&env);
+}
+
+#[test]
+fn packing_the_file_leaves_a_snapshot_what_it_is_and_free_space_says_who_holds_it() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 500, 1, Durability::Sync, Some("kept"));
+    fill(&env, 500, 2, Durability::Sync, None);
+    fill(&env, 500, 3, Durability::Sync, None);
+    let kept = env.read_snapshot("kept").expect("it is there").txnid();
+    let free = env.space().expect("space");
+    let held = free.waiting.iter().find(|waiting| waiting.txnid == kept).expect("pages wait for it");
+    assert!(held.holders.contains(&Holder::Snapshot("kept".to_string())), "{:?}", held.holders);
+    env.defragment(&Defragment::default(), |_| true).expect("packed");
+    check(&env);
+    holds(&env.read_snapshot("kept").expect("it is there"), 500, 1);
+    holds(&env.read().expect("read"), 500, 3);
 }

@@ -6,6 +6,7 @@ pub mod compact;
 pub mod completions;
 pub mod copy;
 pub mod create;
+pub mod defrag;
 pub mod del;
 pub mod diff;
 pub mod doctor;
@@ -25,6 +26,7 @@ pub mod rescue;
 pub mod residency;
 pub mod sample;
 pub mod scan;
+pub mod space;
 pub mod stat;
 pub mod tables;
 #[cfg(feature = "torture")]
@@ -61,7 +63,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Copy(args) => copy::run(args, manner),
         Verb::Backup(args) => backup::run(args, manner),
         Verb::Compact(args) => compact::run(args, manner),
+        Verb::Defrag(args) => defrag::run(args, manner),
         Verb::Trim(args) => trim::run(args, manner),
+        Verb::Space(args) => space::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
         Verb::Warm(args) => warm::run(args, manner),
         Verb::Residency(args) => residency::run(args, manner),

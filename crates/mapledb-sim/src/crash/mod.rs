@@ -83,6 +83,8 @@ pub struct Counts {
     pub live_evictions: u64,
     /// Times that free space was given back.
     pub trims: u64,
+    /// Times that the file was packed.
+    pub packings: u64,
     /// Second processes on the file.
     pub seconds: u64,
     /// Those of them that died at their work, and were taken over from.
@@ -90,7 +92,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn numbers(&mut self) -> [&mut u64; 17] {
+    fn numbers(&mut self) -> [&mut u64; 18] {
         [
             &mut self.sessions,
             &mut self.commits,
@@ -107,6 +109,7 @@ impl Counts {
             &mut self.flips,
             &mut self.live_evictions,
             &mut self.trims,
+            &mut self.packings,
             &mut self.seconds,
             &mut self.deaths,
         ]
@@ -216,6 +219,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     tally.count("flipped bits", counts.flips);
     tally.count("evictions beside readers", counts.live_evictions);
     tally.count("trims", counts.trims);
+    tally.count("packings", counts.packings);
     tally.count("second processes", counts.seconds);
     tally.count("deaths of one", counts.deaths);
     answer
@@ -363,11 +367,15 @@ impl Session<'_> {
         if run.rng.random_ratio(1, 12) {
             run.recorder.fail_sync_after(run.rng.random_range(0..3));
         }
-        let fate = match run.rng.random_range(0..26) {
+        let fate = match run.rng.random_range(0..29) {
             0 | 1 => run.sync()?,
             24 | 25 => {
                 self.counts.trims += 1;
                 run.trim()?
+            }
+            26..29 => {
+                self.counts.packings += 1;
+                run.pack()?
             }
             20..24 => {
                 run.recorder.stop_failing();

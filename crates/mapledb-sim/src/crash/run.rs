@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mapledb::{Durability, Env, Error, Options, ReadTxn};
+use mapledb::{Defragment, Durability, Env, Error, Options, ReadTxn};
 use mapledb_os::{Observer, Seam};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -410,7 +410,23 @@ impl Run {
         }
     }
 
-    /// The engine commits nothing now and then, by itself: for the sake of room, or to mark it. What is published then is
+    /// Moves what lies at the end of the file, within limits.
+    pub(super) fn pack(&mut self) -> Result<Fate, Broken> {
+        let env = self.env()?.clone();
+        let options = Defragment::default()
+            .batch_pages(self.rng.random_range(1..60))
+            .transactions_max(self.rng.random_range(1..6))
+            .trim(self.rng.random_ratio(1, 3));
+        let answer = self.with_others(None, || env.defragment(&options, |_| true))?;
+        drop(env);
+        self.know_head()?;
+        match answer {
+            Err(Error::QuotaReached { .. }) => self.outcome(Ok(()), |_| ()),
+            answer => self.outcome(answer.map(drop), |recorder| recorder.all_durable()),
+        }
+    }
+
+    /// The engine commits nothing now and then, by itself: for the sake of room, to mark it, or to move pages. What is published then is
     /// the last commit under another number.
     fn know_head(&mut self) -> Result<(), Broken> {
         let head = self.env()?.read().map_err(said("a read cannot begin"))?.txnid();

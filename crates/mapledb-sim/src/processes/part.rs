@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use mapledb::{Durability, Env, Error};
+use mapledb::{Defragment, Durability, Env, Error};
 use mapledb_os::{Effect, Observer, Seam};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -267,9 +267,14 @@ impl<'p> Player<'p> {
         }
     }
 
+    /// Gives free space back, or packs some of the file before that.
     fn trim(&mut self) -> Result<(), Broken> {
         self.say(Phase::Lock);
-        self.env().trim().map(drop).map_err(|error| format!("trim: {error}"))
+        if self.one_in(2) {
+            return self.env().trim().map(drop).map_err(|error| format!("trim: {error}"));
+        }
+        let some = Defragment::default().batch_pages(self.rng.random_range(1..100)).transactions_max(4);
+        self.env().defragment(&some, |_| true).map(drop).map_err(|error| format!("defragment: {error}"))
     }
 
     fn write(&mut self, wish: Option<Phase>) -> Result<(), Broken> {

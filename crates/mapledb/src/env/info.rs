@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use mapledb_format::free::PageBounds;
-use mapledb_format::free::list::InlineFree;
-use mapledb_format::free::record::{ChunkRecord, FreeKey, decode_pending};
-use mapledb_format::{HeadBody, Pgno};
+use mapledb_format::HeadBody;
 
 use super::Env;
-use crate::error::{Error, Result};
-use crate::tree::{Cursor, Tree};
+use crate::error::Result;
+use crate::space::{Free, each_free};
 use crate::txn::ReadTxn;
 
 /// The state of an environment at one moment.
@@ -144,26 +141,10 @@ impl Env {
 
 /// Pages available and pages waiting, by the records of a snapshot.
 fn free_pages(txn: &ReadTxn, head: &HeadBody) -> Result<(u64, u64)> {
-    let bounds = PageBounds { first: crate::pages::Pages::page_size(txn).first_data_pgno(), end: head.pages_used };
-    let fault = |cause| Error::Corrupt { pgno: head.free.root, cause };
-    let inline = InlineFree::decode(head.inline_free(), bounds)
-        .map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?;
-    let mut available: u64 = inline.available.iter().map(|extent| extent.pages).sum();
-    let mut waiting = 0;
-    for group in &inline.pending {
-        waiting += group.unpack(bounds).map_err(|cause| Error::Corrupt { pgno: Pgno::NONE, cause })?.pages();
-    }
-    let mut cursor = Cursor::new(Tree::<_>::new(txn, &head.free));
-    while let Some((key, value)) = cursor.next()? {
-        match FreeKey::decode(key).map_err(fault)? {
-            FreeKey::Pending { .. } => {
-                waiting += decode_pending(key, value, bounds).map_err(fault)?.pages();
-            }
-            FreeKey::Chunk { chunk } => {
-                available += ChunkRecord::decode(chunk, value, bounds).map_err(fault)?.pages();
-            }
-            FreeKey::Longest { .. } => break,
-        }
-    }
+    let (mut available, mut waiting) = (0, 0);
+    each_free(txn, head, &mut |free| match free {
+        Free::Available { run, .. } => available += run.pages,
+        Free::Waiting { run, .. } => waiting += run.pages,
+    })?;
     Ok((available, waiting))
 }

@@ -6,6 +6,7 @@ mod open;
 mod registry;
 mod sharing;
 mod named;
+mod space;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,12 +21,13 @@ use crate::error::{Error, Result};
 use crate::mvcc::{Mode, Wait};
 use crate::space::{Extents, waiting_groups};
 use crate::store::Snapshot;
-use crate::txn::{Core, ReadTxn, TrimReport, WriteTxn};
+use crate::txn::{Core, Defragment, DefragmentProgress, DefragmentReport, ReadTxn, TrimReport, WriteTxn};
 
 pub use copy::CopyReport;
 pub use info::{Info, Metrics, ReaderInfo};
 pub use open::{Access, Options};
 pub use named::SnapshotInfo;
+pub use space::{FreeSpace, Holder, PageKind, RunsOfSize, SpaceMap, Stretch, WaitingSpace};
 
 /// A file of tables, open for transactions.
 ///
@@ -151,6 +153,54 @@ impl Env {
     /// ```
     pub fn trim(&self) -> Result<TrimReport> {
         self.core.trim()
+    }
+
+    /// Moves pages from the end of the file to free ones before them, while readers and writers go on, so that the end can be
+    /// given back: to [`trim`](Env::trim), which this calls at last, and to whoever closes the file last. A large value
+    /// moves as a whole, to a free run that is long enough. Tables in a [named order](crate::NamedOrder) move if the environment
+    /// was opened with it.
+    ///
+    /// What is moved is copied by ordinary commits of bounded size; between two of them other writers get their turn.
+    /// `progress` is called after each, and when it answers `false` that was the last. The report says how it ended; what
+    /// had been moved by then stays moved. Pages that a reader pins stay where they are until the reader goes, and their
+    /// copies take room meanwhile that was free before: with a long reader this gains nothing until it ends.
+    ///
+    /// Cost: for every page moved about two written, the page and its share of the branches above, once more for each commit
+    /// that such a branch is part of; a sync a commit, or two; before each 131,072 pages a look at all branches, and at all
+    /// leaves of tables with values of several pages. A compact copy costs as much writing as the file is long, and orders
+    /// tables as well, which this does not.
+    ///
+    /// # Errors
+    /// As [`Env::write`], [`WriteTxn::commit`] and [`Env::trim`]. What had been moved stays moved.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("cache.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// use mapledb::Defragment;
+    ///
+    /// for n in 0..2000u32 {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(&n.to_be_bytes(), &[7; 2000])?;
+    ///     txn.commit_later()?;
+    /// }
+    /// let mut txn = env.write()?;
+    /// txn.main().retain(|key, _| key[3] % 4 == 0)?;
+    /// txn.commit()?;
+    ///
+    /// let report = env.defragment(&Defragment::default(), |_| true)?;
+    /// assert!(report.used_pages < report.used_pages_before);
+    /// # env.close()
+    /// # }
+    /// ```
+    pub fn defragment(
+        &self,
+        options: &Defragment,
+        mut progress: impl FnMut(&DefragmentProgress) -> bool,
+    ) -> Result<DefragmentReport> {
+        self.core.defragment(options, &mut progress)
     }
 
     /// Waits until a commit newer than `than` is published, by any process; answers its number, or `None` when the

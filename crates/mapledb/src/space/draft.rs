@@ -102,7 +102,7 @@ impl Draft {
     }
 
     /// The free tree, to change; whatever that needs comes from what is at hand.
-    pub(super) fn free_tree<R>(
+    pub(crate) fn free_tree<R>(
         &mut self,
         act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
     ) -> Result<R> {
@@ -149,6 +149,11 @@ impl Draft {
 
     /// The next page of the current run, or of another.
     fn next_page(&mut self) -> Result<Pgno> {
+        if self.space.packs
+            && let Some(pgno) = self.take_lowest()?
+        {
+            return Ok(pgno);
+        }
         if let Some(pgno) = self.space.loose.take_lowest() {
             return Ok(pgno);
         }
@@ -176,8 +181,18 @@ impl Draft {
         }
     }
 
-    fn hand_out(&mut self, extent: Extent) -> Result<()> {
+    pub(super) fn hand_out(&mut self, extent: Extent) -> Result<()> {
         if self.space.handed.insert(extent) { Ok(()) } else { Err(super::listed_twice(extent.first)) }
+    }
+
+    /// Sees to it that stores to pages just handed out dirty little else.
+    pub(super) fn before_store(&self, first: Pgno, pages: u64) -> Result<()> {
+        self.store.before_store(self.generation, first, pages)
+    }
+
+    /// Makes pages just handed out present with one call.
+    pub(super) fn populate(&self, first: Pgno, pages: u64) -> Result<()> {
+        self.store.populate(self.generation, first, pages)
     }
 
     /// Populates a batch that grows with what the transaction has written, and is never much more than it will write.
@@ -197,6 +212,11 @@ impl Draft {
 
     /// So many pages in a row.
     fn take_exact(&mut self, pages: u64) -> Result<Pgno> {
+        if self.space.packs
+            && let Some(first) = self.take_lowest_run(pages)?
+        {
+            return Ok(first);
+        }
         if let Some(extent) = self.space.loose.best_fit(pages) {
             self.space.loose.take_front(extent.first, pages);
             return Ok(extent.first);
@@ -397,6 +417,9 @@ impl PagesMut for Draft {
         if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
             return self.space.make_available(extent);
         }
+        if self.space.packs && planted("moved_at_once") {
+            return self.space.make_available(extent);
+        }
         if born > self.view.settled() && !self.space.is_named(born) {
             self.recent.push(extent);
         }
@@ -413,6 +436,14 @@ impl PagesMut for Draft {
         copy.copy_from_slice(page);
         header::renumber(copy, to, self.txnid);
         self.free(at.pgno, 1, born)?;
+        Ok(to)
+    }
+
+    fn copy_run(&mut self, at: &OverflowRef) -> Result<Pgno> {
+        let pages = self.store.page_size().pages_for(self.view.run(&self.store, at)?.len() as u64);
+        let to = self.allocate(pages)?;
+        let run = self.view.run(&self.store, at)?;
+        self.store.own_mut(self.generation, to, pages)?.copy_from_slice(run);
         Ok(to)
     }
 

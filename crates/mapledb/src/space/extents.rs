@@ -114,6 +114,18 @@ impl Extents {
         self.take_front(Pgno::new(first)?, 1).map(|page| page.first)
     }
 
+    /// The lowest page.
+    pub(crate) fn lowest(&self) -> Option<u64> {
+        self.runs.first_key_value().map(|(&first, _)| first)
+    }
+
+    /// The extent of at least `pages` that begins lowest.
+    ///
+    /// Cost: a look at each extent before it.
+    pub(crate) fn lowest_fit(&self, pages: u64) -> Option<Extent> {
+        self.iter().find(|extent| extent.pages >= pages)
+    }
+
     /// The shortest extent of at least `pages`.
     pub(crate) fn best_fit(&self, pages: u64) -> Option<Extent> {
         self.by_size.range((pages, 0)..).next().and_then(sized)

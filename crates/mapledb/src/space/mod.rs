@@ -20,7 +20,9 @@ mod holders;
 mod holes;
 mod level;
 mod logged;
+mod pack;
 mod release;
+mod report;
 mod spill;
 
 use mapledb_format::free::list::{InlineFree, PackedGroup};
@@ -34,6 +36,7 @@ pub(crate) use extents::Extents;
 pub(crate) use holders::{holdings, waiting_groups};
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
 use logged::Logged;
+pub(crate) use report::{Free, each_free};
 
 /// The most pages at the end of the used part that stay although they are available.
 const TAIL_KEPT_MAX: u64 = 64;
@@ -73,6 +76,8 @@ pub(crate) struct Space {
     tree: TreeRecord,
     /// Whether the free tree is being changed.
     is_busy: bool,
+    /// Whether the transaction packs the file: it takes the lowest pages there are, and gives every free one at the end back.
+    packs: bool,
     /// Pages that the snapshot it builds on takes.
     in_use_before: u64,
     /// The first page never allocated.
@@ -119,6 +124,7 @@ impl Space {
             first: bounds.first,
             tree: head.free,
             is_busy: false,
+            packs: false,
             in_use_before: head.pages_in_use,
             pages_used: head.pages_used.get(),
             pages_allocated,
@@ -258,6 +264,9 @@ impl Space {
     /// So many pages at the end of the used part are not given back although they are available: a growth of the file for
     /// each commit, with a look for room in the free tree before it, would cost more than they do.
     fn tail_kept(&self) -> u64 {
+        if self.packs {
+            return 0;
+        }
         (self.pages_used / 16).min(TAIL_KEPT_MAX)
     }
 

@@ -86,7 +86,7 @@ impl Draft {
     }
 
     /// Takes a run out of the record of its chunk; of a run of chunks the run is the front.
-    fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, run: Extent) -> Result<()> {
+    pub(super) fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, run: Extent) -> Result<()> {
         let longest = record.longest();
         match record.available {
             AvailableIn::Bitmap(mut bitmap) => {
@@ -125,7 +125,8 @@ impl Draft {
     ///
     /// Cost: one descent; two or three records rewritten for each run.
     pub(super) fn unshelve_tail(&mut self) -> Result<()> {
-        for _ in 0..TAIL_RUNS_MAX {
+        let runs_max = if self.space.packs { usize::MAX } else { TAIL_RUNS_MAX };
+        for _ in 0..runs_max {
             let Some((chunk, record, run)) = self.shelved_tail()? else { return Ok(()) };
             if record.punched {
                 self.give_tail_back();
@@ -153,12 +154,13 @@ impl Draft {
         let record =
             ChunkRecord::decode(chunk, value, self.space.bounds()).map_err(|cause| self.bad_record(cause))?;
         let first = chunk.first_pgno();
+        let run_min = if self.space.packs { 1 } else { TAIL_RUN_MIN };
         let run = match &record.available {
             AvailableIn::Chunks(chunks) => Some(Extent::new(first, chunks * u64::from(CHUNK_PAGES))),
             AvailableIn::Bitmap(bitmap) => bitmap
                 .runs()
                 .last()
-                .filter(|run| run.len() as u32 >= TAIL_RUN_MIN || run.start == 0)
+                .filter(|run| run.len() as u32 >= run_min || run.start == 0)
                 .map(|run| Extent::new(chunk.pgno(run.start), u64::from(run.end - run.start))),
         };
         Ok(run.filter(|run| run.end() == end).map(|run| (chunk, record, run)))

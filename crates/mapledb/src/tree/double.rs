@@ -126,6 +126,14 @@ impl PagesMut for Double {
         Ok(to)
     }
 
+    fn copy_run(&mut self, at: &OverflowRef) -> Result<Pgno> {
+        let bytes = self.run(at)?.to_vec();
+        let pages = self.size.pages_for(bytes.len() as u64);
+        let to = self.allocate(pages)?;
+        self.own_mut(to, pages)?.copy_from_slice(&bytes);
+        Ok(to)
+    }
+
     fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]> {
         assert!(self.own.contains(&first.get()), "page {first} is not own");
         let len = (pages as usize) << self.size.shift();

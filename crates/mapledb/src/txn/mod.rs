@@ -1,6 +1,7 @@
 //! Transactions: where trees, free space and commits meet.
 
 mod core;
+mod defragment;
 mod level;
 mod pending;
 mod read;
@@ -11,6 +12,7 @@ mod trim;
 mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
+pub use self::defragment::{Defragment, DefragmentProgress, DefragmentReport, Stopped};
 pub use self::level::{Nested, Savepoint};
 pub use self::pending::PendingCommit;
 pub use self::read::ReadTxn;

@@ -49,7 +49,7 @@ impl Core {
         Ok(report)
     }
 
-    fn next_write(self: &Arc<Core>) -> Result<WriteTxn> {
+    pub(super) fn next_write(self: &Arc<Core>) -> Result<WriteTxn> {
         loop {
             if let Some(txn) = self.begin_write(Wait::Forever)? {
                 return Ok(txn);

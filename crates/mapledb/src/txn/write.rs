@@ -154,7 +154,7 @@ impl WriteTxn {
         })
     }
 
-    fn tree_mut<O: Order>(&mut self, table: TableId, order: O) -> TreeMut<'_, Draft, O> {
+    pub(super) fn tree_mut<O: Order>(&mut self, table: TableId, order: O) -> TreeMut<'_, Draft, O> {
         let record = match table {
             TableId::Main => &mut self.head.default_table,
             TableId::Named(at) => {
