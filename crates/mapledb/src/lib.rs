@@ -33,7 +33,7 @@ without_loom! {
 
     pub use api::{
         AsPart, Codec, Cursor, Key, KeyPart, Lazy, Le, Part, Place, Pod, PodVec, Prefix, Range, ReadTable, Table,
-        TableInfo, TableStat, Undecoded, WriteTable,
+        TableInfo, TableStat, TxnView, Undecoded, WriteTable,
     };
     #[cfg(feature = "serde")]
     pub use api::Serde;
@@ -50,7 +50,7 @@ without_loom! {
     #[cfg(feature = "derive")]
     pub use derived::{MapleKey, MapleValue};
     pub use txn::{
-        Defragment, DefragmentProgress, DefragmentReport, Nested, PendingCommit, ReadTxn, Savepoint, Stopped, TrimReport,
+        Defragment, DefragmentProgress, DefragmentReport, Nested, PendingCommit, ReadTxn, ResetTxn, Savepoint, Stopped, TrimReport,
         WriteTxn,
     };
 }

@@ -315,8 +315,23 @@ mod syncs {
         write_a_lot(&env).expect("as before");
     }
 
+    /// Every way to commit and to wait for it.
+    const COMMITS: [fn(mapledb::WriteTxn) -> mapledb::Result<()>; 4] = [
+        |txn| txn.commit().map(drop),
+        |txn| txn.commit_and_read().map(drop),
+        |txn| txn.commit_and_continue().map(drop),
+        |mut txn| {
+            txn.durability(mapledb::Durability::Group);
+            txn.commit_and_read().map(drop)
+        },
+    ];
+
     /// A commit whose first sync fails, and what the environment says then.
-    fn fail(file: &TestFile, two_syncs: bool) -> (Env, Error) {
+    fn fail(
+        file: &TestFile,
+        two_syncs: bool,
+        commit: fn(mapledb::WriteTxn) -> mapledb::Result<()>,
+    ) -> (Env, Error) {
         let failing = Arc::new(Failing::default());
         let env = file.open(options().two_syncs(two_syncs).seam(Seam::watched(failing.clone())));
         // What the file grew by before has been synced: the next commit may make do with one.
@@ -328,7 +343,7 @@ mod syncs {
         failing.0.store(true, Ordering::Relaxed);
         let mut txn = env.write().expect("write");
         txn.main().put(b"new", b"").expect("put");
-        let refused = txn.commit().expect_err("refused");
+        let refused = commit(txn).expect_err("refused");
         let poisoned = env.write().map(|_| ()).expect_err("refused");
         assert!(matches!(poisoned, Error::Poisoned { .. }), "{poisoned:?}");
         says(&poisoned, "close it in every process and open it again");
@@ -339,29 +354,33 @@ mod syncs {
 
     #[test]
     fn a_sync_that_fails_before_the_meta_means_that_nothing_happened() {
-        let file = TestFile::with_entries(10);
-        let (env, refused) = fail(&file, true);
-        assert!(matches!(refused, Error::SyncFailed { .. }), "{refused:?}");
-        says(&refused, "did not happen");
-        says(&refused, "Input/output error (os error 5)");
-        drop(env);
-        let env = file.open(options());
-        assert!(env.recovery().was_poisoned);
-        assert_eq!(env.read().expect("read").main().expect("main").len(), 11);
-        env.write().expect("it is healed");
+        for commit in COMMITS {
+            let file = TestFile::with_entries(10);
+            let (env, refused) = fail(&file, true, commit);
+            assert!(matches!(refused, Error::SyncFailed { .. }), "{refused:?}");
+            says(&refused, "did not happen");
+            says(&refused, "Input/output error (os error 5)");
+            drop(env);
+            let env = file.open(options());
+            assert!(env.recovery().was_poisoned);
+            assert_eq!(env.read().expect("read").main().expect("main").len(), 11);
+            env.write().expect("it is healed");
+        }
     }
 
     #[test]
     fn a_sync_that_fails_after_the_meta_means_whole_or_not_at_all() {
-        let file = TestFile::with_entries(10);
-        let (env, refused) = fail(&file, false);
-        assert!(matches!(refused, Error::Indeterminate { .. }), "{refused:?}");
-        says(&refused, "whole or not at all");
-        drop(env);
-        let env = file.open(options());
-        let entries = env.read().expect("read").main().expect("main").len();
-        assert!((11..=12).contains(&entries), "{entries}");
-        env.write().expect("it is healed");
+        for commit in COMMITS {
+            let file = TestFile::with_entries(10);
+            let (env, refused) = fail(&file, false, commit);
+            assert!(matches!(refused, Error::Indeterminate { .. }), "{refused:?}");
+            says(&refused, "whole or not at all");
+            drop(env);
+            let env = file.open(options());
+            let entries = env.read().expect("read").main().expect("main").len();
+            assert!((11..=12).contains(&entries), "{entries}");
+            env.write().expect("it is healed");
+        }
     }
 }
 

@@ -90,6 +90,48 @@ fn every_call_in_a_forked_child_is_refused_and_drops_touch_nothing() {
 }
 
 #[test]
+fn levels_and_views_in_a_forked_child_are_refused_and_undo_nothing() {
+    let file = TestFile::with_entries(1000);
+    let env = file.open(options());
+    let mut reader = env.read().expect("read");
+    let resting = env.read().expect("read").reset();
+    let mut writer = env.write().expect("write");
+    writer.main().put(b"parent", b"1").expect("put");
+    let savepoint = writer.savepoint().expect("savepoint");
+    let mut nested = Some(writer.nested().expect("nested"));
+    nested.as_mut().expect("some").main().put(b"parent", b"2").expect("put");
+    let mut resting = Some(resting);
+    let code = in_a_child(|| {
+        let mut inner = nested.take().expect("some");
+        let mut answers = vec![
+            inner.main().put(b"k", b"v"),
+            inner.nested().map(|_| ()),
+            inner.savepoint().map(|_| ()),
+            inner.rollback_to(&savepoint),
+            inner.release(&savepoint),
+            inner.view().main().map(|_| ()),
+            inner.view().tables().map(|_| ()),
+            inner.commit(),
+            reader.refresh().map(|_| ()),
+            reader.upgrade().map(|_| ()),
+        ];
+        answers.push(resting.take().expect("some").renew().map(|_| ()));
+        first_other(&answers)
+    });
+    assert_eq!(code, 0, "call {code} of the list");
+    let nested = nested.expect("the child's memory is its own");
+    assert_eq!(
+        nested.view().main().expect("main").get(b"parent").expect("get"),
+        Some(&b"2"[..]),
+        "nothing was undone"
+    );
+    nested.commit().expect("commit");
+    writer.commit().expect("commit");
+    assert_eq!(resting.expect("it, too").renew().expect("renew").main().expect("main").len(), 1001);
+    check(&env);
+}
+
+#[test]
 fn a_child_that_drops_everything_leaves_the_parent_whole() {
     let file = TestFile::with_entries(1000);
     let env = file.open(options());

@@ -15,7 +15,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use files::{TestFile, check, options};
-use mapledb::{Durability, Env, Error, Options, ReadTxn, Savepoint, Table, Verify, WriteTable, WriteTxn};
+use mapledb::{
+    Durability, Env, Error, Options, ReadTxn, Savepoint, Table, TxnView, Verify, WriteTable, WriteTxn,
+};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -136,8 +138,33 @@ fn run(seed: u64, operations: u64) {
 }
 
 impl Case {
+    /// A transaction, or some in a row that keep the writer lock.
     fn transaction(&mut self) {
-        let mut txn = self.env.write().expect("write");
+        let mut txn = match self.rng.random_ratio(1, 5) {
+            true => self.upgraded(),
+            false => self.env.write().expect("write"),
+        };
+        while let Some(next) = self.transact(txn) {
+            txn = next;
+        }
+    }
+
+    /// A write on the snapshot that was read.
+    fn upgraded(&mut self) -> WriteTxn {
+        let old = self.held.iter().find(|(_, world)| *world != self.world);
+        old.iter()
+            .for_each(|(txn, _)| assert!(txn.upgrade().expect("no error").is_none(), "others have written"));
+        loop {
+            // A commit of nothing may have made it durable meanwhile.
+            let read = self.env.read().expect("read");
+            if let Some(txn) = read.upgrade().expect("upgrade") {
+                return txn;
+            }
+        }
+    }
+
+    /// One transaction; answers the next one if it is to be gone on with at once.
+    fn transact(&mut self, mut txn: WriteTxn) -> Option<WriteTxn> {
         if self.rng.random_ratio(2, 3) {
             txn.durability(Durability::Relaxed);
         }
@@ -154,19 +181,37 @@ impl Case {
             Some(before) => {
                 txn.abort();
                 self.world = before;
+                None
             }
             None => {
                 let (number, last) = (txn.txnid(), self.env.read().expect("read").txnid());
-                let committed = txn.commit().expect("commit");
+                self.world = world;
+                let mut next = None;
+                let committed = match self.rng.random_range(0..8) {
+                    0 => {
+                        let read = txn.commit_and_read().expect("commit");
+                        holds(&read, &self.world);
+                        let committed = read.txnid();
+                        if self.held.len() < 8 {
+                            self.held.push((read, self.world.clone()));
+                        }
+                        committed
+                    }
+                    1 | 2 => {
+                        next = Some(txn.commit_and_continue().expect("commit"));
+                        self.env.read().expect("read").txnid()
+                    }
+                    _ => txn.commit().expect("commit"),
+                };
                 assert!(
                     committed == number || committed == last,
                     "{committed} is neither {number} nor {last}"
                 );
-                self.world = world;
                 self.snapshots = named
                     .into_iter()
                     .map(|(name, was)| (name, was.unwrap_or_else(|| self.world.clone())))
                     .collect();
+                next
             }
         }
     }
@@ -179,8 +224,19 @@ impl Case {
             }
             4..8 if !self.held.is_empty() => {
                 let at = self.rng.random_range(0..self.held.len());
-                let (txn, world) = self.held.swap_remove(at);
+                let (mut txn, world) = self.held.swap_remove(at);
                 holds(&txn, &world);
+                match self.rng.random_range(0..4) {
+                    0 => drop(txn.refresh().expect("refresh")),
+                    1 => txn = txn.reset().renew().expect("renew"),
+                    2 => {
+                        holds(&txn.clone(), &world);
+                        return self.held.push((txn, world));
+                    }
+                    _ => return,
+                }
+                holds(&txn, &self.world);
+                self.held.push((txn, self.world.clone()));
             }
             8 => check(&self.env),
             9..12 => holds(&self.env.read().expect("read"), &self.world),
@@ -262,6 +318,7 @@ impl Level<'_> {
                         .iter()
                         .for_each(|outer| assert!(matches!(txn.release(outer), Err(Error::SavepointOuter))));
                 }
+                5 if self.rng.random_ratio(1, 4) => shows(txn.view(), world),
                 5..13 => tables_change(self.rng, self.shape, txn, world),
                 _ => entries_change(self.rng, self.shape, txn, world),
             }
@@ -590,6 +647,39 @@ fn look(rng: &mut SmallRng, shape: &Shape, table: Bytes<'_>, entries: &Map, key:
             assert!(found.next().is_none() && found.next_back().is_none());
             break;
         }
+    }
+}
+
+/// Every table of an uncommitted transaction is its model, read in two threads at once.
+fn shows(view: TxnView<'_>, world: &World) {
+    type Shown = Vec<(String, u64, Vec<(Vec<u8>, Vec<u8>)>)>;
+    let read = || -> Shown {
+        let named = |info: mapledb::TableInfo| {
+            let table = match &info.name {
+                None => view.main(),
+                Some(name) => view.table(&Table::<[u8], [u8]>::new(name)),
+            };
+            let entries = table.expect("a table").iter().expect("iter").map(|entry| {
+                let (key, value) = entry.expect("sound");
+                (key.to_vec(), value.to_vec())
+            });
+            (info.name.unwrap_or_default(), info.sequence, entries.collect())
+        };
+        view.tables().expect("tables").into_iter().map(named).collect()
+    };
+    let (here, there) = std::thread::scope(|scope| {
+        let there = scope.spawn(read);
+        (read(), there.join().expect("no panic"))
+    });
+    assert!(here == there, "two threads read the same");
+    assert_eq!(here.len(), world.len());
+    for ((name, sequence, entries), (expected, model)) in here.iter().zip(world) {
+        assert_eq!((name, *sequence), (expected, model.sequence));
+        let expected = model.entries.iter().map(|(key, value)| (&key[..], &value[..]));
+        assert!(
+            entries.iter().map(|(key, value)| (&key[..], &value[..])).eq(expected),
+            "table {name:?} differs"
+        );
     }
 }
 

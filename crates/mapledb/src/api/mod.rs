@@ -20,6 +20,7 @@ mod table;
 mod tuple;
 #[cfg(feature = "uuid")]
 mod uuid;
+mod view;
 mod write_table;
 
 pub use codec::{Codec, Key};
@@ -36,4 +37,5 @@ pub use table::{Table, TableInfo};
 #[doc(hidden)]
 pub use tuple::len_of_both;
 pub use tuple::{AsPart, Prefix};
+pub use view::TxnView;
 pub use write_table::WriteTable;

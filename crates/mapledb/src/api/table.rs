@@ -81,7 +81,7 @@ impl<'n> Table<'n, [u8], [u8]> {
 }
 
 impl<K: Key + ?Sized, V: Codec + ?Sized> Table<'_, K, V> {
-    fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> Asked {
         if self.is_untyped {
             return Asked { types: None, order: self.order };
         }
@@ -90,7 +90,7 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> Table<'_, K, V> {
     }
 
     /// Refuses another order for the default table, whose record has no place for it.
-    fn check_main(&self) -> Result<()> {
+    pub(super) fn check_main(&self) -> Result<()> {
         match self.order {
             Some(asked) if asked != KeyOrder::BYTEWISE => Err(Error::TableOrder {
                 name: "main".to_string(),

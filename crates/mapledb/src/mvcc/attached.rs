@@ -62,6 +62,36 @@ impl Attached {
         self.member.pin_slot_at(head)
     }
 
+    /// Pins the published snapshot again, in the slot at `place` if that is free, with the copy of a head that was kept.
+    #[inline]
+    pub(crate) fn pin_slot_again(&self, place: Place, kept: &mut KeptHead) -> Result<Place> {
+        self.member.pin_slot_again(place, kept)
+    }
+
+    /// Pins the newest head, published or not, for whoever holds the writer lock.
+    pub(crate) fn pin_newest(&self, guard: &WriterGuard) -> Result<(Place, Box<KeptHead>)> {
+        self.check_writer(guard)?;
+        self.member.pin_newest()
+    }
+
+    /// Lets a slot that pins an older head for nobody but the caller pin the newest, for whoever holds the writer lock.
+    pub(crate) fn repin_newest(&self, guard: &WriterGuard, place: Place, kept: &mut KeptHead) -> Result<()> {
+        self.check_writer(guard)?;
+        self.member.repin_newest(place, kept)
+    }
+
+    /// Whether `head` is the published one. Cost: a load.
+    #[inline]
+    pub(crate) fn is_latest(&self, head: &Head) -> bool {
+        self.member.is_latest(head)
+    }
+
+    /// Ends the read of a pinned slot for one of its owners, who keeps the copy of the head.
+    #[inline]
+    pub(crate) fn unpin_slot(&self, place: Place) {
+        self.member.release_place(place);
+    }
+
     /// Counts one more owner of a pinned slot.
     pub(crate) fn share_slot(&self, place: Place) {
         self.member.share_slot(place);

@@ -31,6 +31,12 @@ impl Head {
     /// No head: no sequence begins with 0.
     pub(crate) const NONE: Head = Head { seq: 0, words: [0; HEAD_WORDS], durable_txnid: 0 };
 
+    /// The reader's part of a record.
+    pub(super) fn of(record: &HeadRecord) -> Head {
+        let words = std::array::from_fn(|i| record.head.body[i]);
+        Head { seq: record.seq, words, durable_txnid: record.head.durable_txnid }
+    }
+
     /// The txnid that made it.
     pub fn txnid(&self) -> u64 {
         self.words[0]

@@ -131,7 +131,9 @@ impl Member {
             Some(kept) if kept.member == self.id => kept,
             _ => KeptHead::new(self.id, Head::NONE),
         };
-        let place = self.pin_head(&mut kept.head)?;
+        heads::copy_published(&self.memory, &mut kept.head);
+        let place = self.take_slot(pin_word(&kept.head))?;
+        self.settle_pin(place, &mut kept.head)?;
         Ok((place, kept))
     }
 
@@ -146,11 +148,49 @@ impl Member {
         Ok((place, KeptHead::new(self.id, head)))
     }
 
-    /// Pins the published snapshot, whose head `head` may be a copy of.
+    /// Pins the published snapshot, as [`Member::pin_slot`], in the slot that was pinned before, unless another has it now.
     #[inline]
-    fn pin_head(&self, head: &mut Head) -> Result<Place> {
-        heads::copy_published(&self.memory, head);
-        let place = self.take_slot(pin_word(head))?;
+    pub(super) fn pin_slot_again(&self, place: Place, kept: &mut KeptHead) -> Result<Place> {
+        self.check()?;
+        heads::copy_published(&self.memory, &mut kept.head);
+        let word = pin_word(&kept.head);
+        let place = match take(&self.memory.block(place.block)?.slots[place.slot], word) {
+            true => place,
+            false => self.take_slot(word)?,
+        };
+        self.settle_pin(place, &mut kept.head)?;
+        Ok(place)
+    }
+
+    /// Pins the newest head, published or not.
+    ///
+    /// The writer lock is held meanwhile: so the head stays the newest, its pages are left alone, and whoever has the lock
+    /// next sees the pin. There is nothing to be looked at again.
+    pub(super) fn pin_newest(&self) -> Result<(Place, Box<KeptHead>)> {
+        self.check()?;
+        let record = heads::head(&self.memory)?;
+        let kept = KeptHead::new(self.id, Head::of(&record));
+        let place = self.take_slot(pin_word(&kept.head))?;
+        note_begin(&self.memory.block(place.block)?.slots[place.slot]);
+        Ok((place, kept))
+    }
+
+    /// Pins the newest head, as [`Member::pin_newest`], in a slot that pins an older one for nobody but the caller.
+    pub(super) fn repin_newest(&self, place: Place, kept: &mut KeptHead) -> Result<()> {
+        kept.head = Head::of(&heads::head(&self.memory)?);
+        self.memory.block(place.block)?.slots[place.slot].pin.swap(pin_word(&kept.head), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Whether `head` is the published one. Cost: a load.
+    #[inline]
+    pub(super) fn is_latest(&self, head: &Head) -> bool {
+        self.memory.header().published_seq.load(Ordering::Acquire) == head.seq
+    }
+
+    /// Makes sure that the slot pins the published snapshot, whose head `head` is a copy of from then on.
+    #[inline(always)]
+    fn settle_pin(&self, place: Place, head: &mut Head) -> Result<()> {
         let slot = &self.memory.block(place.block)?.slots[place.slot];
         loop {
             // The pin above comes before this, the look at the publication after it; `pinned` has the same the
@@ -172,7 +212,7 @@ impl Member {
             }
         }
         note_begin(slot);
-        Ok(place)
+        Ok(())
     }
 
     /// Counts one more owner of a slot.
@@ -190,7 +230,7 @@ impl Member {
     }
 
     #[inline]
-    fn release_place(&self, place: Place) {
+    pub(super) fn release_place(&self, place: Place) {
         let Some(slot) = self.own_slot(place) else { return };
         // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
         // the later finds 0 and is the last.

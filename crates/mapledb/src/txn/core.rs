@@ -87,20 +87,43 @@ impl Core {
     /// Begins a write when the writer lock is to be had; `None` if it is not in the time allowed.
     pub(crate) fn begin_write(self: &Arc<Core>, wait: Wait) -> Result<Option<WriteTxn>> {
         let Some(guard) = self.lock(wait)? else { return Ok(None) };
+        self.begin_held(guard).map(Some)
+    }
+
+    /// Begins a write with the writer lock held.
+    pub(super) fn begin_held(self: &Arc<Core>, guard: WriterGuard) -> Result<WriteTxn> {
         let was_full = self.was_full.swap(false, Ordering::Relaxed);
         if was_full {
             self.committer(&guard).sync_head()?;
         }
+        let (draft, head, naming) = self.draft(&guard)?;
+        let mut txn = WriteTxn::new(Arc::clone(self), guard, draft, head, naming);
+        if txn.txnid().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX {
+            // Recovery jumps past what can have been given out, from the last durable commit: here is one.
+            txn.anchor()?;
+        } else if was_full {
+            // What the last commits gave up waits for the metas before them. The sync has replaced one if they were
+            // relaxed, this replaces the other; it may find no room itself, and then there is none.
+            let _ = txn.anchor();
+            self.was_full.store(false, Ordering::Relaxed);
+        } else {
+            return Ok(txn);
+        }
+        txn.begin_anew()?;
+        Ok(txn)
+    }
+
+    /// What a write transaction begins with: a draft on top of the newest head, that head, and what it does to names.
+    pub(super) fn draft(self: &Arc<Core>, guard: &WriterGuard) -> Result<(Draft, HeadBody, Naming)> {
         let record = self.attached.head()?.head;
         let head = decode_head(&record)?;
         self.watch(head.txnid.get());
         let view = self.store.view(head.txnid, head.pages_used, Txnid(record.durable_txnid))?;
-        let txnid = Txnid(self.attached.next_txnid(&guard)?);
-        let is_far_ahead = txnid.get().saturating_sub(self.attached.durable()?.txnid) > TXNIDS_AHEAD_MAX;
+        let txnid = Txnid(self.attached.next_txnid(guard)?);
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
         let named = self.named_pins(&head)?;
-        let pages_allocated = self.attached.pages_allocated(&guard)?.min(self.store.len_pages()?);
+        let pages_allocated = self.attached.pages_allocated(guard)?.min(self.store.len_pages()?);
         let NamedPins { pinned, .. } = &named;
         let pins = self.pins_beside(&head, pinned)?;
         let mut space = Space::of(&head, bounds, pins, view.settled(), pages_allocated)?;
@@ -109,20 +132,7 @@ impl Core {
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
         draft.poison_at_hand()?;
-        let txn = WriteTxn::new(Arc::clone(self), guard, draft, head, Naming::beginning_with(named));
-        if is_far_ahead {
-            // Recovery jumps past what can have been given out, from the last durable commit: here is one.
-            txn.commit_as_anchor()?;
-            return self.begin_write(wait);
-        }
-        if was_full {
-            // What the last commits gave up waits for the metas before them. The sync has replaced one if they were
-            // relaxed, this replaces the other; it may find no room itself, and then there is none.
-            let _ = txn.commit_as_anchor();
-            self.was_full.store(false, Ordering::Relaxed);
-            return self.begin_write(wait);
-        }
-        Ok(Some(txn))
+        Ok((draft, head, Naming::beginning_with(named)))
     }
 
     /// Takes note of an error of a transaction: after one for want of room the next begins with a sync, which may make some.
@@ -143,16 +153,22 @@ impl Core {
             return Err(Error::ReadOnly);
         }
         let Some(mut guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
-        self.check_faults()?;
-        if self.attached.is_poisoned()? {
-            return Err(Error::Poisoned { path: self.store.file().path().to_path_buf() });
-        }
+        self.check_usable()?;
         if guard.took_over() {
             event!(warn, path = %self.store.file().path().display(), "took the writer lock over from a dead owner");
             self.committer(&guard).sync_head()?;
             guard.has_settled();
         }
         Ok(Some(guard))
+    }
+
+    /// Refuses to write after a fault in the maps and after a failed sync.
+    pub(super) fn check_usable(&self) -> Result<()> {
+        self.check_faults()?;
+        match self.attached.is_poisoned()? {
+            true => Err(Error::Poisoned { path: self.store.file().path().to_path_buf() }),
+            false => Ok(()),
+        }
     }
 
     /// Refuses to go on after a caught fault in the maps. Where stores went nowhere nobody may go on, in any process.

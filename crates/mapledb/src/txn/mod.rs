@@ -2,6 +2,7 @@
 
 mod core;
 mod defragment;
+mod ending;
 mod level;
 mod pending;
 mod read;
@@ -15,7 +16,7 @@ pub(crate) use self::core::{Core, CoreOptions};
 pub use self::defragment::{Defragment, DefragmentProgress, DefragmentReport, Stopped};
 pub use self::level::{Nested, Savepoint};
 pub use self::pending::PendingCommit;
-pub use self::read::ReadTxn;
+pub use self::read::{ReadTxn, ResetTxn};
 pub use self::trim::TrimReport;
 pub(crate) use self::write::TableId;
 pub use self::write::WriteTxn;
@@ -27,6 +28,7 @@ const _: () = {
     is_send_and_sync::<Core>();
     is_send_and_sync::<ReadTxn>();
     is_send::<WriteTxn>();
+    is_send_and_sync::<ResetTxn>();
     is_send::<Nested<'_>>();
     is_send_and_sync::<Savepoint>();
     is_send_and_sync::<PendingCommit>();

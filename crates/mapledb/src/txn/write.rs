@@ -8,9 +8,9 @@ use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 use super::level::Levels;
 use super::snapshots::Naming;
 use super::tables::{Opened, Tables};
-use super::{Core, PendingCommit};
+use super::Core;
 use crate::catalog::{self, Asked};
-use crate::commit::{Durability, Reached};
+use crate::commit::Durability;
 use crate::error::{Error, Result};
 use crate::mvcc::WriterGuard;
 use crate::pages::PagesMut;
@@ -40,10 +40,10 @@ pub struct WriteTxn {
     pub(super) tables: Tables,
     pub(super) levels: Levels,
     pub(super) naming: Naming,
-    durability: Durability,
+    pub(super) durability: Durability,
     pub(super) is_changed: bool,
     pub(super) is_broken: bool,
-    is_done: bool,
+    pub(super) is_done: bool,
     // Dropped before the core: the last to leave must not hold the lock.
     pub(super) guard: WriterGuard,
     pub(super) core: Arc<Core>,
@@ -143,7 +143,7 @@ impl WriteTxn {
 
     /// Does `act`. Pages that a transaction owns are trusted to be what it made of them; if one has failed and only zeros
     /// could be put in its place, what changes it may panic, and that is the fault's doing.
-    fn guarded<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
+    pub(super) fn guarded<R>(&mut self, act: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
         if !self.core.store.catches() {
             return act(self);
         }
@@ -234,6 +234,20 @@ impl WriteTxn {
         Ok(tables)
     }
 
+    /// The named orders that this environment was opened with.
+    pub(crate) fn known_orders(&self) -> &[crate::tree::KeyOrder] {
+        &self.core.options.orders
+    }
+
+    /// The record of a named table as it stands.
+    pub(crate) fn find_table(&self, name: &str) -> Result<Option<TableRecord>> {
+        self.check()?;
+        match self.tables.place_of(name) {
+            Some(place) => Ok(Some(self.tables.at(place).record.clone())),
+            None => catalog::find(&self.draft, &self.head.catalog, name),
+        }
+    }
+
     /// The default table's tree and sequence.
     pub(crate) fn main_state(&self) -> (&TreeRecord, u64) {
         (&self.head.default_table, self.head.default_sequence)
@@ -275,136 +289,6 @@ impl WriteTxn {
             self.tables.remove(at);
         }
         Ok(true)
-    }
-
-    /// Makes the changes visible and, unless relaxed, durable. Answers the commit's number; without any change the
-    /// number of the snapshot it built on.
-    ///
-    /// A relaxed commit that follows commits which wait for their sync waits with them: readers see commits in their order.
-    ///
-    /// Cost: at [`Durability::Sync`] one sync when the pages of this and of all commits since the last durable one fit one
-    /// manifest, were written by this process, and the file was not grown, else two; at [`Durability::Group`] the same for all
-    /// commits together that were handed in meanwhile; at [`Durability::Relaxed`] none.
-    ///
-    /// # Errors
-    /// A full disk or a reached quota: the last commit stands as it was. A failed sync
-    /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
-    /// has closed it; whether an indeterminate commit happened shows when it is opened again.
-    pub fn commit(self) -> Result<u64> {
-        let (core, txnid, reached) = self.finish()?;
-        if reached == Reached::Appended {
-            core.acknowledge(txnid)?;
-        }
-        Ok(txnid)
-    }
-
-    /// Hands the changes in to be made durable, and does not wait: the next writer, of this thread or another, builds on
-    /// them at once. A thread of the environment leads the sync, or one that waits; one sync makes all durable that has been
-    /// handed in when it begins. Readers see them then.
-    ///
-    /// [`Durability::Sync`] is taken as [`Durability::Group`] here. A relaxed commit is published as by [`WriteTxn::commit`],
-    /// and the answer tells when it has become durable.
-    ///
-    /// Cost: no sync, and no sleep unless 62 commits wait already.
-    ///
-    /// # Errors
-    /// As [`WriteTxn::commit`]. Those of the sync are the answer's.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # let path = dir.path().join("orders.maple");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
-    /// let mut pending = Vec::new();
-    /// for order in 0..10u8 {
-    ///     let mut txn = env.write()?;
-    ///     txn.main().put(&[order], b"paid")?;
-    ///     pending.push(txn.commit_later()?);
-    /// }
-    /// for commit in pending {
-    ///     commit.wait()?; // ten commits, and far fewer syncs
-    /// }
-    /// assert_eq!(env.read()?.main()?.len(), 10);
-    /// # env.close()
-    /// # }
-    /// ```
-    pub fn commit_later(mut self) -> Result<PendingCommit> {
-        if self.durability == Durability::Sync {
-            self.durability = Durability::Group;
-        }
-        let (core, txnid, reached) = self.finish()?;
-        if reached == Reached::Appended && !core.syncer.hand_in(&core, txnid) {
-            core.acknowledge(txnid)?;
-        }
-        Ok(PendingCommit::new(core, txnid, reached))
-    }
-
-    /// Commits as far as it goes under the writer lock, and gives that up.
-    fn finish(mut self) -> Result<(Arc<Core>, u64, Reached)> {
-        self.check()?;
-        self.end_levels()?;
-        self.is_done = true;
-        if !self.is_changed {
-            return Ok((Arc::clone(&self.core), self.head.txnid.get(), Reached::Durable));
-        }
-        let inline = self.guarded(WriteTxn::settle);
-        let inline = self.core.check_faults().and(inline).inspect_err(|error| self.core.note_failure(error))?;
-        self.head.txnid = self.draft.txnid();
-        self.head.free = *self.draft.space.tree();
-        self.head.pages_used = self.draft.space.pages_used();
-        self.head.pages_in_use = self.draft.space.pages_in_use();
-        self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
-        let txnid = self.head.txnid.get();
-        let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
-        // Recovery reads what relaxed commits wrote, so no one of them may be of any size. And it cannot tell what they left
-        // free of runs that had been punched out, and were given blocks that may not be durable.
-        let is_too_much = bytes >= self.core.options.relaxed_bytes || self.draft.space.has_refilled();
-        let durability = match self.durability {
-            Durability::Relaxed if is_too_much => Durability::Sync,
-            asked => asked,
-        };
-        let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
-        match reached {
-            Reached::Durable => self.core.syncer.settled_up_to(txnid),
-            Reached::Published => {
-                let is_kept = self.core.syncer.note(&self.core, txnid, bytes);
-                // The commit has happened, so an error here is not its own: it is tried again or poisons, as in the
-                // thread there should have been.
-                if !is_kept && self.core.committer(&self.guard).sync_head().is_ok() {
-                    self.core.syncer.settled_up_to(txnid);
-                }
-            }
-            Reached::Appended => {}
-        }
-        Ok((Arc::clone(&self.core), txnid, reached))
-    }
-
-    /// Commits durably although nothing has changed, for the sake of the number.
-    pub(super) fn commit_as_anchor(mut self) -> Result<()> {
-        self.is_changed = true;
-        self.durability = Durability::Sync;
-        self.commit().map(drop)
-    }
-
-    /// Gives everything up. The same as dropping it.
-    pub fn abort(self) {}
-
-    /// Brings trees and free space into their final form; answers the inline area.
-    fn settle(&mut self) -> Result<Vec<u8>> {
-        self.flush_tables()?;
-        self.flush_snapshots()?;
-        self.draft.settle_space()
-    }
-
-    /// Seals every table and writes its record, then seals the catalog.
-    fn flush_tables(&mut self) -> Result<()> {
-        for table in self.tables.iter_mut().filter(|table| table.is_changed) {
-            TreeMut::<_>::new(&mut self.draft, &mut table.record.tree).seal()?;
-            catalog::put(&mut self.draft, &mut self.head.catalog, &table.name, &table.record)?;
-        }
-        TreeMut::<_>::new(&mut self.draft, &mut self.head.catalog).seal()?;
-        TreeMut::<_>::new(&mut self.draft, &mut self.head.default_table).seal()
     }
 }
 

@@ -1,0 +1,112 @@
+//! A write transaction to read: as it stands, by many at once.
+
+use std::fmt;
+
+use super::codec::{Codec, Key};
+use super::{ReadTable, Table, TableInfo};
+use crate::error::{Error, Result};
+use crate::space::Draft;
+use crate::tree::KeyOrder;
+use crate::txn::{TableId, WriteTxn};
+
+/// A write transaction as it stands, to read only. As many as one likes, in as many threads: each is a copy of a reference.
+///
+/// It borrows the transaction, so nothing changes while one is alive; what it hands out lives as long as that borrow.
+/// [`WriteTxn::view`] has an example.
+#[derive(Clone, Copy)]
+pub struct TxnView<'t> {
+    txn: &'t WriteTxn,
+}
+
+/// Views go wherever they are of use.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<TxnView<'_>>();
+    is_send_and_sync::<ReadTable<'_, [u8], [u8], Draft>>();
+};
+
+impl WriteTxn {
+    /// The transaction as it stands, uncommitted changes included, to be read by many at once: in scoped threads, too.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("books.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// use mapledb::Table;
+    ///
+    /// const DEBITS: Table<'static, u64, u64> = Table::new("debits");
+    /// const CREDITS: Table<'static, u64, u64> = Table::new("credits");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&DEBITS)?.put(&1, &100)?;
+    /// txn.open_table(&CREDITS)?.put(&1, &100)?;
+    ///
+    /// // Both are summed before anything is committed.
+    /// let view = txn.view();
+    /// let sum = |table| -> mapledb::Result<u64> {
+    ///     view.table(table)?.iter()?.map(|entry| entry.map(|(_, amount)| amount)).sum()
+    /// };
+    /// let (debits, credits) = std::thread::scope(|scope| {
+    ///     let debits = scope.spawn(|| sum(&DEBITS));
+    ///     (debits.join().expect("no panic"), sum(&CREDITS))
+    /// });
+    /// assert_eq!(debits?, credits?);
+    /// txn.commit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn view(&self) -> TxnView<'_> {
+        TxnView { txn: self }
+    }
+}
+
+impl<'t> TxnView<'t> {
+    /// The default table.
+    ///
+    /// # Errors
+    /// [`Error::TxnUnusable`], [`Error::AfterFork`], [`Error::Fault`].
+    pub fn main(&self) -> Result<ReadTable<'t, [u8], [u8], Draft>> {
+        let (draft, record) = self.txn.reading(TableId::Main)?;
+        Ok(ReadTable::new(draft, record, KeyOrder::BYTEWISE))
+    }
+
+    /// A table.
+    ///
+    /// Cost: one descent of the catalog, unless the transaction has opened the table already.
+    ///
+    /// # Errors
+    /// As [`ReadTxn::table`](crate::ReadTxn::table), and those of [`TxnView::main`].
+    pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(
+        &self,
+        table: &Table<'_, K, V>,
+    ) -> Result<ReadTable<'t, K, V, Draft>> {
+        let Some(name) = table.name() else {
+            table.check_main()?;
+            let (draft, record) = self.txn.reading(TableId::Main)?;
+            return Ok(ReadTable::new(draft, record, KeyOrder::BYTEWISE));
+        };
+        let record = self.txn.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
+        let order = table.asked().check(name, &record, self.txn.known_orders())?;
+        Ok(ReadTable::new(self.txn.draft(), &record.tree, order))
+    }
+
+    /// Every table: the default one first, then the named ones by name.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.txn.tables()
+    }
+
+    /// The number that the transaction's commit will have.
+    pub fn txnid(&self) -> u64 {
+        self.txn.txnid()
+    }
+}
+
+impl fmt::Debug for TxnView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TxnView").field("txnid", &self.txnid()).finish_non_exhaustive()
+    }
+}
