@@ -7,7 +7,7 @@ BUDGET ?= 500
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo from-rocksdb bench bench-full bench-targets bench-readpath bench-share fanout bless
+.PHONY: help build check dependencies test loom model crash crash-smoke crash-long crash-lmdb canaries fuzz demo from-rocksdb bench bench-full bench-targets bench-readpath bench-share fanout bless
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: ## formatting, lints and documentation, none of which may complain
 	    cargo clippy --package mapledb-sim --all-targets --locked --features lmdb -- -D warnings; \
 	else echo "SKIP clippy: clippy is not installed"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features mapledb/seam,mapledb/full
+
+dependencies: ## licences, advisories and sources of dependencies, and whether every crate can be packaged
+	scripts/dependencies
 
 test: ## every test that a fresh clone can run: units, models, processes, golden files, documents
 	cargo test --workspace --locked --features mapledb/seam,mapledb/full

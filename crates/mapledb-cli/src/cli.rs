@@ -33,9 +33,11 @@ use crate::verbs::rescue::RescueArgs;
 use crate::verbs::residency::ResidencyArgs;
 use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
+use crate::verbs::shell::ShellArgs;
 use crate::verbs::space::SpaceArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
+use crate::verbs::top::TopArgs;
 #[cfg(feature = "torture")]
 use crate::verbs::torture::TortureArgs;
 use crate::verbs::trim::TrimArgs;
@@ -112,11 +114,13 @@ pub enum Verb {
     Trim(TrimArgs),
     Space(SpaceArgs),
     Readers(ReadersArgs),
+    Top(TopArgs),
     Warm(WarmArgs),
     Residency(ResidencyArgs),
     Metrics(MetricsArgs),
     Doctor(DoctorArgs),
     Page(PageArgs),
+    Shell(ShellArgs),
     #[cfg(feature = "torture")]
     Torture(TortureArgs),
     Completions(CompletionsArgs),

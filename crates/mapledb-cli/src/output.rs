@@ -9,15 +9,49 @@ use crate::failure::Failure;
 /// What messages call it.
 const STDOUT: &str = "the output";
 
-/// Standard output. Call [`finish`](Output::finish), or what is still buffered may be lost unseen.
+/// Standard output, or memory. Call [`finish`](Output::finish), or what is still buffered may be lost unseen.
 pub struct Output {
-    writer: BufWriter<StdoutLock<'static>>,
+    writer: Writer,
+}
+
+enum Writer {
+    Stdout(BufWriter<StdoutLock<'static>>),
+    Memory(Vec<u8>),
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Writer::Stdout(to) => to.write(bytes),
+            Writer::Memory(to) => to.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Writer::Stdout(to) => to.flush(),
+            Writer::Memory(_) => Ok(()),
+        }
+    }
 }
 
 impl Output {
     /// Locks standard output.
     pub fn open() -> Output {
-        Output { writer: BufWriter::with_capacity(64 << 10, io::stdout().lock()) }
+        Output { writer: Writer::Stdout(BufWriter::with_capacity(64 << 10, io::stdout().lock())) }
+    }
+
+    /// Keeps what is written, for a screen.
+    pub fn to_memory() -> Output {
+        Output { writer: Writer::Memory(Vec::new()) }
+    }
+
+    /// What was kept.
+    pub fn into_text(self) -> String {
+        match self.writer {
+            Writer::Memory(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Writer::Stdout(_) => String::new(),
+        }
     }
 
     /// Writes bytes as they are.

@@ -183,6 +183,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple compact`", printed(&place, &["compact e.maple"])),
         ("### `maple diff`", of_diff),
         ("### `maple rescue`", of_rescue),
+        ("### `maple top`", printed(&place, &["top a.maple --once --interval 0.01"])),
         ("### `maple warm`", printed(&place, &["warm a.maple"])),
         ("### `maple residency`", printed(&place, &["residency a.maple"])),
         ("### `maple metrics`", printed(&place, &["metrics a.maple"])),

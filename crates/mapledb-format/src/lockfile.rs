@@ -12,6 +12,7 @@
 //!    448  blocks_len u32: process blocks that have ever been claimed
 //!    512  sync word u32              | 520 flight_txnid u64: the head that is being made durable, 0 none
 //!   4096  counters, one to a 64-byte line
+//!   7168  stages of commits, 256 bytes each: 30 counts u64, each of twice the time | total ns u64 | nothing 8
 //!   8192  ring of 64 head records, 2048 bytes each
 //! 139264  process blocks, 4096 bytes each, at most as many as 256 MiB hold
 //!
@@ -23,11 +24,12 @@
 //!   0  state u32 (0 free, 1 claimed)  |  4 incarnation u32  |  8 pid u32  |  12 slots_used u32
 //!  16  claimed_at u64 (unix ns)       | 24 ticket u64 (of the writer lock waited for, 0 none; bit 63 handed)
 //!  32  turn u32 (futex: writer lock)  | 36 waiting u32 (threads that wait for a commit)
+//!  96  changes u64  | 104 commits u64 | 112 pages_written u64, by this owner
 //! 128  62 reader slots, 64 bytes each
 //!
 //! reader slot
 //!   0  pin u64 (0 free, else the pinned txnid)  |  8 clones u32  |  12 tid u32
-//!  16  began_at u64 (unix ns)                   | 24 begins u64
+//!  16  began_at u64 (unix ns)                   | 24 begins u64    | 56 gets u64 by this owner
 //!
 //! writer word and sync word: 0 free; 0xffff orphan, whose holder died and was cleaned up after; else bits 0..16 block
 //! index + 1 and bits 16..31 the low bits of the block's incarnation. Bit 31 set while others wait
@@ -98,6 +100,14 @@ pub const SYNC_WORD_AT: usize = 512;
 pub const FLIGHT_TXNID_AT: usize = 520;
 /// The counters.
 pub const COUNTERS_AT: usize = 4096;
+/// The stages of commits.
+pub const STAGES_AT: usize = 7168;
+/// How many stages there are.
+pub const STAGES_LEN: usize = 4;
+/// The length of a stage in bytes.
+pub const STAGE_BYTES: usize = 256;
+/// Counts of a stage: count i is of times below 2^(i + 8) ns that the one before is not of; the last of all others.
+pub const STAGE_COUNTS: usize = 30;
 /// The ring of head records.
 pub const RING_AT: usize = 8192;
 /// Head records in the ring.
@@ -147,6 +157,12 @@ pub const BLOCK_TICKET_AT: usize = 24;
 pub const BLOCK_TURN_AT: usize = 32;
 /// In a block: how many threads of its owner wait for a commit, u32.
 pub const BLOCK_WAITING_AT: usize = 36;
+/// In a block: how often its owner changed a table, u64.
+pub const BLOCK_CHANGES_AT: usize = 96;
+/// In a block: its owner's commits, u64.
+pub const BLOCK_COMMITS_AT: usize = 104;
+/// In a block: pages that its owner's commits wrote, u64.
+pub const BLOCK_PAGES_WRITTEN_AT: usize = 112;
 /// In a block: the reader slots.
 pub const BLOCK_SLOTS_AT: usize = 128;
 /// State of a block that nobody owns.
@@ -168,6 +184,8 @@ pub const SLOT_TID_AT: usize = 12;
 pub const SLOT_BEGAN_AT_AT: usize = 16;
 /// In a slot: how many reads began here, u64.
 pub const SLOT_BEGINS_AT: usize = 24;
+/// In a slot: how many keys were looked up by reads begun here, u64.
+pub const SLOT_GETS_AT: usize = 56;
 
 /// In the lock file: byte `LIVENESS_BYTE + i` is write-locked by the process that owns block i.
 pub const LIVENESS_BYTE: u64 = 1 << 40;
@@ -189,6 +207,8 @@ const SEALED_WORDS: usize = DURABLE_CHECKSUM_WORD + 1 - BODY_WORD;
 const _: () = assert!(8 * DURABLE_TXNID_WORD == 1752);
 const _: () = assert!(DURABLE_CHECKSUM_WORD < RECORD_WORDS);
 const _: () = assert!(RING_AT + RING_LEN * RECORD_BYTES <= BLOCKS_AT);
+const _: () = assert!(STAGES_AT + STAGES_LEN * STAGE_BYTES == RING_AT);
+const _: () = assert!(8 * STAGE_COUNTS + 16 == STAGE_BYTES);
 const _: () = assert!(BLOCK_SLOTS_AT + BLOCK_SLOTS * SLOT_BYTES == BLOCK_BYTES);
 const _: () =
     assert!(BLOCKS_MAX < WriterWord::ORPHAN.0 as usize, "a name must fit 16 bits beside the orphan");

@@ -40,8 +40,8 @@ without_loom! {
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
     pub use env::{
-        Access, CopyReport, Env, FreeSpace, Holder, Info, Metrics, Options, PageKind, ReaderInfo, RunsOfSize, SnapshotInfo,
-        SpaceMap, Stretch, WaitingSpace,
+        Access, CopyReport, Env, FreeSpace, Holder, Info, Metrics, Options, PageKind, ProcessInfo, ReaderInfo, RunsOfSize,
+        SnapshotInfo, SpaceMap, StageInfo, Stretch, WaitingSpace,
     };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;

@@ -79,6 +79,8 @@ fn help(counter: &str) -> &'static str {
         "recoveries" => "Recoveries at opening.",
         "healed" => "Recoveries from a failed sync.",
         "reads_begun" => "Read transactions begun.",
+        "gets" => "Keys looked up in read transactions.",
+        "changes" => "Calls that changed a table.",
         _ => "A count over all processes.",
     }
 }

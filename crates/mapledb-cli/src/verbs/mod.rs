@@ -26,9 +26,11 @@ pub mod rescue;
 pub mod residency;
 pub mod sample;
 pub mod scan;
+pub mod shell;
 pub mod space;
 pub mod stat;
 pub mod tables;
+pub mod top;
 #[cfg(feature = "torture")]
 pub mod torture;
 pub mod trim;
@@ -67,11 +69,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Trim(args) => trim::run(args, manner),
         Verb::Space(args) => space::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
+        Verb::Top(args) => top::run(args, manner),
         Verb::Warm(args) => warm::run(args, manner),
         Verb::Residency(args) => residency::run(args, manner),
         Verb::Metrics(args) => metrics::run(args, manner),
         Verb::Doctor(args) => doctor::run(args, manner),
         Verb::Page(args) => page::run(args, manner),
+        Verb::Shell(args) => shell::run(args, manner),
         #[cfg(feature = "torture")]
         Verb::Torture(args) => torture::run(args, manner),
         Verb::Completions(args) => completions::run(args, manner),

@@ -140,6 +140,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| self.comparing()?.get(key))?.map(V::decode).transpose()
     }
 
@@ -183,6 +184,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         let (mut group, mut found) = (Group::default(), Vec::with_capacity(GROUP_MAX));
         while keys.peek().is_some() {
             group.take(&mut keys)?;
+            self.pages.count_gets(group.len);
             tree.get_group(&group.keys()[..group.len], &mut found)?;
             for value in found.drain(..) {
                 values.push(value.map(V::decode).transpose()?);
@@ -193,6 +195,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
     /// Whether the table holds `key`.
     pub fn contains(&self, key: &K) -> Result<bool> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| self.comparing()?.contains(key))
     }
 

@@ -16,6 +16,8 @@ mod recover;
 mod verify;
 mod written;
 
+use std::time::Instant;
+
 use mapledb_format::{
     Extent, HeadBody, Identity, Kind, Manifest, Meta, PageHeader, Pgno, Slot, Txnid, ids, manifest, meta,
     overflow::OverflowHead,
@@ -186,6 +188,7 @@ impl Leader<'_> {
         let (slot, bytes) = (meta.slot, meta.encode());
         let pages_used = meta.head.pages_used.get();
         let mut is_stored = false;
+        let began = Instant::now();
         for step in steps {
             #[cfg(maple_canaries)]
             if planted("slot_in_flight") && matches!(step, Step::SyncAll | Step::SyncMeta) {
@@ -217,6 +220,7 @@ impl Leader<'_> {
                 return Err(self.failed(error, *step, is_stored, meta.head.txnid));
             }
         }
+        self.attached.counters().flights.count_since(began);
         Ok(())
     }
 

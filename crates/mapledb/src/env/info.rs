@@ -135,6 +135,8 @@ impl Env {
         let counters = self.core.attached.counters();
         let mut counts: Vec<_> = counters.named().iter().map(|(name, counter)| (*name, counter.get())).collect();
         counts.push(("reads_begun", self.core.attached.reads_begun().unwrap_or(0)));
+        let (gets, changes) = self.core.attached.gets_and_changes().unwrap_or_default();
+        counts.extend([("gets", gets), ("changes", changes)]);
         Metrics { counts }
     }
 }

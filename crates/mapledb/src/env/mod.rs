@@ -1,5 +1,6 @@
 //! Opening, closing and looking at an environment.
 
+mod activity;
 mod copy;
 mod info;
 mod open;
@@ -23,6 +24,7 @@ use crate::space::{Extents, waiting_groups};
 use crate::store::Snapshot;
 use crate::txn::{Core, Defragment, DefragmentProgress, DefragmentReport, ReadTxn, TrimReport, WriteTxn};
 
+pub use activity::{ProcessInfo, StageInfo};
 pub use copy::CopyReport;
 pub use info::{Info, Metrics, ReaderInfo};
 pub use open::{Access, Options};

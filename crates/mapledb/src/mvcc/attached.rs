@@ -12,7 +12,9 @@ use super::layout::{LAST_TXNID_AT, NUMBER_MAX, RING_LEN, STATE_READY, STATE_RESU
 use super::member::Member;
 use super::memory::LockMemory;
 use super::shared::{Counters, Header};
-use super::{KeptHead, MvccError, Pin, Place, ReaderInfo, Result, SyncGuard, Turn, Wait, WriterGuard};
+use super::{
+    KeptHead, MvccError, Pin, Place, ProcessTally, ReaderInfo, Result, SyncGuard, Turn, Wait, WriterGuard,
+};
 use mapledb_os::planted;
 
 /// A process's membership. Clones are the same membership; the last of them, of its pins and of its guards gives
@@ -315,6 +317,28 @@ impl Attached {
     pub fn reads_begun(&self) -> Result<u64> {
         self.member.check()?;
         self.member.reads_begun()
+    }
+
+    /// Counts lookups of a read that holds `place`.
+    #[inline]
+    pub(crate) fn count_gets(&self, place: Place, gets: u64) {
+        self.member.count_gets(place, gets);
+    }
+
+    /// Counts a commit of this process: how often it changed a table, and the pages it wrote.
+    pub(crate) fn count_commit(&self, changes: u64, pages: u64) {
+        self.member.count_commit(changes, pages);
+    }
+
+    /// What each attached process has done.
+    pub fn processes(&self) -> Result<Vec<ProcessTally>> {
+        self.member.processes()
+    }
+
+    /// Lookups and changes by all processes since the lock file was made.
+    pub fn gets_and_changes(&self) -> Result<(u64, u64)> {
+        self.member.check()?;
+        self.member.gets_and_changes()
     }
 
     /// Whether this is a forked child of the process that attached.

@@ -12,7 +12,7 @@ use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
 use super::shared::{Block, Header};
-use super::{MvccError, Result};
+use super::{MvccError, Result, tally};
 use mapledb_os::planted;
 
 /// Whether the block has an owner, or a dead one's remains.
@@ -64,6 +64,7 @@ pub(super) fn settle(memory: &LockMemory, index: usize) -> Result<()> {
     make_orphan(&memory.header().sync, index);
     futex::wake_all(&memory.header().sync);
     let block = memory.block(index)?;
+    tally::settle(memory, block);
     block.ticket.store(0, Ordering::Relaxed);
     // A thread counts itself in the header first and here second, so this never takes away too much.
     take_away(&memory.header().wake_waiters, block.waiting.swap(0, Ordering::Relaxed));

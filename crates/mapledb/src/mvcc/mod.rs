@@ -33,6 +33,7 @@ mod queue;
 mod readers;
 mod shared;
 mod sync_lock;
+mod tally;
 mod wait;
 mod writer_lock;
 
@@ -52,7 +53,8 @@ pub use left_behind::LeftBehind;
 #[cfg(not(loom))]
 pub(crate) use readers::{KeptHead, Place};
 pub use readers::{Pin, ReaderInfo};
-pub use shared::{Counter, Counters};
+pub use shared::{Counter, Counters, Stage};
 pub use sync_lock::{SyncGuard, Turn};
+pub use tally::{ProcessTally, Tally};
 pub use wait::Wait;
 pub use writer_lock::WriterGuard;

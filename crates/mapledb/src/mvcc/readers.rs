@@ -244,7 +244,7 @@ impl Member {
 
     /// A slot while it is this process's: not in a forked child, and not after leaving, when it may be another's.
     #[inline]
-    fn own_slot(&self, place: Place) -> Option<&ReaderSlot> {
+    pub(super) fn own_slot(&self, place: Place) -> Option<&ReaderSlot> {
         if self.is_forked() || self.has_left() {
             return None;
         }

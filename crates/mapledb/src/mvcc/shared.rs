@@ -4,7 +4,7 @@ use mapledb_os::shared::Pad;
 use mapledb_os::shared_struct;
 use mapledb_os::sync::{AtomicU32, AtomicU64, Ordering};
 
-use super::layout::{BLOCK_SLOTS, SEALED_WORDS};
+use super::layout::{BLOCK_SLOTS, SEALED_WORDS, STAGE_COUNTS};
 #[cfg(not(loom))]
 use super::layout::{RECORD_BYTES, RECORD_SEALED_AT};
 
@@ -101,8 +101,34 @@ impl Counter {
 }
 
 shared_struct! {
-    /// Page 1: what all processes have done since the lock file was made. Gets and scans are not counted: they
-    /// would share a cache line between all readers.
+    /// How long a stage of commits took, over all processes: a histogram whose steps double.
+    pub struct Stage {
+        /// Count i is of times below 2^(i + 8) ns that count i - 1 is not of.
+        pub counts: [AtomicU64; STAGE_COUNTS],
+        /// Their sum.
+        pub total_ns: AtomicU64,
+        /// Nothing.
+        pub _pad: Pad<8>,
+    }
+}
+
+impl Stage {
+    /// Counts one that began then.
+    pub fn count_since(&self, began: std::time::Instant) {
+        let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counts[Stage::place(ns)].fetch_add(1, Ordering::Relaxed);
+        self.total_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Which count a time belongs to.
+    fn place(ns: u64) -> usize {
+        (64 - (ns >> 8).leading_zeros() as usize).min(STAGE_COUNTS - 1)
+    }
+}
+
+shared_struct! {
+    /// Page 1: what all processes have done since the lock file was made. What readers do is counted in their slots, for
+    /// here they would share a cache line.
     pub struct Counters {
         /// Commits published.
         pub commits: Counter,
@@ -132,8 +158,20 @@ shared_struct! {
         pub recoveries: Counter,
         /// Poisoned environments healed.
         pub healed: Counter,
+        /// Changes of tables by processes that have gone.
+        pub past_changes: Counter,
+        /// Lookups of keys by them.
+        pub past_gets: Counter,
         /// Room for more.
-        pub _rest: Pad<3200>,
+        pub _rest: Pad<2048>,
+        /// Waits for the writer lock.
+        pub lock_waits: Stage,
+        /// Trees and free space brought into their final form.
+        pub seals: Stage,
+        /// Syncs of pages and metas.
+        pub flights: Stage,
+        /// Calls of `commit`, from the first look to the answer.
+        pub whole_commits: Stage,
     }
 }
 
@@ -158,11 +196,25 @@ impl Counters {
         ]
     }
 
+    /// Each stage of commits with its name, in the order in which a commit comes through them; the last is the whole.
+    pub fn stages(&self) -> [(&'static str, &Stage); 4] {
+        [
+            ("lock_wait", &self.lock_waits),
+            ("seal", &self.seals),
+            ("sync", &self.flights),
+            ("commit", &self.whole_commits),
+        ]
+    }
+
     /// Begins anew.
     #[cfg(not(loom))]
     pub(super) fn reset(&self) {
-        for (_, counter) in self.named() {
+        let past = [&self.past_changes, &self.past_gets];
+        for counter in self.named().map(|(_, counter)| counter).into_iter().chain(past) {
             counter.count.store(0, Ordering::Relaxed);
+        }
+        for (_, stage) in self.stages() {
+            stage.counts.iter().chain([&stage.total_ns]).for_each(|word| word.store(0, Ordering::Relaxed));
         }
     }
 }
@@ -200,7 +252,9 @@ shared_struct! {
         /// Reads begun here so far.
         pub begins: AtomicU64,
         /// Nothing.
-        pub _pad: Pad<32>,
+        pub _pad: Pad<24>,
+        /// Keys looked up by reads begun here, by this owner.
+        pub gets: AtomicU64,
     }
 }
 
@@ -224,7 +278,15 @@ shared_struct! {
         /// Threads of the owner that wait for a commit.
         pub waiting: AtomicU32,
         /// Nothing.
-        pub _pad: Pad<88>,
+        pub _pad: Pad<56>,
+        /// How often the owner changed a table.
+        pub changes: AtomicU64,
+        /// Its commits.
+        pub commits: AtomicU64,
+        /// Pages that they wrote.
+        pub pages_written: AtomicU64,
+        /// Nothing.
+        pub _rest: Pad<8>,
         /// The slots.
         pub slots: [ReaderSlot; BLOCK_SLOTS],
     }
@@ -275,6 +337,9 @@ mod facts {
     const _: () = assert!(offset_of!(Block, ticket) == BLOCK_TICKET_AT);
     const _: () = assert!(offset_of!(Block, turn) == BLOCK_TURN_AT);
     const _: () = assert!(offset_of!(Block, waiting) == BLOCK_WAITING_AT);
+    const _: () = assert!(offset_of!(Block, changes) == BLOCK_CHANGES_AT);
+    const _: () = assert!(offset_of!(Block, commits) == BLOCK_COMMITS_AT);
+    const _: () = assert!(offset_of!(Block, pages_written) == BLOCK_PAGES_WRITTEN_AT);
     const _: () = assert!(offset_of!(Block, slots) == BLOCK_SLOTS_AT);
     const _: () = assert!(size_of::<Block>() == BLOCK_BYTES);
 
@@ -283,5 +348,9 @@ mod facts {
     const _: () = assert!(offset_of!(ReaderSlot, tid) == SLOT_TID_AT);
     const _: () = assert!(offset_of!(ReaderSlot, began_at) == SLOT_BEGAN_AT_AT);
     const _: () = assert!(offset_of!(ReaderSlot, begins) == SLOT_BEGINS_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, gets) == SLOT_GETS_AT);
     const _: () = assert!(size_of::<ReaderSlot>() == SLOT_BYTES);
+
+    const _: () = assert!(size_of::<Stage>() == STAGE_BYTES);
+    const _: () = assert!(COUNTERS_AT + offset_of!(Counters, lock_waits) == STAGES_AT);
 }

@@ -147,8 +147,14 @@ impl Member {
             self.settle_dead_writer()?;
             return Ok(self.attempt(Mark::Leave));
         }
-        self.memory.counters().writer_waits.add(1);
-        self.wait_for_writer(deadline)
+        let counters = self.memory.counters();
+        counters.writer_waits.add(1);
+        let began = Instant::now();
+        let taken = self.wait_for_writer(deadline);
+        if cfg!(not(loom)) {
+            counters.lock_waits.count_since(began);
+        }
+        taken
     }
 
     /// Takes the lock if it is free, orphaned, or has been handed to this process. Else `mark` says whether to

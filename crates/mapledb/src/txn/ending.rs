@@ -1,6 +1,7 @@
 //! How a write transaction ends: by a commit in one of four ways, or by nothing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::level::Levels;
 use super::tables::Tables;
@@ -26,9 +27,13 @@ impl WriteTxn {
     /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
     /// has closed it; whether an indeterminate commit happened shows when it is opened again.
     pub fn commit(self) -> Result<u64> {
+        let (began, is_changed) = (Instant::now(), self.is_changed);
         let (core, txnid, reached) = self.finish()?;
         if reached == Reached::Appended {
             core.acknowledge(txnid)?;
+        }
+        if is_changed {
+            core.attached.counters().whole_commits.count_since(began);
         }
         Ok(txnid)
     }
@@ -60,6 +65,7 @@ impl WriteTxn {
     /// ```
     pub fn commit_and_read(mut self) -> Result<ReadTxn> {
         self.check()?;
+        let (began, is_changed) = (Instant::now(), self.is_changed);
         // A place to pin is found before the commit, and used before anybody else can write: of a group of commits others
         // see the last one alone.
         let mut read = ReadTxn::of_newest(&self.core, &self.guard)?;
@@ -74,6 +80,9 @@ impl WriteTxn {
         };
         if is_to_come {
             core.acknowledge(txnid)?;
+        }
+        if is_changed {
+            core.attached.counters().whole_commits.count_since(began);
         }
         Ok(read)
     }
@@ -103,9 +112,13 @@ impl WriteTxn {
     /// # }
     /// ```
     pub fn commit_and_continue(mut self) -> Result<WriteTxn> {
+        let (began, is_changed) = (Instant::now(), self.is_changed);
         let (txnid, reached) = self.land()?;
         if reached == Reached::Appended {
             self.core.acknowledge(txnid)?;
+        }
+        if is_changed {
+            self.core.attached.counters().whole_commits.count_since(began);
         }
         self.begin_anew()?;
         Ok(self)
@@ -167,7 +180,9 @@ impl WriteTxn {
         if !self.is_changed {
             return Ok((self.head.txnid.get(), Reached::Durable));
         }
+        let began = Instant::now();
         let inline = self.guarded(WriteTxn::settle);
+        self.core.attached.counters().seals.count_since(began);
         let inline = self.core.check_faults().and(inline).inspect_err(|error| self.core.note_failure(error))?;
         self.head.txnid = self.draft.txnid();
         self.head.free = *self.draft.space.tree();
@@ -184,6 +199,7 @@ impl WriteTxn {
             asked => asked,
         };
         let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
+        self.core.attached.count_commit(self.changes, self.draft.space.handed_pages());
         match reached {
             Reached::Durable => self.core.syncer.settled_up_to(txnid),
             Reached::Published => {
@@ -206,6 +222,7 @@ impl WriteTxn {
         (self.tables, self.levels) = (Tables::default(), Levels::default());
         self.durability = self.core.options.durability;
         (self.is_changed, self.is_broken, self.is_done) = (false, false, false);
+        self.changes = 0;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Read transactions: one snapshot, for as long as they live.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ const PAGES_USED_WORD: usize = 2;
 const DEFAULT_TABLE_WORD: usize = 3;
 const DEFAULT_SEQUENCE_WORD: usize = 11;
 const CATALOG_WORD: usize = 12;
+
+/// How many lookups a thread keeps to itself before it hands them in, unless the transaction ends before.
+const GETS_AT_ONCE: u64 = 256;
+
+thread_local! {
+    /// Lookups of this thread that are not handed in yet. In a thread that reads in several environments by turns a few may be
+    /// counted in another one: they are for people who look on.
+    static GETS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// A snapshot to read: nothing in it changes, whatever is committed meanwhile, and it blocks nobody.
 ///
@@ -246,6 +256,12 @@ impl ReadTxn {
         self.view.still_sound(&self.core.store)
     }
 
+    /// Counts the thread's lookups in the reader slot.
+    #[cold]
+    fn hand_in_gets(&self) {
+        self.core.attached.count_gets(self.place, GETS.take());
+    }
+
     fn head(&self) -> &Head {
         self.kept.as_ref().map_or(&Head::NONE, |kept| &kept.head)
     }
@@ -341,6 +357,10 @@ impl Drop for ReadTxn {
     #[inline]
     fn drop(&mut self) {
         if let Some(kept) = self.kept.take() {
+            let gets = GETS.take();
+            if gets > 0 {
+                self.core.attached.count_gets(self.place, gets);
+            }
             self.core.attached.release_slot(self.place, kept);
         }
     }
@@ -379,6 +399,15 @@ impl Pages for ReadTxn {
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
         self.view.prefetch_within(&self.core.store, pgno, bytes);
+    }
+
+    #[inline(always)]
+    fn count_gets(&self, count: usize) {
+        let gets = GETS.get() + count as u64;
+        GETS.set(gets);
+        if gets >= GETS_AT_ONCE {
+            self.hand_in_gets();
+        }
     }
 
     #[inline(always)]

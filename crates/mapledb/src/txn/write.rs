@@ -44,6 +44,8 @@ pub struct WriteTxn {
     pub(super) is_changed: bool,
     pub(super) is_broken: bool,
     pub(super) is_done: bool,
+    /// Calls that changed a table.
+    pub(super) changes: u64,
     // Dropped before the core: the last to leave must not hold the lock.
     pub(super) guard: WriterGuard,
     pub(super) core: Arc<Core>,
@@ -61,6 +63,7 @@ impl WriteTxn {
             is_changed: false,
             is_broken: false,
             is_done: false,
+            changes: 0,
             core,
             guard,
         }
@@ -125,6 +128,7 @@ impl WriteTxn {
         order: O,
         act: impl FnOnce(&mut TreeMut<'_, Draft, O>) -> Result<R>,
     ) -> Result<R> {
+        self.changes += 1;
         self.attempt(|txn| act(&mut txn.tree_mut(table, order)))
     }
 
