@@ -26,9 +26,9 @@ use line::{Line, Session};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each line is a verb and its arguments, without the database: get KEY, scan --limit 5. Besides,
-\"use TABLE\" chooses the table of the verbs that follow, \"use\" alone the default one; \"help\" lists the
-verbs, \"exit\" or Ctrl-D ends it. Verbs that change the database are refused without --write. A line
-of a pipe that fails ends it with that exit code; \"the answer is no\" (1) does not.")]
+\"use TABLE\" chooses the table of the verbs that follow, \"use\" alone the default one; \"help\"
+lists the verbs, \"exit\" or Ctrl-D ends it. Verbs that change the database are refused without
+--write. A line of a pipe that fails ends it with that exit code; \"the answer is no\" does not.")]
 pub struct ShellArgs {
     /// The database
     file: PathBuf,

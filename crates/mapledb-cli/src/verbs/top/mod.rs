@@ -23,9 +23,9 @@ use report::{Look, Report};
 /// Show what the processes that have a database open are doing
 #[derive(Debug, Args)]
 #[command(after_help = "\
-On a terminal the picture is drawn anew until q or Ctrl-C; elsewhere a report follows the other. Gets
-are keys looked up in read transactions, changes are calls that changed a table. A process hands its
-gets in when a transaction ends, or after 256. Times of commits are exact to a factor of two.")]
+On a terminal the picture is drawn anew until q or Ctrl-C; elsewhere a report follows the other.
+Gets are keys looked up in read transactions, changes are calls that changed a table. A process
+hands its gets in when a transaction ends, or after 256. Times are exact to a factor of two.")]
 pub struct TopArgs {
     #[command(flatten)]
     database: Reading,
