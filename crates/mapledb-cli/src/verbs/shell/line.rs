@@ -118,9 +118,9 @@ impl Session {
         let mut words = vec!["maple".to_owned(), verb.to_owned()];
         let table = self.table.as_ref().filter(|_| OF_A_TABLE.contains(&verb) && !names_a_table(rest));
         words.extend(table.map(|table| format!("--table={table}")));
-        words.extend([("--json", self.manner.json), ("--quiet", self.manner.quiet)].iter().filter_map(
-            |(word, is_on)| (*is_on && !rest.iter().any(|given| given == word)).then(|| (*word).to_owned()),
-        ));
+        let manner = [("--json", self.manner.json), ("--quiet", self.manner.quiet)];
+        let wanted = manner.iter().filter(|(word, is_on)| *is_on && !rest.iter().any(|given| given == word));
+        words.extend(wanted.map(|(word, _)| (*word).to_owned()));
         // As a path, or it may look like an option.
         let is_bare = self.file.is_relative();
         let file = if is_bare { PathBuf::from(".").join(&self.file) } else { self.file.clone() };
