@@ -4,7 +4,7 @@
 //!  0  checksum    u64  XXH3-64 of the bytes from 8 to the page's end
 //!                      (of an overflow run: of its head from 8 and its chunk table)
 //!  8  pgno        u48  the page's own number
-//! 14  kind        u8   1 leaf, 2 branch, 3 overflow
+//! 14  kind        u8   1 leaf, 2 branch, 3 overflow, 4 packed leaf
 //! 15  level       u8   0 in leaves, 1 and up in branches
 //! 16  txnid       u64  the transaction that wrote it
 //! 24  count       u16  slots
@@ -58,6 +58,8 @@ pub enum Kind {
     Branch = 2,
     /// The first page of a value's run.
     Overflow = 3,
+    /// Keys of one length, without values.
+    Packed = 4,
 }
 
 impl Kind {
@@ -68,6 +70,7 @@ impl Kind {
             1 => Ok(Kind::Leaf),
             2 => Ok(Kind::Branch),
             3 => Ok(Kind::Overflow),
+            4 => Ok(Kind::Packed),
             found => Err(FormatError::WrongKind { found }),
         }
     }
@@ -79,6 +82,7 @@ impl std::fmt::Display for Kind {
             Kind::Leaf => "leaf",
             Kind::Branch => "branch",
             Kind::Overflow => "overflow",
+            Kind::Packed => "packed leaf",
         })
     }
 }

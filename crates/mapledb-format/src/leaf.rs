@@ -6,9 +6,10 @@
 //! ```
 //!
 //! The value comes first, so that it is aligned to 8 bytes and one padding serves both. A reference record begins with
-//! a byte that says what it refers to: an overflow run (see [`overflow`](crate::overflow)), and, laid out for
-//! multimaps, a sub-page or a nested tree.
+//! a byte that says what it refers to: an overflow run (see [`overflow`](crate::overflow)) or, in a multimap, a sub-page or
+//! a nested tree (see [`duplicates`](crate::duplicates)).
 
+use crate::duplicates::{DupField, REF_KIND_SUB_PAGE, REF_KIND_TREE};
 use crate::error::FormatError;
 use crate::header::Kind;
 use crate::node::{Cells, Node, NodeMut, Slot, cell_max};
@@ -51,6 +52,7 @@ impl Cells for LeafCells {
         match value_at(page, offset, field) {
             Ok(ValueField::Inline(_)) => true,
             Ok(ValueField::Overflow(reference)) => reference.tag != 0,
+            Ok(ValueField::Duplicates(field)) => DupField::decode(field).is_ok_and(|field| field.is_sealed()),
             Err(_) => false,
         }
     }
@@ -69,6 +71,8 @@ pub enum ValueField<'p> {
     Inline(&'p [u8]),
     /// Where the value lies.
     Overflow(OverflowRef),
+    /// Several duplicates of a multimap: a reference record, see [`DupField::decode`].
+    Duplicates(&'p [u8]),
 }
 
 const OUTSIDE: FormatError = FormatError::BadReference("it lies outside the page");
@@ -80,7 +84,10 @@ fn value_at(page: &[u8], offset: usize, field: u16) -> Result<ValueField<'_>, Fo
     if field & REFERENCE == 0 {
         return Ok(ValueField::Inline(raw));
     }
-    OverflowRef::decode(raw).map(ValueField::Overflow)
+    match raw.first() {
+        Some(&(REF_KIND_SUB_PAGE | REF_KIND_TREE)) => Ok(ValueField::Duplicates(raw)),
+        _ => OverflowRef::decode(raw).map(ValueField::Overflow),
+    }
 }
 
 impl<'p> Node<'p, LeafCells> {
@@ -104,12 +111,14 @@ pub enum NewValue<'v> {
     Reserved(usize),
     /// A reference to an overflow run.
     Overflow(OverflowRef),
+    /// Several duplicates of a multimap: a reference record.
+    Duplicates(&'v [u8]),
 }
 
 impl NewValue<'_> {
     fn len(&self) -> usize {
         match self {
-            NewValue::Inline(bytes) => bytes.len(),
+            NewValue::Inline(bytes) | NewValue::Duplicates(bytes) => bytes.len(),
             NewValue::Reserved(len) => *len,
             NewValue::Overflow(_) => OVERFLOW_REF_BYTES,
         }
@@ -117,7 +126,7 @@ impl NewValue<'_> {
 
     fn field(&self) -> u16 {
         match self {
-            NewValue::Overflow(_) => OVERFLOW_REF_BYTES as u16 | REFERENCE,
+            NewValue::Overflow(_) | NewValue::Duplicates(_) => self.len() as u16 | REFERENCE,
             _ => self.len() as u16,
         }
     }
@@ -149,6 +158,9 @@ impl<'p> NodeMut<'p, LeafCells> {
         key: &[u8],
         value: &NewValue<'_>,
     ) -> Result<std::ops::Range<usize>, FormatError> {
+        if let Some(mut packed) = self.packed() {
+            return packed.insert(index, key);
+        }
         let at = self.insert(order, index, key, value.field(), value.len() + KEY_LEN_BYTES + key.len())?;
         Ok(self.fill(at.start, key, value))
     }
@@ -175,11 +187,20 @@ impl<'p> NodeMut<'p, LeafCells> {
         Ok(())
     }
 
+    /// Where in the page the value field of slot `index` lies.
+    pub fn value_field(&self, index: usize) -> Result<std::ops::Range<usize>, FormatError> {
+        let slot = self.node()?.slot(index)?;
+        let start = usize::from(slot.offset);
+        Ok(start..start + inline_len(slot))
+    }
+
     fn fill(&mut self, start: usize, key: &[u8], value: &NewValue<'_>) -> std::ops::Range<usize> {
         let field = start..start + value.len();
         let page = self.page_mut();
         match value {
-            NewValue::Inline(bytes) => page[field.clone()].copy_from_slice(bytes),
+            NewValue::Inline(bytes) | NewValue::Duplicates(bytes) => {
+                page[field.clone()].copy_from_slice(bytes)
+            }
             NewValue::Reserved(_) => page[field.clone()].fill(0),
             NewValue::Overflow(reference) => page[field.clone()].copy_from_slice(&reference.encode()),
         }

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod branch;
+pub mod duplicates;
 pub mod error;
 mod fields;
 pub mod free;
@@ -20,6 +21,7 @@ pub mod meta_choice;
 pub mod node;
 pub mod order;
 pub mod overflow;
+pub mod packed;
 pub mod plan;
 pub mod snapshot_record;
 #[cfg(test)]
@@ -36,7 +38,7 @@ pub use manifest::{Manifest, ManifestDigest};
 pub use meta::{Identity, Meta, Slot};
 pub use overflow::{OverflowHead, OverflowRef, Run, RunGeometry};
 pub use snapshot_record::{SnapshotKey, SnapshotRecord};
-pub use tree_record::{OrderId, TableRecord, TreeRecord};
+pub use tree_record::{Duplicates, OrderId, TableRecord, TreeRecord};
 
 /// The result of reading bytes.
 pub type Result<T> = std::result::Result<T, FormatError>;

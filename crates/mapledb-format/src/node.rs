@@ -26,8 +26,10 @@ use std::ops::Range;
 use crate::error::FormatError;
 use crate::header::{
     COUNT_AT, DEAD_AT, HEADER_BYTES, HEAP_LEN_AT as HEAP_AT, KIND_AT, Kind, PREFIX_LEN_AT as PREFIX_AT,
+    kind_of,
 };
 use crate::order::Order;
+use crate::packed::{Packed, PackedMut};
 
 /// Bytes of one slot.
 pub const SLOT_BYTES: usize = 8;
@@ -87,7 +89,7 @@ fn head_of(raw: &[u8; SLOT_BYTES]) -> u32 {
 }
 
 #[inline(always)]
-fn u16_at(page: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(page: &[u8], at: usize) -> u16 {
     match page.get(at..at + 2) {
         Some(two) => u16::from_le_bytes([two[0], two[1]]),
         None => 0,
@@ -111,6 +113,7 @@ impl<'p, C: Cells> Node<'p, C> {
     pub fn view(page: &'p [u8]) -> Result<Node<'p, C>, FormatError> {
         match page.get(KIND_AT) {
             Some(&kind) if kind == C::KIND as u8 => {}
+            Some(&kind) if is_packed::<C>(kind) => return Node::view_packed(page),
             Some(&found) => return Err(FormatError::WrongKind { found }),
             None => return Err(FormatError::TooShort { what: "page header" }),
         }
@@ -122,15 +125,45 @@ impl<'p, C: Cells> Node<'p, C> {
         Ok(Node { page, slots, prefix_len: usize::from(u16_at(page, PREFIX_AT)), cells: PhantomData })
     }
 
+    /// A packed leaf is a node without slots: whoever finds no slot asks whether it is one.
+    #[cold]
+    fn view_packed(page: &'p [u8]) -> Result<Node<'p, C>, FormatError> {
+        Packed::view(page).map(|_| Node { page, slots: &[], prefix_len: 0, cells: PhantomData })
+    }
+
+    /// The node as the packed leaf it is, if it is one.
+    pub fn packed(&self) -> Option<Packed<'p>> {
+        if self.slots.is_empty() && is_packed::<C>(kind_of(self.page)) {
+            Packed::view(self.page).ok()
+        } else {
+            None
+        }
+    }
+
+    /// Whether the node is a packed leaf: keys of one length, without slots and values.
+    pub fn is_packed(&self) -> bool {
+        self.packed().is_some()
+    }
+
+    /// Bytes that each cell needs beside its own.
+    pub fn slot_bytes(&self) -> usize {
+        if self.is_packed() { 0 } else { SLOT_BYTES }
+    }
+
     /// How many cells the node holds.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.slots.len()
+        if self.slots.is_empty() { self.packed_len() } else { self.slots.len() }
+    }
+
+    #[cold]
+    fn packed_len(&self) -> usize {
+        self.packed().map_or(0, |packed| packed.len())
     }
 
     /// Whether the node holds no cell.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
     /// The length of the prefix that the heads leave out.
@@ -148,21 +181,39 @@ impl<'p, C: Cells> Node<'p, C> {
     pub fn slot(&self, index: usize) -> Result<Slot, FormatError> {
         match self.slots.get(index) {
             Some(raw) => Ok(Slot::read(raw)),
-            None => Err(FormatError::SlotOutOfBounds { slot: index as u16 }),
+            None => self.packed_slot(index),
+        }
+    }
+
+    /// What a slot would say of key `index` of a packed leaf: where it lies, and that its value is empty.
+    #[cold]
+    fn packed_slot(&self, index: usize) -> Result<Slot, FormatError> {
+        match self.packed() {
+            Some(packed) if index < packed.len() => {
+                Ok(Slot { head: 0, offset: packed.offset(index) as u16, field: 0 })
+            }
+            _ => Err(FormatError::SlotOutOfBounds { slot: index as u16 }),
         }
     }
 
     /// The key of slot `index`.
     #[inline]
     pub fn key(&self, index: usize) -> Result<&'p [u8], FormatError> {
-        let slot = self.slot(index)?;
+        let Some(raw) = self.slots.get(index) else { return self.packed_key(index) };
+        let slot = Slot::read(raw);
         C::key(self.page, usize::from(slot.offset), slot.field)
             .ok_or(FormatError::CellOutOfBounds { slot: index as u16 })
     }
 
+    #[cold]
+    fn packed_key(&self, index: usize) -> Result<&'p [u8], FormatError> {
+        self.packed().ok_or(FormatError::SlotOutOfBounds { slot: index as u16 })?.key(index)
+    }
+
     /// The raw bytes of cell `index`, rounded up to the cell alignment.
     pub fn cell(&self, index: usize) -> Result<&'p [u8], FormatError> {
-        let slot = self.slot(index)?;
+        let Some(raw) = self.slots.get(index) else { return self.packed_key(index) };
+        let slot = Slot::read(raw);
         let at = usize::from(slot.offset);
         C::len(self.page, at, slot.field)
             .and_then(|len| self.page.get(at..at + len.next_multiple_of(C::ALIGN)))
@@ -180,6 +231,9 @@ impl<'p, C: Cells> Node<'p, C> {
 
     /// Bytes that slots and cells use; the most is [`capacity`].
     pub fn used(&self) -> usize {
+        if let Some(packed) = self.packed() {
+            return packed.keys().len();
+        }
         let heap = usize::from(u16_at(self.page, HEAP_AT));
         let dead = usize::from(u16_at(self.page, DEAD_AT));
         self.slots.len() * SLOT_BYTES + heap.saturating_sub(dead)
@@ -212,7 +266,7 @@ impl<'p, C: Cells> Node<'p, C> {
     ) -> Result<Position, FormatError> {
         let slots = self.slots.get(from..).unwrap_or(&[]);
         if slots.is_empty() {
-            return Ok(Position { index: from, exact: false });
+            return self.search_slotless(order, from, key);
         }
         if self.prefix_len > implied {
             // Every key here has the prefix: one of them stands for all.
@@ -247,6 +301,14 @@ impl<'p, C: Cells> Node<'p, C> {
         Ok(Position { index: from + low, exact: false })
     }
 
+    #[cold]
+    fn search_slotless<O: Order>(&self, order: O, from: usize, key: &[u8]) -> Result<Position, FormatError> {
+        match self.packed() {
+            Some(packed) => packed.search(order, from, key),
+            None => Ok(Position { index: from, exact: false }),
+        }
+    }
+
     /// The slot that a search for `key` hints at, by heads alone and in a page of any contents.
     #[inline]
     pub fn hinted<O: Order>(&self, order: O, key: &[u8]) -> Option<Slot> {
@@ -260,7 +322,19 @@ impl<'p, C: Cells> Node<'p, C> {
     ///
     /// Cost: one pass over slots and keys.
     pub fn validate<O: Order>(order: O, page: &'p [u8]) -> Result<Node<'p, C>, FormatError> {
+        Node::validate_in(order, page, page.len())
+    }
+
+    /// As [`Node::validate`], of a sub-page in a file with pages of `page_len` bytes.
+    pub(crate) fn validate_in<O: Order>(
+        order: O,
+        page: &'p [u8],
+        page_len: usize,
+    ) -> Result<Node<'p, C>, FormatError> {
         let node = Node::<C>::view(page)?;
+        if let Some(packed) = node.packed() {
+            return packed.validate(order, page_len).map(|()| node);
+        }
         let heap = usize::from(u16_at(page, HEAP_AT));
         let dead = usize::from(u16_at(page, DEAD_AT));
         let slots_end = HEADER_BYTES + node.len() * SLOT_BYTES;
@@ -271,7 +345,7 @@ impl<'p, C: Cells> Node<'p, C> {
         let mut owned = 0;
         let mut before: Option<(u32, &[u8])> = None;
         for index in 0..node.len() {
-            let (len, key) = node.cell_within(index, heap_start)?;
+            let (len, key) = node.cell_within(index, heap_start, page_len)?;
             owned += len;
             if C::KIND == Kind::Branch && index == 0 {
                 match key {
@@ -295,16 +369,22 @@ impl<'p, C: Cells> Node<'p, C> {
         Ok(node)
     }
 
-    /// The length of cell `index`, rounded up, and its key, if both may stand in a heap that starts there.
+    /// The length of cell `index`, rounded up, and its key, if both may stand in a heap that starts there, in a file with pages
+    /// of `page_len` bytes.
     #[inline(always)]
-    fn cell_within(&self, index: usize, heap_start: usize) -> Result<(usize, &'p [u8]), FormatError> {
+    fn cell_within(
+        &self,
+        index: usize,
+        heap_start: usize,
+        page_len: usize,
+    ) -> Result<(usize, &'p [u8]), FormatError> {
         let fault = FormatError::CellOutOfBounds { slot: index as u16 };
         let slot = self.slot(index)?;
         let at = usize::from(slot.offset);
         let len = C::len(self.page, at, slot.field).ok_or(fault)?.next_multiple_of(C::ALIGN);
         let key = C::key(self.page, at, slot.field).ok_or(fault)?;
         let is_within = at >= heap_start && at % C::ALIGN == 0 && at + len <= self.page.len();
-        if !is_within || key.len() > key_max(self.page.len()) {
+        if !is_within || key.len() > key_max(page_len) {
             return Err(fault);
         }
         if !C::is_sealed(self.page, at, slot.field) {
@@ -327,6 +407,12 @@ impl<'p, C: Cells> Node<'p, C> {
             _ => Err(FormatError::WrongHead { slot: index as u16 }),
         }
     }
+}
+
+/// Whether a page of this kind byte is a packed leaf, and is taken for a node of these cells.
+#[inline(always)]
+fn is_packed<C: Cells>(kind: u8) -> bool {
+    matches!(C::KIND, Kind::Leaf) && kind == Kind::Packed as u8
 }
 
 /// The first slot whose head is not less than `head`; `slots` is not empty.
@@ -383,8 +469,16 @@ impl<'p, C: Cells> NodeMut<'p, C> {
 
     /// Empties the page, keeping what the header says of number, txnid and level.
     pub fn clear(&mut self) {
+        if let Some(mut packed) = self.packed() {
+            return packed.clear();
+        }
         self.page[KIND_AT] = C::KIND as u8;
         self.page[COUNT_AT..HEADER_BYTES].fill(0);
+    }
+
+    /// The node as the packed leaf it is, if it is one.
+    pub(crate) fn packed(&mut self) -> Option<PackedMut<'_>> {
+        if is_packed::<C>(self.page[KIND_AT]) { Some(PackedMut::new(self.page)) } else { None }
     }
 
     /// The node, to read.
@@ -415,7 +509,10 @@ impl<'p, C: Cells> NodeMut<'p, C> {
     }
 
     /// Whether a cell of `cell_len` bytes fits, perhaps after gathering dead bytes.
-    pub fn fits(&self, cell_len: usize) -> bool {
+    pub fn fits(&mut self, cell_len: usize) -> bool {
+        if let Some(packed) = self.packed() {
+            return packed.fits();
+        }
         let used = self.get(COUNT_AT) * SLOT_BYTES + self.get(HEAP_AT) - self.get(DEAD_AT);
         used + SLOT_BYTES + cell_len.next_multiple_of(C::ALIGN) <= capacity(self.page.len())
     }
@@ -460,6 +557,10 @@ impl<'p, C: Cells> NodeMut<'p, C> {
 
     /// Appends a cell copied from another page of this kind; its head is set by [`NodeMut::retake_heads`] afterwards.
     pub fn push_raw(&mut self, field: u16, cell: &[u8]) -> Result<(), FormatError> {
+        let count = self.get(COUNT_AT);
+        if let Some(mut packed) = self.packed() {
+            return packed.insert(count, cell).map(|_| ());
+        }
         let at = self.insert_slot(self.get(COUNT_AT), 0, field, cell.len())?;
         self.page[at].copy_from_slice(cell);
         Ok(())
@@ -467,6 +568,9 @@ impl<'p, C: Cells> NodeMut<'p, C> {
 
     /// Removes slot `index` and its cell.
     pub fn remove(&mut self, index: usize) -> Result<(), FormatError> {
+        if let Some(mut packed) = self.packed() {
+            return packed.remove(index);
+        }
         let node = self.node()?;
         let slot = node.slot(index)?;
         let len = node.cell(index)?.len();
@@ -481,6 +585,9 @@ impl<'p, C: Cells> NodeMut<'p, C> {
     ///
     /// The caller has checked that it fits: the old cell's bytes count as free.
     pub fn resize(&mut self, index: usize, field: u16, cell_len: usize) -> Result<Range<usize>, FormatError> {
+        if self.packed().is_some() {
+            return Err(FormatError::WrongKind { found: Kind::Packed as u8 });
+        }
         let node = self.node()?;
         let slot = node.slot(index)?;
         let old_len = node.cell(index)?.len();
@@ -550,6 +657,9 @@ impl<'p, C: Cells> NodeMut<'p, C> {
 
     /// Takes the longest prefix the keys share and makes all heads anew.
     pub fn retake_heads<O: Order>(&mut self, order: O) -> Result<(), FormatError> {
+        if self.packed().is_some() {
+            return Ok(());
+        }
         let node = self.node()?;
         let first = usize::from(C::KIND == Kind::Branch);
         let prefix = match node.len() {

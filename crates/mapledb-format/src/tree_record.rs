@@ -6,12 +6,14 @@
 //!  6  depth           u8   0 in an empty tree, 1 where the root is a leaf
 //!  7  order           u8   0 bytewise, 1 reverse, 2 integer, 255 named
 //!  8  root tag        u32  of the root's checksum, 0 while unsealed
-//! 12  flags           u32  1 multimap, 2 fixed-size duplicates: both reserved, 0 in this version
+//! 12  flags           u32  1 multimap, 2 fixed_len holds
 //! 16  entries         u64
 //! 24  leaf_pages      u64
 //! 32  branch_pages    u64
 //! 40  overflow_pages  u64
-//! 48  reserved        16
+//! 48  fixed_len       u16  the one length of the duplicates of a multimap, else of all keys, which are packed
+//! 50  dup_order       u8   the order of a multimap's duplicates
+//! 51  reserved        13
 //!
 //! table record: the value of a table's name in the catalog
 //!  0  tree record     64
@@ -23,7 +25,7 @@
 //! Attribute ids: 1 the name of the key's type, 2 of the value's type, 3 of the order. Bit 15 of an id
 //! asks whoever does not know the attribute to leave the table alone; others are kept as they are.
 
-use crate::fields::{get, get_u32, get_u64, put, put_u32, put_u64};
+use crate::fields::{get, get_u16, get_u32, get_u64, put, put_u16, put_u32, put_u64};
 use crate::ids::Pgno;
 use crate::{FormatError, Result};
 
@@ -49,6 +51,10 @@ const ENTRIES_AT: usize = 16;
 const LEAF_PAGES_AT: usize = 24;
 const BRANCH_PAGES_AT: usize = 32;
 const OVERFLOW_PAGES_AT: usize = 40;
+const FIXED_LEN_AT: usize = 48;
+const DUP_ORDER_AT: usize = 50;
+const FLAG_MULTIMAP: u32 = 1;
+const FLAG_FIXED: u32 = 2;
 const TABLE_FIXED_BYTES: usize = 74;
 
 const _: () = assert!(ROOT_AT + 6 == DEPTH_AT && ORDER_AT + 1 == ROOT_TAG_AT && FLAGS_AT + 4 == ENTRIES_AT);
@@ -82,6 +88,22 @@ impl OrderId {
     }
 }
 
+/// What a multimap's duplicates are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Duplicates {
+    /// Their order; not a named one.
+    pub order: OrderId,
+    /// The one length in bytes that all of them have; 0 if they may be of any.
+    pub len: u16,
+}
+
+impl Duplicates {
+    /// A tree for the duplicates of one key, with none in it.
+    pub const fn tree(self) -> TreeRecord {
+        TreeRecord { key_len: self.len, ..TreeRecord::empty(self.order) }
+    }
+}
+
 /// All that a tree knows of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TreeRecord {
@@ -99,8 +121,12 @@ pub struct TreeRecord {
     pub leaf_pages: u64,
     /// Branches.
     pub branch_pages: u64,
-    /// Pages of overflow runs.
+    /// Pages of overflow runs; in a multimap those of the trees of its duplicates.
     pub overflow_pages: u64,
+    /// What the duplicates are if this is a multimap.
+    pub duplicates: Option<Duplicates>,
+    /// The length of the keys in bytes if they are all of one, have no values, and stand in packed leaves; else 0.
+    pub key_len: u16,
 }
 
 impl TreeRecord {
@@ -115,7 +141,28 @@ impl TreeRecord {
             leaf_pages: 0,
             branch_pages: 0,
             overflow_pages: 0,
+            duplicates: None,
+            key_len: 0,
         }
+    }
+
+    /// An empty multimap whose keys are in `order`.
+    pub const fn multimap(order: OrderId, duplicates: Duplicates) -> TreeRecord {
+        TreeRecord { duplicates: Some(duplicates), ..TreeRecord::empty(order) }
+    }
+
+    /// The same tree with nothing in it.
+    pub const fn emptied(&self) -> TreeRecord {
+        TreeRecord { duplicates: self.duplicates, key_len: self.key_len, ..TreeRecord::empty(self.order) }
+    }
+
+    fn flags(&self) -> u32 {
+        let is_multimap = if self.duplicates.is_some() { FLAG_MULTIMAP } else { 0 };
+        is_multimap | if self.fixed_len() > 0 { FLAG_FIXED } else { 0 }
+    }
+
+    fn fixed_len(&self) -> u16 {
+        self.duplicates.map_or(self.key_len, |duplicates| duplicates.len)
     }
 
     /// Whether the tree has no page.
@@ -144,6 +191,9 @@ impl TreeRecord {
         put_u64::<LEAF_PAGES_AT, _>(&mut record, self.leaf_pages);
         put_u64::<BRANCH_PAGES_AT, _>(&mut record, self.branch_pages);
         put_u64::<OVERFLOW_PAGES_AT, _>(&mut record, self.overflow_pages);
+        put_u32::<FLAGS_AT, _>(&mut record, self.flags());
+        put_u16::<FIXED_LEN_AT, _>(&mut record, self.fixed_len());
+        record[DUP_ORDER_AT] = self.duplicates.map_or(0, |duplicates| duplicates.order as u8);
         record
     }
 
@@ -153,7 +203,21 @@ impl TreeRecord {
         let Some(order) = OrderId::from_byte(record[ORDER_AT]) else {
             return bad("its order is not known");
         };
+        let (flags, fixed_len) = (get_u32::<FLAGS_AT, _>(record), get_u16::<FIXED_LEN_AT, _>(record));
+        if flags & !(FLAG_MULTIMAP | FLAG_FIXED) != 0 {
+            return bad("its flags are not known");
+        }
+        if (flags & FLAG_FIXED != 0) != (fixed_len > 0) {
+            return bad("flags and length disagree on whether its keys or duplicates have one length");
+        }
+        let is_multimap = flags & FLAG_MULTIMAP != 0;
+        let dup_order = match OrderId::from_byte(record[DUP_ORDER_AT]) {
+            Some(order) if order != OrderId::Named && (is_multimap || order == OrderId::Bytewise) => order,
+            _ => return bad("the order of its duplicates is not known"),
+        };
         let tree = TreeRecord {
+            duplicates: is_multimap.then_some(Duplicates { order: dup_order, len: fixed_len }),
+            key_len: if is_multimap { 0 } else { fixed_len },
             root: Pgno::from_le_bytes(get::<ROOT_AT, 6, _>(record)),
             depth: record[DEPTH_AT],
             order,
@@ -163,16 +227,13 @@ impl TreeRecord {
             branch_pages: get_u64::<BRANCH_PAGES_AT, _>(record),
             overflow_pages: get_u64::<OVERFLOW_PAGES_AT, _>(record),
         };
-        if get_u32::<FLAGS_AT, _>(record) != 0 {
-            return bad("its flags are not known");
-        }
         if tree.depth > DEPTH_MAX {
             return bad("it is deeper than any tree can be");
         }
         if tree.is_empty() != (tree.depth == 0) {
             return bad("root and depth disagree on whether it is empty");
         }
-        if tree.is_empty() && tree != TreeRecord::empty(order) {
+        if tree.is_empty() && tree != tree.emptied() {
             return bad("it has no root and yet counts pages or entries");
         }
         Ok(tree)
@@ -302,12 +363,19 @@ mod tests {
             leaf_pages: 300,
             branch_pages: 4,
             overflow_pages: 12,
+            duplicates: None,
+            key_len: 0,
         }
     }
 
     #[test]
     fn a_tree_record_reads_back() {
-        for tree in [tree(), TreeRecord::empty(OrderId::Integer), TreeRecord::default()] {
+        let of_eight = Duplicates { order: OrderId::Integer, len: 8 };
+        let multimap = TreeRecord { duplicates: Some(of_eight), ..tree() };
+        let empty =
+            [TreeRecord::empty(OrderId::Integer), TreeRecord::default(), of_eight.tree(), multimap.emptied()];
+        let of_any = TreeRecord { duplicates: Some(Duplicates::default()), ..tree() };
+        for tree in [tree(), multimap, of_any, TreeRecord { key_len: 8, ..tree() }].into_iter().chain(empty) {
             assert_eq!(TreeRecord::decode(&tree.encode()), Ok(tree));
         }
         assert_eq!(tree().pages(), 316);
@@ -323,10 +391,16 @@ mod tests {
         let mut strange_order = tree().encode();
         strange_order[ORDER_AT] = 3;
         let mut flagged = tree().encode();
-        flagged[FLAGS_AT] = 1;
+        flagged[FLAGS_AT] = 4;
+        let mut lengthless = tree().encode();
+        lengthless[FLAGS_AT] = 2;
+        let mut disordered = tree().encode();
+        disordered[DUP_ORDER_AT] = 1;
         let table = [
             (strange_order, "its order is not known"),
             (flagged, "its flags are not known"),
+            (lengthless, "flags and length disagree on whether its keys or duplicates have one length"),
+            (disordered, "the order of its duplicates is not known"),
             (TreeRecord { depth: 49, ..tree() }.encode(), "it is deeper than any tree can be"),
             (TreeRecord { depth: 0, ..tree() }.encode(), "root and depth disagree on whether it is empty"),
             (no_root.encode(), "root and depth disagree on whether it is empty"),

@@ -340,6 +340,32 @@ pub enum Error {
         /// The longest key in bytes.
         max: usize,
     },
+    /// A duplicate is longer than a quarter of a page: it is kept in order as keys are.
+    #[error("a duplicate of {len} bytes is too long: the most is {max}, and more where pages are larger; nothing was changed")]
+    DuplicateTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest duplicate in bytes.
+        max: usize,
+    },
+    /// A duplicate is not as long as those of its multimap, which have one length.
+    #[error("a duplicate of {len} bytes cannot go into a multimap whose duplicates have {expected} bytes each; nothing was changed")]
+    DuplicateLength {
+        /// Its length in bytes.
+        len: usize,
+        /// The length of the multimap's duplicates in bytes.
+        expected: usize,
+    },
+    /// A multimap was opened as a table, a table as a multimap, or a multimap as one of other duplicates.
+    #[error("{name:?} is {recorded}, and cannot be opened as {asked}: open it as what it is; nothing was changed")]
+    TableKind {
+        /// The table.
+        name: String,
+        /// What the catalog records.
+        recorded: String,
+        /// What it was asked for as.
+        asked: String,
+    },
     /// A value is longer than any file could hold.
     #[error("a value of {len} bytes is too long for any file: store it in parts")]
     ValueTooLong {
@@ -376,7 +402,8 @@ impl Error {
             self,
             Error::SnapshotMissing { .. } | Error::SnapshotExists { .. } | Error::SnapshotName { .. }
         );
-        of_keys || of_types || of_snapshots
+        let of_duplicates = matches!(self, Error::DuplicateTooLong { .. } | Error::DuplicateLength { .. });
+        of_keys || of_duplicates || of_types || of_snapshots
     }
 }
 

@@ -23,6 +23,7 @@ without_loom! {
     mod catalog;
     mod check;
     mod commit;
+    mod dup;
     mod env;
     mod error;
     mod pages;
@@ -32,8 +33,9 @@ without_loom! {
     mod txn;
 
     pub use api::{
-        AsPart, Codec, Cursor, Key, KeyPart, Lazy, Le, Part, Place, Pod, PodVec, Prefix, Range, ReadTable, Table,
-        TableInfo, TableStat, TxnView, Undecoded, WriteTable,
+        Arrays, AsPart, Chunks, Codec, Cursor, Duplicates, Key, KeyPart, Lazy, Le, Multimap, PairCursor, PairRange, Part,
+        Place, Pod, PodVec, Prefix, Range, ReadMultimap, ReadTable, Table, TableInfo, TableStat, TxnView, Undecoded, Values,
+        WriteMultimap, WriteTable,
     };
     #[cfg(feature = "serde")]
     pub use api::Serde;

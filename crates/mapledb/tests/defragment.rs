@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use files::{TestFile, check, options};
-use mapledb::{Defragment, Env, Holder, PageKind, Stopped, Table};
+use mapledb::{Defragment, Env, Holder, Multimap, PageKind, Stopped, Table};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -257,4 +257,34 @@ fn pack_at_random(seed: u64) {
             assert!(found == mine, "table {name} after {report:?}");
         }
     }
+}
+
+#[test]
+fn trees_of_duplicates_move_with_their_pairs() {
+    const PAIRS: Multimap<'static, str, u64> = Multimap::new("pairs");
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 0..3000, 700);
+    let keys = ["few", "many", "most"];
+    let mut txn = env.write().expect("write");
+    let mut pairs = txn.open_multimap(&PAIRS).expect("multimap");
+    for (key, count) in keys.into_iter().zip([5u64, 3_000, 40_000]) {
+        pairs.insert_all(key, (0..count).map(|n| n * 7)).expect("pairs");
+    }
+    txn.commit().expect("commit");
+    thin_out(&env, 50);
+    let before = env.space().expect("space").used_pages;
+    let report = env.defragment(&Defragment::default(), |_| true).expect("packed");
+    assert_eq!(report.stopped, Stopped::Done, "{report:?}");
+    assert!(env.space().expect("space").used_pages < before / 3, "{report:?}");
+    let txn = env.read().expect("read");
+    let pairs = txn.multimap(&PAIRS).expect("multimap");
+    for (key, count) in keys.into_iter().zip([5u64, 3_000, 40_000]) {
+        let held: Vec<u64> = pairs.get(key).expect("get").map(|value| value.expect("sound")).collect();
+        assert!(held.into_iter().eq((0..count).map(|n| n * 7)), "{key}");
+    }
+    drop(txn);
+    holds(&env, (0..3000u64).filter(|key| key.is_multiple_of(50)), 700);
+    adds_up(&env);
+    check(&env);
 }

@@ -18,8 +18,10 @@ const CRATES: [&str; 7] = [
 ///
 /// The protocol of shared memory stands alone, since it is what the models run; its errors are a part of the one
 /// error. `pages` is the pair of traits that keeps the tree from knowing the store.
-const MODULES: [&str; 12] =
-    ["mvcc", "error", "pages", "store", "tree", "catalog", "space", "commit", "check", "txn", "env", "api"];
+const MODULES: [&str; 13] = [
+    "mvcc", "error", "pages", "store", "tree", "dup", "catalog", "space", "commit", "check", "txn", "env",
+    "api",
+];
 
 /// Where the engine may say `unsafe`, and why.
 const UNSAFE_FILES: [(&str, &str); 6] = [

@@ -136,6 +136,7 @@ impl Dump<'_> {
                     Err(_) => format!("value {:?}", String::from_utf8_lossy(value)),
                 },
                 ValueField::Overflow(run) => format!("reference: run at {}, {} bytes", run.pgno, run.len),
+                ValueField::Duplicates(_) => panic!("there is no multimap in so small a file"),
             };
             let key_at = at + usize::from(slot.offset) + value_len;
             let key = if key.is_ascii() && key.iter().all(u8::is_ascii_graphic) {
@@ -209,7 +210,7 @@ fn dump(file: &mut [u8]) -> String {
                 1
             }
             Kind::Overflow => dump.run(offset, &header, "the value of blobs[1]"),
-            Kind::Branch => panic!("no tree of so small a file has a branch"),
+            Kind::Branch | Kind::Packed => panic!("no tree of so small a file has a branch, or packed keys"),
         };
     }
     format!("```text\n{}```\n", dump.text)

@@ -49,6 +49,10 @@ pub trait Codec {
     /// What reading gives: a slice of the map where the bytes are the value.
     type Item<'a>;
 
+    /// How many bytes each value has, if that is one number: as duplicates of a [`Multimap`](crate::Multimap) such values are
+    /// packed.
+    const FIXED_LEN: Option<usize> = None;
+
     /// The name the catalog records, of 65,535 bytes at most.
     fn type_name() -> String;
 
@@ -131,6 +135,8 @@ impl Key for str {}
 /// A part that stands alone.
 impl<T: Part> Codec for T {
     type Item<'a> = T;
+
+    const FIXED_LEN: Option<usize> = T::LEN;
 
     fn type_name() -> String {
         T::part_name()

@@ -11,8 +11,11 @@ mod lazy;
 mod level_tests;
 #[cfg(feature = "serde")]
 mod msgpack;
+mod multimap;
+mod pair_cursor;
 mod part;
 mod pod;
+mod read_multimap;
 mod read_table;
 #[cfg(feature = "serde")]
 mod serde;
@@ -21,15 +24,19 @@ mod tuple;
 #[cfg(feature = "uuid")]
 mod uuid;
 mod view;
+mod write_multimap;
 mod write_table;
 
 pub use codec::{Codec, Key};
 pub use cursor::{Cursor, Range};
 pub use lazy::{Lazy, Undecoded};
+pub use multimap::{Duplicates, Multimap};
+pub use pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
 pub use part::{KeyPart, Le, Part, Place};
 #[doc(hidden)]
 pub use pod::{bytes_in_place, read_in_place};
 pub use pod::{Pod, PodVec};
+pub use read_multimap::ReadMultimap;
 pub use read_table::{ReadTable, TableStat};
 #[cfg(feature = "serde")]
 pub use serde::Serde;
@@ -38,4 +45,5 @@ pub use table::{Table, TableInfo};
 pub use tuple::len_of_both;
 pub use tuple::{AsPart, Prefix};
 pub use view::TxnView;
+pub use write_multimap::WriteMultimap;
 pub use write_table::WriteTable;

@@ -51,6 +51,8 @@ pub struct Pod<T>(pub T);
 impl<T: bytemuck::Pod> Codec for Pod<T> {
     type Item<'a> = &'a T;
 
+    const FIXED_LEN: Option<usize> = Some(size_of::<T>());
+
     fn type_name() -> String {
         const { assert_readable_in_place::<T>() };
         format!("pod:{}/{}", size_of::<T>(), align_of::<T>())

@@ -6,7 +6,8 @@ use mapledb_format::TableRecord;
 
 use super::codec::{Codec, Key, Typed};
 use super::{ReadTable, TableStat, WriteTable};
-use crate::catalog::{self, Asked, Types};
+use super::multimap::Duplicates;
+use crate::catalog::{self, Asked, Kind, Types};
 use crate::error::{Error, Result};
 use crate::tree::KeyOrder;
 use crate::txn::{ReadTxn, TableId, WriteTxn};
@@ -83,10 +84,10 @@ impl<'n> Table<'n, [u8], [u8]> {
 impl<K: Key + ?Sized, V: Codec + ?Sized> Table<'_, K, V> {
     pub(super) fn asked(&self) -> Asked {
         if self.is_untyped {
-            return Asked { types: None, order: self.order };
+            return Asked { types: None, order: self.order, kind: Some(Kind::Table) };
         }
         let types = Types { key: K::type_name(), value: V::type_name() };
-        Asked { types: Some(types), order: Some(self.order.unwrap_or(K::ORDER)) }
+        Asked { types: Some(types), order: Some(self.order.unwrap_or(K::ORDER)), kind: Some(Kind::Table) }
     }
 
     /// Refuses another order for the default table, whose record has no place for it.
@@ -114,6 +115,8 @@ pub struct TableInfo {
     pub value_type: String,
     /// The name of the order of its keys: `bytewise`, `reverse`, `integer`, or that of a named order.
     pub order: String,
+    /// What its duplicates are if it is a [`Multimap`](crate::Multimap), whose entries are pairs.
+    pub duplicates: Option<Duplicates>,
     /// Its size.
     pub stat: TableStat,
     /// The next number of its sequence.
@@ -128,6 +131,7 @@ impl TableInfo {
             key_type: key,
             value_type: value,
             order: catalog::order_name(record),
+            duplicates: record.tree.duplicates.map(Duplicates::of),
             stat: TableStat::of(&record.tree),
             sequence: record.sequence,
         }
@@ -136,7 +140,7 @@ impl TableInfo {
     fn main(stat: TableStat, sequence: u64) -> TableInfo {
         let bytes = || <[u8]>::type_name();
         let order = KeyOrder::BYTEWISE.name().to_string();
-        TableInfo { name: None, key_type: bytes(), value_type: bytes(), order, stat, sequence }
+        TableInfo { name: None, key_type: bytes(), value_type: bytes(), order, duplicates: None, stat, sequence }
     }
 }
 
@@ -152,8 +156,8 @@ impl ReadTxn {
     /// Cost: one descent of the catalog; none for the default table.
     ///
     /// # Errors
-    /// [`Error::TableMissing`]; [`Error::TableTypes`] or [`Error::TableOrder`] if it was made with other types or in another
-    /// order.
+    /// [`Error::TableMissing`]; [`Error::TableTypes`], [`Error::TableOrder`] or [`Error::TableKind`] if it was made with other
+    /// types, in another order, or as a multimap.
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(&self, table: &Table<'_, K, V>) -> Result<ReadTable<'_, K, V>> {
         let Some(name) = table.name else {
             table.check_main()?;
@@ -248,7 +252,7 @@ impl WriteTxn {
         order: Option<KeyOrder>,
     ) -> Result<WriteTable<'_, [u8], [u8]>> {
         let types = Types { key: key_type.to_string(), value: value_type.to_string() };
-        let (id, order) = self.open_named(name, &Asked { types: Some(types), order }, true)?;
+        let (id, order) = self.open_named(name, &Asked { types: Some(types), order, kind: Some(Kind::Table) }, true)?;
         Ok(WriteTable::new(self, id, order))
     }
 

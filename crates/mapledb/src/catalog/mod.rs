@@ -5,7 +5,7 @@ pub(crate) mod snapshots;
 use mapledb_format::node::key_max;
 use mapledb_format::order::Order;
 use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
-use mapledb_format::{OrderId, TableRecord, TreeRecord};
+use mapledb_format::{Duplicates, OrderId, TableRecord, TreeRecord};
 
 use crate::error::{Error, Result};
 use crate::pages::{Pages, PagesMut};
@@ -46,12 +46,53 @@ impl Types {
 pub(crate) struct Asked {
     pub(crate) types: Option<Types>,
     pub(crate) order: Option<KeyOrder>,
+    pub(crate) kind: Option<Kind>,
+}
+
+/// Whether a key has one value or many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One.
+    Table,
+    /// Many, of whatever kind if it is not said.
+    Multimap(Option<Duplicates>),
+}
+
+impl Kind {
+    /// What `record` records.
+    fn of(record: &TableRecord) -> Kind {
+        record.tree.duplicates.map_or(Kind::Table, |duplicates| Kind::Multimap(Some(duplicates)))
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Kind::Table => "a table with one value to a key".to_string(),
+            Kind::Multimap(None) => "a multimap".to_string(),
+            Kind::Multimap(Some(Duplicates { order, len })) => {
+                let length = if len == 0 { "any length".to_string() } else { format!("{len} bytes each") };
+                format!("a multimap of duplicates of {length} in {} order", KeyOrder::recorded(order).name())
+            }
+        }
+    }
+
+    /// Whether what is recorded as `recorded` may be opened as this: whether it is a multimap as well, and of such duplicates.
+    fn check(self, name: &str, recorded: Kind) -> Result<()> {
+        let is_it = match (self, recorded) {
+            (Kind::Multimap(None), Kind::Multimap(_)) => true,
+            (asked, recorded) => asked == recorded,
+        };
+        let error = || Error::TableKind { name: name.to_string(), recorded: recorded.in_words(), asked: self.in_words() };
+        if is_it { Ok(()) } else { Err(error()) }
+    }
 }
 
 impl Asked {
     /// Whether the table `name`, which is recorded as `record`, may be opened so; and the order its keys are in: the one that
     /// was asked for, the recorded one if it is among those `known`, else none that compares.
     pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<KeyOrder> {
+        if let Some(asked) = self.kind {
+            asked.check(name, Kind::of(record))?;
+        }
         if let Some(types) = &self.types {
             types.check(name, &Types::of(record))?;
         }
@@ -108,7 +149,10 @@ pub(crate) fn list<P: Pages>(pages: &P, catalog: &TreeRecord) -> Result<Vec<(Str
 /// A new table as it is asked for.
 pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
     let order = asked.order.unwrap_or_default();
-    let mut record = TableRecord::new(TreeRecord::empty(order.id()));
+    let mut record = TableRecord::new(match asked.kind {
+        Some(Kind::Multimap(duplicates)) => TreeRecord::multimap(order.id(), duplicates.unwrap_or_default()),
+        Some(Kind::Table) | None => TreeRecord::empty(order.id()),
+    });
     let types = asked.types.clone().unwrap_or_else(|| Types::of(&record));
     let mut set = |id, name: &str| {
         record.set_attribute(id, name.as_bytes()).map_err(|_| Error::TypeNameTooLong { name: name.to_string() })

@@ -404,7 +404,7 @@ fn each_page<'s>(
             let header = PageHeader::parse(bytes).map_err(fault)?;
             let length = match header.kind {
                 Kind::Overflow => OverflowHead::parse(bytes, store.page_size()).map_err(fault)?.pages,
-                Kind::Leaf | Kind::Branch => 1,
+                Kind::Leaf | Kind::Branch | Kind::Packed => 1,
             };
             act(at, &header, length);
             match at.checked_add(length) {

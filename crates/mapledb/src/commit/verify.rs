@@ -120,7 +120,7 @@ fn verify_listed(
             }
             run.head().pages
         }
-        Kind::Leaf | Kind::Branch => {
+        Kind::Leaf | Kind::Branch | Kind::Packed => {
             if !planted("unchecked_pages") {
                 header::check_sum(page)?;
             }

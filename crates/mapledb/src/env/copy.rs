@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::ops::Bound;
 use std::path::Path;
 
 use mapledb_format::free::PageBounds;
@@ -14,6 +15,7 @@ use mapledb_os::{DataFile, OsError, Seam};
 use super::Env;
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::dup::{Loader, PairRange};
 use crate::pages::Pages;
 use crate::space::{Draft, Extents, marked_runs};
 use crate::tree::{Appender, Cursor, KeyOrder, Tree, TreeMut, Visit, in_its_order, walk};
@@ -301,6 +303,9 @@ fn copy_tree<O: Order>(
     to: &mut TreeMut<'_, Draft, O>,
     count: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
+    if record.duplicates.is_some() {
+        return copy_pairs(from, record, to, count);
+    }
     let mut cursor = Cursor::new(Tree::new(from, record));
     let mut appender = Appender::new(to)?;
     while let Some((key, value)) = cursor.next()? {
@@ -308,4 +313,21 @@ fn copy_tree<O: Order>(
         count()?;
     }
     appender.finish()
+}
+
+/// As [`copy_tree`], of a multimap.
+fn copy_pairs<O: Order>(
+    from: &ReadTxn,
+    record: &TreeRecord,
+    to: &mut TreeMut<'_, Draft, O>,
+    count: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let tree = Tree::in_order(from, record, KeyOrder::recorded(record.order));
+    let mut pairs = PairRange::new(tree, Bound::Unbounded, Bound::Unbounded)?;
+    let mut loader = Loader::new(to)?;
+    while let Some((key, dup)) = pairs.next()? {
+        loader.push(key, dup)?;
+        count()?;
+    }
+    loader.finish()
 }

@@ -308,7 +308,7 @@ impl Env {
             let header = PageHeader::parse(page).ok()?;
             let length = match header.kind {
                 Kind::Overflow => OverflowHead::parse(page, self.core.store.page_size()).ok()?.pages,
-                Kind::Leaf | Kind::Branch => 1,
+                Kind::Leaf | Kind::Branch | Kind::Packed => 1,
             };
             Some((header.txnid, length))
         };

@@ -103,7 +103,7 @@ pub enum PageKind {
     Branch,
     /// Branches of tables above those.
     UpperBranch,
-    /// Values that take pages of their own.
+    /// Values that take pages of their own, and trees of duplicates.
     Overflow,
     /// The catalog and the free-space records.
     System,
@@ -333,7 +333,7 @@ fn draw_trees(txn: &ReadTxn, head: &HeadBody, map: &mut Drawing) -> Result<()> {
                 Part::Node(0) => PageKind::Leaf,
                 Part::Node(1) => PageKind::Branch,
                 Part::Node(_) => PageKind::UpperBranch,
-                Part::Run => PageKind::Overflow,
+                Part::Run | Part::Duplicates(_) => PageKind::Overflow,
             });
             Ok(())
         })?;

@@ -12,6 +12,7 @@ use mapledb_format::order::Order;
 use mapledb_format::{Pgno, leaf as leaf_format};
 
 use super::insert::{Carry, check_next};
+use super::nested::weigh;
 use super::split::total;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::{Error, Result};
@@ -53,20 +54,34 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
 
     /// Puts a pair behind the last one. A key that is not greater is refused and changes nothing.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let order = self.tree.order;
-        let max = key_max(self.tree.page_len());
-        if key.len() > max {
-            return Err(Error::KeyTooLong { len: key.len(), max });
-        }
-        if !self.is_empty {
-            check_next(order, &self.last, key)?;
-        }
+        self.check(key)?;
         let new = if leaf_format::is_inline(self.tree.page_len(), key.len(), value.len() as u64) {
             NewValue::Inline(value)
         } else {
             NewValue::Overflow(self.tree.store_run(value)?)
         };
-        if !self.tree.leaf_mut(self.edge[0])?.fits(new.cell_len(key.len())) {
+        self.store(key, &new, 1)
+    }
+
+    /// Refuses a key that may not stand behind the last one.
+    pub(crate) fn check(&self, key: &[u8]) -> Result<()> {
+        let max = key_max(self.tree.page_len());
+        if key.len() > max {
+            return Err(Error::KeyTooLong { len: key.len(), max });
+        }
+        if self.is_empty { Ok(()) } else { check_next(self.tree.order, &self.last, key) }
+    }
+
+    /// The tree's pages, for another tree, and the pages of nested ones, to count.
+    pub(crate) fn tree(&mut self) -> &mut TreeMut<'p, P, O> {
+        self.tree
+    }
+
+    /// Puts a key with a value field that holds `added` pairs behind the last one. The key is greater and not too long.
+    pub(crate) fn store(&mut self, key: &[u8], new: &NewValue<'_>, added: u64) -> Result<()> {
+        let order = self.tree.order;
+        let cell_len = self.tree.cell_len(key.len(), new);
+        if !self.tree.leaf_mut(self.edge[0])?.fits(cell_len) {
             let next = self.tree.new_node(Kind::Leaf, 0)?;
             let separator = order.separator(&self.last, key).to_vec();
             self.close(0, separator, next)?;
@@ -75,8 +90,8 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         let fault = |cause| corrupt(pgno, cause);
         let mut leaf = self.tree.leaf_mut(pgno)?;
         let index = leaf.node().map_err(fault)?.len();
-        leaf.insert_pair(order, index, key, &new).map_err(fault)?;
-        self.tree.record.entries = self.tree.record.entries.saturating_add(1);
+        leaf.insert_pair(order, index, key, new).map_err(fault)?;
+        self.tree.record.entries = self.tree.record.entries.saturating_add(added);
         self.is_empty = false;
         self.last.clear();
         self.last.extend_from_slice(key);
@@ -113,7 +128,9 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
     fn count(&mut self, level: usize) -> Result<u64> {
         let pgno = self.edge[level];
         if level == 0 {
-            return Ok(leaf(self.tree.pages, PageRef { pgno, tag: 0 })?.len() as u64);
+            let at = PageRef { pgno, tag: 0 };
+            let leaf = leaf(self.tree.pages, at)?;
+            return weigh(self.tree.record, &leaf, at, 0..leaf.len());
         }
         total(&self.tree.branch_mut(pgno)?).map_err(|cause| corrupt(pgno, cause))
     }

@@ -8,11 +8,10 @@ use std::ops::Bound;
 use mapledb_format::Pgno;
 use mapledb_format::branch::{Branch, Entry};
 use mapledb_format::header;
-use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::order::Order;
-use mapledb_format::overflow::OverflowRef;
 
-use super::{PageRef, PagesMut, TreeMut, branch, child, corrupt, leaf, run_of};
+use super::nested::{Owned, owned_at, weigh, weight};
+use super::{PageRef, PagesMut, TreeMut, branch, child, corrupt, leaf};
 use crate::error::Result;
 
 /// What is to become of a subtree.
@@ -167,23 +166,25 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     fn cull_leaf(&mut self, at: PageRef, cull: &mut impl Cull) -> Result<Culled> {
         let fault = |cause| corrupt(at.pgno, cause);
-        let mut going: Vec<(usize, Option<OverflowRef>)> = Vec::new();
+        let mut going: Vec<(usize, Option<Owned>)> = Vec::new();
+        let mut gone = 0u64;
         let node = leaf(self.pages, at)?;
         let reading = self.reading();
         for index in 0..node.len() {
             let key = node.key(index).map_err(fault)?;
             if cull.pair(self.order, key, &mut || reading.value(&node, at, index))? {
-                going.push((index, run_at(&node, at, index)?));
+                going.push((index, owned_at(self.record, &node, at, index)?));
+                gone = gone.saturating_add(weight(self.record, &node, at, index)?);
             }
         }
-        let count = (node.len() - going.len()) as u64;
+        let count = weigh(self.record, &node, at, 0..node.len())?.saturating_sub(gone);
         if going.is_empty() {
             return Ok(Culled { at, count });
         }
         let pgno = self.touch(at, 0)?;
-        for (index, run) in going.into_iter().rev() {
-            if let Some(run) = run {
-                self.free_run(&run)?;
+        for (index, owned) in going.into_iter().rev() {
+            if let Some(owned) = owned {
+                self.free_owned(owned)?;
             }
             self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
         }
@@ -268,12 +269,12 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let born = header::stored_txnid(page).map_err(fault)?;
         if level == 0 {
             let node = leaf(self.pages, at)?;
-            let mut runs = Vec::new();
+            let mut all_owned = Vec::new();
             for index in 0..node.len() {
-                runs.extend(run_at(&node, at, index)?);
+                all_owned.extend(owned_at(self.record, &node, at, index)?);
             }
-            for run in &runs {
-                self.free_run(run)?;
+            for owned in all_owned {
+                self.free_owned(owned)?;
             }
         } else {
             let node = branch(self.pages, at, level)?;
@@ -289,13 +290,5 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             }
         }
         self.drop_node(at.pgno, born, level)
-    }
-}
-
-/// The run that slot `index` of the leaf `from` refers to, if it does.
-fn run_at(leaf: &Leaf<'_>, from: PageRef, index: usize) -> Result<Option<OverflowRef>> {
-    match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
-        ValueField::Overflow(run) => run_of(from, run).map(Some),
-        ValueField::Inline(_) => Ok(None),
     }
 }

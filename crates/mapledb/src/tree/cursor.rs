@@ -6,13 +6,14 @@ use mapledb_format::order::{Bytewise, Order};
 use mapledb_format::tree_record::TreeRecord;
 
 use super::ahead::Ahead;
+use super::nested::{weigh, weight};
 use super::search::value_in;
 use super::{PageRef, Pages, Tree, branch, child, corrupt, leaf};
 use crate::error::Result;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Forward,
     Back,
 }
@@ -25,34 +26,53 @@ struct Step<'p> {
 }
 
 /// A leaf and a gap in it: `index` is the slot after the gap, so `0..=len`.
-pub(super) struct Spot<'p> {
-    pub(super) leaf: Leaf<'p>,
-    pub(super) at: PageRef,
-    pub(super) index: usize,
+pub(crate) struct Spot<'p> {
+    pub(crate) leaf: Leaf<'p>,
+    pub(crate) at: PageRef,
+    pub(crate) index: usize,
 }
 
 /// A path from the root to a gap between two entries.
 ///
 /// Going along it asks for no order; only seeking does.
-pub(super) struct Path<'p, P> {
-    pub(super) pages: &'p P,
+pub(crate) struct Path<'p, P> {
+    pub(crate) pages: &'p P,
     record: TreeRecord,
     steps: Vec<Step<'p>>,
-    pub(super) spot: Option<Spot<'p>>,
+    pub(crate) spot: Option<Spot<'p>>,
     ahead: Ahead,
+    /// The leaf that is the whole tree, if it is a sub-page.
+    whole: Option<Leaf<'p>>,
 }
 
 impl<'p, P: Pages> Path<'p, P> {
-    pub(super) fn new<O: Order>(tree: Tree<'p, P, O>) -> Path<'p, P> {
+    pub(crate) fn new<O: Order>(tree: Tree<'p, P, O>) -> Path<'p, P> {
         let Tree { pages, record, .. } = tree;
         let steps = Vec::with_capacity(usize::from(record.depth));
-        Path { pages, record, steps, spot: None, ahead: Ahead::default() }
+        Path { pages, record, steps, spot: None, ahead: Ahead::default(), whole: None }
+    }
+
+    /// A path of the tree that is one leaf, a sub-page of the page `at`.
+    pub(crate) fn in_sub_page(pages: &'p P, leaf: Leaf<'p>, at: PageRef) -> Path<'p, P> {
+        let record =
+            TreeRecord { root: at.pgno, root_tag: at.tag, depth: 1, entries: leaf.len() as u64, ..TreeRecord::default() };
+        Path { pages, record, steps: Vec::new(), spot: None, ahead: Ahead::default(), whole: Some(leaf) }
+    }
+
+    /// The page `at`, which must be a leaf.
+    #[inline(always)]
+    fn leaf(&self, at: PageRef) -> Result<Leaf<'p>> {
+        match self.whole {
+            None => leaf(self.pages, at),
+            Some(leaf) => Ok(leaf),
+        }
     }
 
     /// A path of the same tree, at no place yet.
-    pub(super) fn again(&self) -> Path<'p, P> {
+    pub(crate) fn again(&self) -> Path<'p, P> {
         let steps = Vec::with_capacity(usize::from(self.record.depth));
-        Path { pages: self.pages, record: self.record, steps, spot: None, ahead: Ahead::default() }
+        let (pages, record, whole) = (self.pages, self.record, self.whole);
+        Path { pages, record, steps, spot: None, ahead: Ahead::default(), whole }
     }
 
     fn root(&self) -> PageRef {
@@ -66,7 +86,7 @@ impl<'p, P: Pages> Path<'p, P> {
     }
 
     /// Goes to the gap before `key`, or before where it would be; answers whether `key` is there.
-    pub(super) fn seek<O: Order>(&mut self, order: O, key: &[u8]) -> Result<bool> {
+    pub(crate) fn seek<O: Order>(&mut self, order: O, key: &[u8]) -> Result<bool> {
         if order.is_bytewise() { self.seek_in(Bytewise, key) } else { self.seek_in(order, key) }
     }
 
@@ -85,14 +105,14 @@ impl<'p, P: Pages> Path<'p, P> {
             implied = branch.implied_for(index, implied);
             at = self.push(branch, at, index)?;
         }
-        let leaf = leaf(self.pages, at)?;
+        let leaf = self.leaf(at)?;
         let place = leaf.search_from(order, 0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
         self.spot = Some(Spot { leaf, at, index: place.index });
         Ok(place.exact)
     }
 
     /// Goes before the first entry (`Forward`) or behind the last (`Back`).
-    pub(super) fn edge(&mut self, way: Way) -> Result<()> {
+    pub(crate) fn edge(&mut self, way: Way) -> Result<()> {
         self.leave();
         match usize::from(self.record.depth) {
             0 => Ok(()),
@@ -100,12 +120,13 @@ impl<'p, P: Pages> Path<'p, P> {
         }
     }
 
-    /// Goes before the entry that has `n` entries before it; the end if there are fewer.
-    pub(super) fn nth(&mut self, n: u64) -> Result<()> {
+    /// Goes before the entry that has `n` entries before it; the end if there are fewer. In a multimap it goes before the key
+    /// of the pair that has `n` pairs before it, and answers how many of them have that key.
+    pub(crate) fn nth(&mut self, n: u64) -> Result<u64> {
         self.leave();
         let depth = usize::from(self.record.depth);
         if depth == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut at = self.root();
         let mut left = n;
@@ -122,14 +143,63 @@ impl<'p, P: Pages> Path<'p, P> {
             }
             at = self.push(branch, at, index)?;
         }
-        let leaf = leaf(self.pages, at)?;
-        let index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
+        let leaf = self.leaf(at)?;
+        let mut index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
+        if self.record.duplicates.is_some() {
+            index = 0;
+            while index < leaf.len() {
+                let pairs = weight(&self.record, &leaf, at, index)?;
+                if left < pairs {
+                    break;
+                }
+                left -= pairs;
+                index += 1;
+            }
+        } else {
+            left = 0;
+        }
         self.spot = Some(Spot { leaf, at, index });
-        Ok(())
+        Ok(left)
+    }
+
+    /// Goes on to the next leaf if the gap is at the end of one; answers whether there is an entry behind the gap.
+    pub(crate) fn settle(&mut self) -> Result<bool> {
+        loop {
+            match &self.spot {
+                None => return Ok(false),
+                Some(spot) if spot.index < spot.leaf.len() => return Ok(true),
+                Some(_) => {}
+            }
+            if !self.step_leaf(Way::Forward)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Goes before the entry before the gap; answers whether there is one.
+    pub(crate) fn retreat(&mut self) -> Result<bool> {
+        loop {
+            match &mut self.spot {
+                None => return Ok(false),
+                Some(spot) if spot.index > 0 => {
+                    spot.index -= 1;
+                    return Ok(true);
+                }
+                Some(_) => {}
+            }
+            if !self.step_leaf(Way::Back)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The record of the tree.
+    pub(crate) fn record(&self) -> &TreeRecord {
+        &self.record
     }
 
     /// Moves to the neighbouring leaf, to its near end. Answers whether there is one; if not, nothing changes.
-    pub(super) fn step_leaf(&mut self, way: Way) -> Result<bool> {
+    pub(crate) fn step_leaf(&mut self, way: Way) -> Result<bool> {
         let turn = self.steps.iter().rposition(|step| match way {
             Way::Forward => step.index + 1 < step.branch.len(),
             Way::Back => step.index > 0,
@@ -173,7 +243,7 @@ impl<'p, P: Pages> Path<'p, P> {
             };
             at = self.push(branch, at, index)?;
         }
-        let leaf = leaf(self.pages, at)?;
+        let leaf = self.leaf(at)?;
         let index = match way {
             Way::Forward => 0,
             Way::Back => leaf.len(),
@@ -190,9 +260,9 @@ impl<'p, P: Pages> Path<'p, P> {
     }
 
     /// How many entries lie before the gap.
-    pub(super) fn rank(&self) -> Result<u64> {
+    pub(crate) fn rank(&self) -> Result<u64> {
         let Some(spot) = &self.spot else { return Ok(0) };
-        let mut rank = spot.index as u64;
+        let mut rank = weigh(&self.record, &spot.leaf, spot.at, 0..spot.index)?;
         for step in &self.steps {
             let before = step.branch.count_before(step.index).map_err(|cause| corrupt(step.at.pgno, cause))?;
             rank = rank.saturating_add(before);

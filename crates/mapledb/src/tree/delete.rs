@@ -32,17 +32,17 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             self.free_run(&run)?;
         }
         self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
-        self.record.entries = self.record.entries.saturating_sub(1);
-        self.shrink(&path)?;
+        self.shrink(&path, 1)?;
         Ok(true)
     }
 
-    /// Counts one entry less in every ancestor, and joins or drops what has become sparse or empty.
-    fn shrink(&mut self, path: &OwnPath) -> Result<()> {
+    /// Counts `gone` pairs less in every ancestor, and joins or drops what has become sparse or empty.
+    pub(crate) fn shrink(&mut self, path: &OwnPath, gone: u64) -> Result<()> {
+        self.record.entries = self.record.entries.saturating_sub(gone);
         for (below, &Taken { pgno, index }) in path.taken().iter().rev().enumerate() {
             let mut branch = self.branch_mut(pgno)?;
             let entry = branch.node().and_then(|node| node.entry(index)).and_then(|entry| {
-                let entry = Entry { count: entry.count.saturating_sub(1), ..entry };
+                let entry = Entry { count: entry.count.saturating_sub(gone), ..entry };
                 branch.set_entry(index, entry)
             });
             entry.map_err(|cause| corrupt(pgno, cause))?;

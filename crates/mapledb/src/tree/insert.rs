@@ -12,9 +12,11 @@ use mapledb_format::leaf::{Leaf, LeafCells, LeafMut, NewValue, ValueField, is_in
 use mapledb_format::node::{Cells, Node, Position, key_max};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, OverflowRef};
+use mapledb_format::packed::PackedMut;
 use mapledb_format::plan::Growth;
 use mapledb_format::{FormatError, Pgno};
 
+use super::nested::check_layout;
 use super::redistribute::NewPair;
 use super::split::Half;
 use super::{DEPTH_MAX, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
@@ -57,11 +59,11 @@ pub(super) struct Taken {
 }
 
 /// A path of own pages from the root to a place in a leaf.
-pub(super) struct OwnPath {
+pub(crate) struct OwnPath {
     taken: [Taken; DEPTH_MAX],
     len: usize,
-    pub(super) leaf: Pgno,
-    pub(super) at: Position,
+    pub(crate) leaf: Pgno,
+    pub(crate) at: Position,
     /// Whether every child taken was the last of its branch.
     pub(super) is_right_edge: bool,
 }
@@ -74,7 +76,7 @@ impl OwnPath {
 }
 
 /// What a cut leaves for the parent: the left half keeps its place there, the right one wants one.
-pub(super) struct Carry {
+pub(crate) struct Carry {
     pub(super) separator: Vec<u8>,
     pub(super) left_count: u64,
     pub(super) right: Pgno,
@@ -99,7 +101,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             Stored::Run(run) => NewValue::Overflow(*run),
         };
         let place =
-            if path.at.exact { self.replace(&path, key, new)? } else { self.insert(&path, key, new, 1)? };
+            if path.at.exact { self.replace(&path, key, new, 0)? } else { self.insert(&path, key, new, 1)? };
         Ok((path.at.exact, self.place_of(place, &new)))
     }
 
@@ -126,7 +128,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// Refuses a key that may not stand beside those at the end of `path`, by its length.
     #[inline]
-    fn check_beside(&self, path: &OwnPath, key: &[u8]) -> Result<()> {
+    pub(crate) fn check_beside(&self, path: &OwnPath, key: &[u8]) -> Result<()> {
         if self.order.is_bytewise() {
             return Ok(());
         }
@@ -172,7 +174,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     }
 
     /// Makes every page from the root to the place of `key` an own one, and the tree one leaf at least.
-    pub(super) fn touch_path(&mut self, key: &[u8]) -> Result<OwnPath> {
+    pub(crate) fn touch_path(&mut self, key: &[u8]) -> Result<OwnPath> {
         let order = self.order;
         let mut implied = 0;
         let mut path = self.touch_down(|node| {
@@ -240,6 +242,10 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             .map_err(|cause| corrupt(pgno, cause))?;
         match kind {
             Kind::Branch => self.record.branch_pages = self.record.branch_pages.saturating_add(1),
+            _ if self.record.key_len > 0 => {
+                PackedMut::format(self.pages.own_mut(pgno, 1)?, self.record.key_len);
+                self.record.leaf_pages = self.record.leaf_pages.saturating_add(1);
+            }
             _ => self.record.leaf_pages = self.record.leaf_pages.saturating_add(1),
         }
         Ok(pgno)
@@ -277,6 +283,9 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         }
         let page = self.pages.page(at)?;
         validate(self.order, page, level).map_err(|cause| corrupt(at.pgno, cause))?;
+        if level == 0 {
+            check_layout(self.record, page, at)?;
+        }
         self.pages.copy(at)
     }
 
@@ -292,8 +301,14 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok(LeafMut::new(self.pages.own_mut(pgno, 1)?))
     }
 
-    /// Gives the pair at the end of `path` another value.
-    fn replace(&mut self, path: &OwnPath, key: &[u8], new: NewValue<'_>) -> Result<(Pgno, Range<usize>)> {
+    /// Gives the entry at the end of `path` another value; `added` pairs are new to the ancestors.
+    pub(super) fn replace(
+        &mut self,
+        path: &OwnPath,
+        key: &[u8],
+        new: NewValue<'_>,
+        added: u64,
+    ) -> Result<(Pgno, Range<usize>)> {
         let (pgno, index) = (path.leaf, path.at.index);
         let fault = |cause| corrupt(pgno, cause);
         let old = leaf(self.pages, PageRef { pgno, tag: 0 })?.value(index).map_err(fault)?;
@@ -303,14 +318,15 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let mut leaf = self.leaf_mut(pgno)?;
         if leaf.fits_resized(index, new.cell_len(key.len())).map_err(fault)? {
             let field = leaf.replace_value(index, key, &new).map_err(fault)?;
+            self.carry_up(path, None, added)?;
             return Ok((pgno, field));
         }
         leaf.remove(index).map_err(fault)?;
-        self.insert(path, key, new, 0)
+        self.insert(path, key, new, added)
     }
 
     /// Puts a pair in at the end of `path`; `added` entries are new to the ancestors.
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         path: &OwnPath,
         key: &[u8],
@@ -319,8 +335,9 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     ) -> Result<(Pgno, Range<usize>)> {
         let (pgno, index, order) = (path.leaf, path.at.index, self.order);
         let fault = |cause| corrupt(pgno, cause);
+        let cell_len = self.cell_len(key.len(), &new);
         let mut leaf = self.leaf_mut(pgno)?;
-        if leaf.fits(new.cell_len(key.len())) {
+        if leaf.fits(cell_len) {
             let field = leaf.insert_pair(order, index, key, &new).map_err(fault)?;
             self.carry_up(path, None, added)?;
             return Ok((pgno, field));
@@ -346,7 +363,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     }
 
     /// Counts `added` entries in every ancestor and finds a place for the right half of a cut.
-    pub(super) fn carry_up(&mut self, path: &OwnPath, mut carry: Option<Carry>, added: u64) -> Result<()> {
+    pub(crate) fn carry_up(&mut self, path: &OwnPath, mut carry: Option<Carry>, added: u64) -> Result<()> {
         let order = self.order;
         for &Taken { pgno, index } in path.taken().iter().rev() {
             let fault = |cause| corrupt(pgno, cause);
@@ -432,7 +449,7 @@ pub(super) fn validate<O: Order>(order: O, page: &[u8], level: usize) -> std::re
 /// Bytes that slots and cells of an own node use.
 pub(super) fn used_of(page: &[u8]) -> std::result::Result<usize, FormatError> {
     match header::kind_of(page) {
-        kind if kind == LeafCells::KIND as u8 => Node::<LeafCells>::view(page).map(|node| node.used()),
-        _ => Node::<BranchCells>::view(page).map(|node| node.used()),
+        kind if kind == BranchCells::KIND as u8 => Node::<BranchCells>::view(page).map(|node| node.used()),
+        _ => Node::<LeafCells>::view(page).map(|node| node.used()),
     }
 }

@@ -1,20 +1,22 @@
 //! Where the pages of a tree lie, told by its branches, and moving single ones elsewhere.
 //!
 //! A branch names its children, so a look at all branches finds every node: of a hundred pages one is read. Where there are
-//! multi-page values the leaves are read as well, for they alone name the runs. Nothing is validated beyond what a read
+//! values with pages of their own the leaves are read as well, for they alone name those. Nothing is validated beyond what a read
 //! would; that is what [`walk`](super::walk) is for.
 //!
 //! A page that has been found so is moved by going down to it once more and touching it: copy-on-write moves whatever it
 //! changes, and what is moved is changed in nothing but its place.
 
 use mapledb_format::branch::{Branch, Entry};
-use mapledb_format::leaf::{Leaf, NewValue, ValueField};
+use mapledb_format::duplicates::tree_ref;
+use mapledb_format::leaf::{Leaf, NewValue};
 use mapledb_format::order::Order;
 use mapledb_format::overflow::OverflowRef;
 use mapledb_format::{FormatError, Pgno, TreeRecord};
 
 use super::ahead::{LEAVES_MAX, ask_for_children};
-use super::{PageRef, Pages, PagesMut, Tree, TreeMut, branch, child, corrupt, leaf, run_of};
+use super::nested::{Owned, owned_at};
+use super::{KeyOrder, PageRef, Pages, PagesMut, Tree, TreeMut, branch, child, corrupt, leaf};
 use crate::error::Result;
 
 /// What a page, or run of pages, is to its tree.
@@ -24,6 +26,8 @@ pub(crate) enum Part {
     Node(usize),
     /// The run of a multi-page value.
     Run,
+    /// A node on this level of the tree of a key's duplicates.
+    Duplicates(usize),
 }
 
 /// A page, or run of pages, and how to come to it.
@@ -32,35 +36,38 @@ pub(crate) struct Located<'k> {
     pub(crate) pgno: Pgno,
     pub(crate) pages: u64,
     pub(crate) part: Part,
-    /// A node: the lowest key it may hold, `None` where that is the lowest of all. A run: the key of its entry.
+    /// A node: the lowest key it may hold, `None` where that is the lowest of all. Else the key of its entry.
     pub(crate) key: Option<&'k [u8]>,
+    /// A node of duplicates: the lowest it may hold, `None` where that is the lowest of all.
+    pub(crate) duplicate: Option<&'k [u8]>,
 }
 
-/// Visits every node of the tree, parents before children, and every run if `with_runs`.
+/// Visits every node of the tree, parents before children, and if `with_values` every run and every node of duplicates.
 ///
-/// Cost: all branches are read; with runs, and if there are any, all leaves.
+/// Cost: all branches are read; with values, and if any has pages of its own, all leaves.
 pub(crate) fn locate<P: Pages>(
     pages: &P,
     record: &TreeRecord,
-    with_runs: bool,
+    with_values: bool,
     visit: &mut dyn FnMut(Located<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some(top) = usize::from(record.depth).checked_sub(1) else { return Ok(()) };
-    let mut locator = Locator { pages, into_leaves: with_runs && record.overflow_pages > 0, visit };
+    let mut locator = Locator { pages, record, into_leaves: with_values && record.overflow_pages > 0, visit };
     locator.node(PageRef { pgno: record.root, tag: record.root_tag }, top, None)
 }
 
 struct Locator<'p, 'v, P> {
     pages: &'p P,
+    record: &'p TreeRecord,
     into_leaves: bool,
     visit: &'v mut dyn FnMut(Located<'_>) -> Result<()>,
 }
 
 impl<P: Pages> Locator<'_, '_, P> {
     fn node(&mut self, at: PageRef, level: usize, low: Option<&[u8]>) -> Result<()> {
-        (self.visit)(Located { pgno: at.pgno, pages: 1, part: Part::Node(level), key: low })?;
+        (self.visit)(Located { pgno: at.pgno, pages: 1, part: Part::Node(level), key: low, duplicate: None })?;
         match level {
-            0 if self.into_leaves => self.runs(at),
+            0 if self.into_leaves => self.values(at),
             0 => Ok(()),
             _ => self.children(at, level, low),
         }
@@ -80,14 +87,24 @@ impl<P: Pages> Locator<'_, '_, P> {
         Ok(())
     }
 
-    fn runs(&mut self, at: PageRef) -> Result<()> {
+    fn values(&mut self, at: PageRef) -> Result<()> {
         let fault = |cause| corrupt(at.pgno, cause);
         let leaf = leaf(self.pages, at)?;
         for index in 0..leaf.len() {
-            if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
-                let pages = super::overflow::geometry(run.len, self.pages.page_size())?.pages;
-                let key = Some(leaf.key(index).map_err(fault)?);
-                (self.visit)(Located { pgno: run.pgno, pages, part: Part::Run, key })?;
+            let Some(owned) = owned_at(self.record, &leaf, at, index)? else { continue };
+            let key = Some(leaf.key(index).map_err(fault)?);
+            match owned {
+                Owned::Run(run) => {
+                    let pages = super::overflow::geometry(run.len, self.pages.page_size())?.pages;
+                    (self.visit)(Located { pgno: run.pgno, pages, part: Part::Run, key, duplicate: None })?;
+                }
+                Owned::Tree(tree) => locate(self.pages, &tree, false, &mut |node| match node.part {
+                    Part::Node(level) => {
+                        let part = Part::Duplicates(level);
+                        (self.visit)(Located { part, key, duplicate: node.key, ..node })
+                    }
+                    Part::Run | Part::Duplicates(_) => Ok(()),
+                })?,
             }
         }
         Ok(())
@@ -124,19 +141,17 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         Ok(Some((at, implied)))
     }
 
-    /// The run that the entry `key` refers to, if it does to one.
-    fn run_for(&self, key: &[u8]) -> Result<Option<OverflowRef>> {
+    /// What the entry `key` has pages in beside its leaf.
+    fn owned_for(&self, key: &[u8]) -> Result<Option<Owned>> {
         let Some((at, implied)) = self.node_for(Some(key), 0)? else { return Ok(None) };
-        let fault = |cause| corrupt(at.pgno, cause);
         let leaf: Leaf<'_> = self.leaf(at)?;
-        let place = leaf.search_from(self.order, 0, key, implied).map_err(fault)?;
-        if !place.exact {
-            return Ok(None);
-        }
-        match leaf.value(place.index).map_err(fault)? {
-            ValueField::Overflow(run) => run_of(at, run).map(Some),
-            ValueField::Inline(_) => Ok(None),
-        }
+        let place = leaf.search_from(self.order, 0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        if place.exact { owned_at(&self.record, &leaf, at, place.index) } else { Ok(None) }
+    }
+
+    /// Whether the node on `level` where `key` leads to is the committed page `pgno`.
+    fn is_at(&self, level: usize, key: Option<&[u8]>, pgno: Pgno) -> Result<bool> {
+        Ok(self.node_for(key, level)?.is_some_and(|(at, _)| at.pgno == pgno && !at.is_own()))
     }
 }
 
@@ -145,18 +160,24 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     /// there: others may have changed the tree since.
     ///
     /// Cost: two descents; the path to it is copied as far as it is not own yet.
-    pub(crate) fn relocate(&mut self, part: Part, key: Option<&[u8]>, pgno: Pgno) -> Result<bool> {
+    pub(crate) fn relocate(
+        &mut self,
+        part: Part,
+        key: Option<&[u8]>,
+        duplicate: Option<&[u8]>,
+        pgno: Pgno,
+    ) -> Result<bool> {
         match (part, key) {
             (Part::Node(level), key) => self.relocate_node(level, key, pgno),
             (Part::Run, Some(key)) => self.relocate_run(key, pgno),
-            (Part::Run, None) => Ok(false),
+            (Part::Duplicates(level), Some(key)) => self.relocate_duplicates(level, key, duplicate, pgno),
+            (Part::Run | Part::Duplicates(_), None) => Ok(false),
         }
     }
 
     fn relocate_node(&mut self, level: usize, key: Option<&[u8]>, pgno: Pgno) -> Result<bool> {
-        match self.reading().node_for(key, level)? {
-            Some((at, _)) if at.pgno == pgno && !at.is_own() => {}
-            _ => return Ok(false),
+        if !self.reading().is_at(level, key, pgno)? {
+            return Ok(false);
         }
         let mut own = self.touch_root()?;
         let mut implied = 0;
@@ -171,7 +192,10 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     }
 
     fn relocate_run(&mut self, key: &[u8], pgno: Pgno) -> Result<bool> {
-        let Some(run) = self.reading().run_for(key)?.filter(|run| run.pgno == pgno) else { return Ok(false) };
+        let run = match self.reading().owned_for(key)? {
+            Some(Owned::Run(run)) if run.pgno == pgno => run,
+            _ => return Ok(false),
+        };
         let path = self.touch_path(key)?;
         let mut moved = OverflowRef { pgno: self.pages.copy_run(&run)?, ..run };
         moved.tag = self.seal_run(&moved)?;
@@ -181,6 +205,24 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         self.free_run(&run)?;
         let mut leaf = self.leaf_mut(path.leaf)?;
         leaf.replace_value(path.at.index, key, &NewValue::Overflow(moved)).map_err(|cause| corrupt(path.leaf, cause))?;
+        Ok(true)
+    }
+
+    fn relocate_duplicates(
+        &mut self,
+        level: usize,
+        key: &[u8],
+        duplicate: Option<&[u8]>,
+        pgno: Pgno,
+    ) -> Result<bool> {
+        let Some(Owned::Tree(mut tree)) = self.reading().owned_for(key)? else { return Ok(false) };
+        let order = KeyOrder::recorded(tree.order);
+        if !Tree::in_order(&*self.pages, &tree, order).is_at(level, duplicate, pgno)? {
+            return Ok(false);
+        }
+        let path = self.touch_path(key)?;
+        TreeMut::in_order(self.pages, &mut tree, order).relocate_node(level, duplicate, pgno)?;
+        self.field_at(&path)?.copy_from_slice(&tree_ref(&tree));
         Ok(true)
     }
 }
@@ -236,9 +278,9 @@ mod tests {
         let mut moved = 0;
         for (pgno, _, part, key) in &chosen {
             let mut tree = TreeMut::new(&mut pages, &mut record);
-            moved += u32::from(tree.relocate(*part, key.as_deref(), *pgno).unwrap());
+            moved += u32::from(tree.relocate(*part, key.as_deref(), None, *pgno).unwrap());
             // A second time it is somewhere else.
-            assert!(!tree.relocate(*part, key.as_deref(), *pgno).unwrap());
+            assert!(!tree.relocate(*part, key.as_deref(), None, *pgno).unwrap());
         }
         assert!(moved > 40, "{moved} moved, the others with those below them");
         TreeMut::new(&mut pages, &mut record).seal().unwrap();
@@ -253,7 +295,7 @@ mod tests {
         }
         let unknown: [u8; 4] = rng.random();
         let mut tree = TreeMut::new(&mut pages, &mut record);
-        assert!(!tree.relocate(Part::Run, Some(&unknown), Pgno::new(40).unwrap()).unwrap());
-        assert!(!tree.relocate(Part::Node(9), None, Pgno::new(40).unwrap()).unwrap());
+        assert!(!tree.relocate(Part::Run, Some(&unknown), None, Pgno::new(40).unwrap()).unwrap());
+        assert!(!tree.relocate(Part::Node(9), None, None, Pgno::new(40).unwrap()).unwrap());
     }
 }

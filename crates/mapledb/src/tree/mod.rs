@@ -16,6 +16,7 @@ mod delete;
 mod group;
 mod insert;
 mod locate;
+mod nested;
 mod order;
 mod overflow;
 mod range;
@@ -42,10 +43,11 @@ use crate::error::{Error, Result};
 pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, Pair, Path, Way};
 pub(crate) use group::GROUP_MAX;
-pub(crate) use insert::Value;
+pub(crate) use insert::{OwnPath, Value};
 pub(crate) use locate::{Located, Part, locate};
+pub(crate) use nested::duplicates_at;
 pub(crate) use order::in_its_order;
 pub use order::{KeyOrder, NamedOrder};
 pub(crate) use range::Range;
@@ -82,6 +84,11 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     #[inline]
     pub(crate) fn in_order(pages: &'p P, record: &TreeRecord, order: O) -> Tree<'p, P, O> {
         Tree { pages, record: *record, order }
+    }
+
+    /// The order of the keys.
+    pub(crate) fn order(&self) -> O {
+        self.order
     }
 
     #[inline(always)]

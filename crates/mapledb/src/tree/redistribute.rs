@@ -13,11 +13,12 @@ use std::ops::Range;
 use mapledb_format::FormatError;
 use mapledb_format::branch::{Entry, cell_len};
 use mapledb_format::leaf::{Leaf, LeafMut, NewValue};
-use mapledb_format::node::{SLOT_BYTES, capacity};
+use mapledb_format::node::capacity;
 use mapledb_format::order::Order;
 use mapledb_format::{Pgno, plan};
 
 use super::insert::{Taken, used_of};
+use super::nested::weigh;
 use super::split::push_all;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::Result;
@@ -71,7 +72,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let (pgno, field) = self.share(pages, &shares, &pair)?;
         let fault = |cause| corrupt(place, cause);
         let [left, right] = pages.map(|pgno| PageRef { pgno, tag: 0 });
-        let mut counts = [leaf(self.pages, left)?.len() as u64, leaf(self.pages, right)?.len() as u64];
+        let mut counts = [self.weigh_own(left)?, self.weigh_own(right)?];
         // What the pair adds is counted with what it adds to the other ancestors.
         let full = usize::from(!beside.left_is_full);
         counts[full] = counts[full].saturating_sub(pair.added);
@@ -117,10 +118,10 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let mut sizes = Vec::with_capacity(left.len() + right.len() + 1);
         for (node, entry) in [(&left, a), (&right, b)] {
             for at in 0..node.len() {
-                sizes.push(node.cell(at).map_err(fault(entry))?.len() + SLOT_BYTES);
+                sizes.push(node.cell(at).map_err(fault(entry))?.len() + node.slot_bytes());
             }
         }
-        sizes.insert(new, pair.value.cell_len(pair.key.len()) + SLOT_BYTES);
+        sizes.insert(new, self.cell_len(pair.key.len(), &pair.value) + left.slot_bytes());
         let Some(cut) = plan::share(&sizes, capacity(page_a.len())) else { return Ok(None) };
         let key_at = |place: usize| match place {
             _ if place == new => Ok(pair.key),
@@ -159,6 +160,11 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let (pgno, index) = if new_is_left { (pages[0], shares.new) } else { (pages[1], shares.new - cut) };
         let field = self.leaf_mut(pgno)?.insert_pair(order, index, pair.key, &pair.value).map_err(fault)?;
         Ok((pgno, field))
+    }
+
+    fn weigh_own(&self, at: PageRef) -> Result<u64> {
+        let leaf = leaf(self.pages, at)?;
+        weigh(self.record, &leaf, at, 0..leaf.len())
     }
 
     fn own_copy(&mut self, pgno: Pgno) -> Result<Vec<u8>> {

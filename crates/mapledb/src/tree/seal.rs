@@ -26,9 +26,13 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let mut from = 0;
         if level == 0 {
             while let Some(index) = leaf(self.pages, own)?.next_unsealed(from) {
-                if let ValueField::Overflow(run) = leaf(self.pages, own)?.value(index).map_err(fault)? {
-                    let tag = self.seal_run(&run)?;
-                    self.leaf_mut(pgno)?.set_overflow_tag(index, tag).map_err(fault)?;
+                match leaf(self.pages, own)?.value(index).map_err(fault)? {
+                    ValueField::Overflow(run) => {
+                        let tag = self.seal_run(&run)?;
+                        self.leaf_mut(pgno)?.set_overflow_tag(index, tag).map_err(fault)?;
+                    }
+                    ValueField::Duplicates(_) => self.seal_duplicates(pgno, index)?,
+                    ValueField::Inline(_) => {}
                 }
                 from = index + 1;
             }

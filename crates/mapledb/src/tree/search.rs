@@ -1,5 +1,6 @@
 //! From the root to one leaf.
 
+use mapledb_format::FormatError;
 use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::node::{Position, Slot};
 use mapledb_format::order::Order;
@@ -91,5 +92,8 @@ pub(super) fn value_in<'p, P: Pages>(
     match leaf.value(index).map_err(|cause| corrupt(from.pgno, cause))? {
         ValueField::Inline(value) => Ok(value),
         ValueField::Overflow(reference) => overflow(pages, &run_of(from, reference)?),
+        ValueField::Duplicates(_) => {
+            Err(corrupt(from.pgno, FormatError::BadReference("duplicates in a table that is no multimap")))
+        }
     }
 }

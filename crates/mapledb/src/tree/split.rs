@@ -7,14 +7,15 @@ use std::ops::Range;
 
 use mapledb_format::branch::{Branch, BranchMut, ENTRY_BYTES, Entry, cell_len};
 use mapledb_format::header::Kind;
-use mapledb_format::leaf::{Leaf, LeafCells, LeafMut, NewValue};
-use mapledb_format::node::{Cells, Node, NodeMut, SLOT_BYTES, capacity};
+use mapledb_format::leaf::{Leaf, NewValue};
+use mapledb_format::node::{Cells, Node, NodeMut, capacity};
 use mapledb_format::order::Order;
 use mapledb_format::plan::{self, Growth};
 use mapledb_format::{FormatError, Pgno};
 
 use super::insert::Carry;
-use super::{PagesMut, TreeMut, corrupt};
+use super::nested::weigh;
+use super::{PageRef, PagesMut, TreeMut, corrupt, leaf};
 use crate::error::Result;
 
 /// Which half of a cut.
@@ -40,7 +41,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let old = self.pages.own_mut(pgno, 1)?.to_vec();
         let fault = |cause| corrupt(pgno, cause);
         let node = Leaf::view(&old).map_err(fault)?;
-        let plan = plan_cut(&node, index, new.cell_len(key.len()), growth).map_err(fault)?;
+        let plan = plan_cut(&node, index, self.cell_len(key.len(), new), growth).map_err(fault)?;
         // The plan counts the new cell; the old ones to its left are one fewer.
         let half = if index < plan.left { Half::Left } else { Half::Right };
         let cut = if half == Half::Left { plan.left - 1 } else { plan.left };
@@ -52,12 +53,13 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         }
         .map_err(fault)?;
 
-        let (left_count, last) = last_key(self.leaf_mut(pgno)?).map_err(fault)?;
-        let mut half_right = self.leaf_mut(right)?;
-        let node = LeafMut::new(half_right.page_mut());
-        let node = node.node().map_err(fault)?;
-        let separator = order.separator(&last, node.key(0).map_err(fault)?).to_vec();
-        let carry = Carry { separator, left_count, right, right_count: node.len() as u64 };
+        let halves = [pgno, right].map(|pgno| PageRef { pgno, tag: 0 });
+        let (left_node, right_node) = (leaf(self.pages, halves[0])?, leaf(self.pages, halves[1])?);
+        let last = left_node.key(left_node.len().saturating_sub(1)).map_err(fault)?;
+        let separator = order.separator(last, right_node.key(0).map_err(fault)?).to_vec();
+        let left_count = weigh(self.record, &left_node, halves[0], 0..left_node.len())?;
+        let right_count = weigh(self.record, &right_node, halves[1], 0..right_node.len())?;
+        let carry = Carry { separator, left_count, right, right_count };
         Ok((carry, half, field))
     }
 
@@ -115,9 +117,9 @@ fn plan_cut<C: Cells>(
 ) -> std::result::Result<plan::SplitPlan, FormatError> {
     let mut sizes = Vec::with_capacity(node.len() + 1);
     for at in 0..node.len() {
-        sizes.push(node.cell(at)?.len() + SLOT_BYTES);
+        sizes.push(node.cell(at)?.len() + node.slot_bytes());
     }
-    sizes.insert(index, new_len + SLOT_BYTES);
+    sizes.insert(index, new_len + node.slot_bytes());
     Ok(plan::split(&sizes, capacity(node.page().len()), growth))
 }
 
@@ -143,11 +145,6 @@ pub(super) fn push_all<C: Cells>(
         to.push_raw(from.slot(index)?.field, from.cell(index)?)?;
     }
     Ok(())
-}
-
-fn last_key(leaf: NodeMut<'_, LeafCells>) -> std::result::Result<(u64, Vec<u8>), FormatError> {
-    let node = leaf.node()?;
-    Ok((node.len() as u64, node.key(node.len().saturating_sub(1))?.to_vec()))
 }
 
 /// How many entries lie below an own branch.

@@ -2,7 +2,7 @@
 
 use mapledb_format::branch::{Branch, Entry};
 use mapledb_format::header;
-use mapledb_format::leaf::{Leaf, ValueField};
+use mapledb_format::leaf::Leaf;
 use mapledb_format::order::Order;
 use mapledb_format::overflow::{OverflowRef, Run};
 use mapledb_format::tree_record::TreeRecord;
@@ -10,7 +10,8 @@ use mapledb_format::{FormatError, Pgno, Txnid};
 
 use super::ahead::{LEAVES_MAX, ask_for_children};
 use super::insert::validate;
-use super::{PageRef, Pages, Tree, child, corrupt, run_of};
+use super::nested::{Owned, check_layout, owned_at, weigh};
+use super::{KeyOrder, PageRef, Pages, Tree, child, corrupt};
 use crate::error::Result;
 
 /// One page, or the run of a multi-page value.
@@ -88,20 +89,36 @@ impl<P: Pages, O: Order> Walker<'_, '_, P, O> {
         let fault = |cause| corrupt(at.pgno, cause);
         let leaf = Leaf::view(page).map_err(fault)?;
         self.walked.leaf_pages += 1;
+        check_layout(&self.tree.record, page, at)?;
         if leaf.is_empty() {
             return Err(fault(FormatError::SlotOutOfBounds { slot: 0 }));
         }
         for index in 0..leaf.len() {
             inside(self.tree.order, leaf.key(index).map_err(fault)?, index, low, high).map_err(fault)?;
-            if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
-                let run = run_of(at, run)?;
-                let bytes = self.tree.pages.run(&run)?;
-                let pages = self.tree.pages.page_size().pages_for(bytes.len() as u64);
-                self.walked.overflow_pages += pages;
-                (self.visit)(Visit { pgno: run.pgno, pages })?;
+            match owned_at(&self.tree.record, &leaf, at, index)? {
+                None => {}
+                Some(Owned::Run(run)) => self.run(&run)?,
+                Some(Owned::Tree(tree)) => self.nested(&tree)?,
             }
         }
-        Ok(leaf.len() as u64)
+        weigh(&self.tree.record, &leaf, at, 0..leaf.len())
+    }
+
+    fn run(&mut self, run: &OverflowRef) -> Result<()> {
+        let bytes = self.tree.pages.run(run)?;
+        let pages = self.tree.pages.page_size().pages_for(bytes.len() as u64);
+        self.walked.overflow_pages += pages;
+        (self.visit)(Visit { pgno: run.pgno, pages })
+    }
+
+    /// Walks the tree of a key's duplicates.
+    fn nested(&mut self, tree: &TreeRecord) -> Result<()> {
+        let walked = walk(self.tree.pages, tree, KeyOrder::recorded(tree.order), self.visit)?;
+        if walked.overflow_pages > 0 {
+            return Err(corrupt(tree.root, FormatError::BadReference("duplicates have values")));
+        }
+        self.walked.overflow_pages += walked.leaf_pages + walked.branch_pages;
+        Ok(())
     }
 
     fn branch(
@@ -163,7 +180,7 @@ pub(crate) fn walk_since<P: Pages>(
     visit: &mut dyn FnMut(Visit) -> Result<()>,
 ) -> Result<()> {
     match usize::from(record.depth).checked_sub(1) {
-        Some(top) => node_since(pages, PageRef { pgno: record.root, tag: record.root_tag }, top, since, visit),
+        Some(top) => node_since(pages, PageRef { pgno: record.root, tag: record.root_tag }, top, since, record, visit),
         None => Ok(()),
     }
 }
@@ -173,6 +190,7 @@ fn node_since<P: Pages>(
     at: PageRef,
     level: usize,
     since: Txnid,
+    record: &TreeRecord,
     visit: &mut dyn FnMut(Visit) -> Result<()>,
 ) -> Result<()> {
     let fault = |cause| corrupt(at.pgno, cause);
@@ -185,15 +203,17 @@ fn node_since<P: Pages>(
     if level == 0 {
         let leaf = Leaf::view(page).map_err(fault)?;
         for index in 0..leaf.len() {
-            if let ValueField::Overflow(run) = leaf.value(index).map_err(fault)? {
-                run_since(pages, &run_of(at, run)?, since, visit)?;
+            match owned_at(record, &leaf, at, index)? {
+                None => {}
+                Some(Owned::Run(run)) => run_since(pages, &run, since, visit)?,
+                Some(Owned::Tree(tree)) => walk_since(pages, &tree, since, visit)?,
             }
         }
     } else {
         let branch = Branch::view(page).map_err(fault)?;
         for index in 0..branch.len() {
             let entry = branch.entry(index).map_err(fault)?;
-            node_since(pages, child(at, entry)?, level - 1, since, visit)?;
+            node_since(pages, child(at, entry)?, level - 1, since, record, visit)?;
         }
     }
     Ok(())

@@ -219,7 +219,7 @@ impl WriteTxn {
     pub(crate) fn adopt_named(&mut self, name: &str, record: &TableRecord) -> Result<TableId> {
         self.check()?;
         let mut record = record.clone();
-        record.tree = TreeRecord::empty(record.tree.order);
+        record.tree = record.tree.emptied();
         self.is_changed = true;
         let opened = Opened { name: name.to_string(), record, is_changed: true };
         Ok(TableId::Named(self.tables.open(opened)))

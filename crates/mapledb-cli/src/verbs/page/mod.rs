@@ -79,7 +79,7 @@ fn show_page(file: &File, pgno: Pgno, size: PageSize, as_json: bool) -> Result<(
     let page = read(file, pgno.offset(size), size.bytes(), &format!("page {pgno}"))?;
     let place = PagePlace { pgno, size };
     match PageHeader::parse(&page).map(|header| header.kind) {
-        Ok(Kind::Leaf) => tell(as_json, &node::leaf(&page, place)?, node::leaf_in_words),
+        Ok(Kind::Leaf | Kind::Packed) => tell(as_json, &node::leaf(&page, place)?, node::leaf_in_words),
         Ok(Kind::Branch) => tell(as_json, &node::branch(&page, place)?, node::branch_in_words),
         Ok(Kind::Overflow) => tell(as_json, &overflow::report(file, &page, place)?, overflow::in_words),
         Err(error) => Err(Failure::new(
@@ -140,6 +140,7 @@ impl HeaderReport {
                 Kind::Leaf => "leaf",
                 Kind::Branch => "branch",
                 Kind::Overflow => "overflow",
+                Kind::Packed => "packed leaf",
             },
             level: header.level,
             checksum: hex64(header.checksum),

@@ -1,6 +1,7 @@
 //! A leaf or a branch, slot by slot.
 
 use mapledb_format::branch::{Branch, BranchCells};
+use mapledb_format::duplicates::DupField;
 use mapledb_format::header::{PageHeader, check_sum};
 use mapledb_format::leaf::{Leaf, LeafCells, ValueField};
 use mapledb_format::node::{Cells, Node};
@@ -42,6 +43,8 @@ pub struct LeafSlot {
 enum LeafValue {
     Inline(Bytes),
     Overflow { page: u64, tag: String, len_bytes: u64 },
+    SubPage { duplicates: u64, len_bytes: usize },
+    Tree { root: u64, tag: String, duplicates: u64 },
     Damaged(String),
 }
 
@@ -98,10 +101,24 @@ pub fn leaf(page: &[u8], place: PagePlace) -> Result<NodeReport<LeafSlot>, Failu
                 Ok(ValueField::Overflow(to)) => {
                     LeafValue::Overflow { page: to.pgno.get(), tag: hex32(to.tag), len_bytes: to.len }
                 }
+                Ok(ValueField::Duplicates(field)) => duplicates(field),
                 Err(error) => LeafValue::Damaged(error.to_string()),
             },
         })
     })
+}
+
+/// What several duplicates of a key are in.
+fn duplicates(field: &[u8]) -> LeafValue {
+    match DupField::decode(field) {
+        Ok(found @ DupField::SubPage(page)) => {
+            LeafValue::SubPage { duplicates: found.count(), len_bytes: page.len() }
+        }
+        Ok(DupField::Tree(tree)) => {
+            LeafValue::Tree { root: tree.root.get(), tag: hex32(tree.root_tag), duplicates: tree.entries }
+        }
+        Err(error) => LeafValue::Damaged(error.to_string()),
+    }
 }
 
 /// Reads a branch.
@@ -205,6 +222,12 @@ pub fn leaf_in_words(report: &NodeReport<LeafSlot>, output: &mut Output) -> Resu
                 LeafValue::Inline(bytes) => bytes.in_words(),
                 LeafValue::Overflow { page, tag, len_bytes } => {
                     format!("→ overflow page {page}, {}, tag {tag}", table::size(*len_bytes))
+                }
+                LeafValue::SubPage { duplicates, len_bytes } => {
+                    format!("{duplicates} duplicates in a sub-page of {}", table::size(*len_bytes as u64))
+                }
+                LeafValue::Tree { root, tag, duplicates } => {
+                    format!("→ tree of {duplicates} duplicates, root {root}, tag {tag}")
                 }
                 LeafValue::Damaged(why) => why.clone(),
             },

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use mapledb_format::branch::BranchCells;
+use mapledb_format::duplicates::DupField;
 use mapledb_format::free::record::FreeKey;
 use mapledb_format::leaf::{LeafCells, ValueField};
 use mapledb_format::node::Node;
@@ -56,6 +57,8 @@ struct Found {
 enum Content {
     Tables,
     FreeSpace,
+    /// Duplicates of a key of a multimap.
+    Duplicates,
     Other,
 }
 
@@ -73,6 +76,7 @@ pub fn by_every_page(pages: &PageFile, look: &mut dyn FnMut()) -> Roots {
         };
         let content = match about.kind {
             Kind::Leaf => leaf(&page, &mut referred),
+            Kind::Packed => Content::Duplicates,
             _ => branch(&page, &mut referred),
         };
         found.push(Found { pgno, tag: header::tag(sum), txnid: about.txnid, level: about.level, content });
@@ -103,6 +107,13 @@ fn tree(root: &Found) -> TreeRecord {
 /// What a leaf holds; the roots of tables in it are referred to.
 fn leaf(page: &[u8], referred: &mut HashSet<(Pgno, u32)>) -> Content {
     let Ok(leaf) = Node::<LeafCells>::view(page) else { return Content::Other };
+    for slot in 0..leaf.len() {
+        if let Ok(ValueField::Duplicates(field)) = leaf.value(slot)
+            && let Ok(DupField::Tree(tree)) = DupField::decode(field)
+        {
+            referred.insert((tree.root, tree.root_tag));
+        }
+    }
     let tables: Option<Vec<TableRecord>> = (0..leaf.len())
         .map(|slot| match leaf.value(slot) {
             Ok(ValueField::Inline(value)) => TableRecord::decode(value).ok().filter(has_types),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use mapledb_format::branch::{BranchCells, Entry};
+use mapledb_format::duplicates::DupField;
 use mapledb_format::leaf::{Leaf, LeafCells, ValueField};
 use mapledb_format::node::Node;
 use mapledb_format::{FormatError, Kind, PageHeader, Pgno, TreeRecord};
@@ -74,7 +75,7 @@ pub fn walk<'t>(
             from: None,
             until: None,
         };
-        walk.subtree(root)?;
+        walk.subtree(root, None)?;
     }
     Ok(walk.lost)
 }
@@ -89,22 +90,23 @@ struct Walk<'w> {
 
 impl Walk<'_> {
     /// Levels go down by one at each step, so the depth is bounded by that of the root.
-    fn subtree(&mut self, at: Subtree) -> Result<(), Failure> {
+    /// `key` is the one whose duplicates these are, if they are.
+    fn subtree(&mut self, at: Subtree, key: Option<&[u8]>) -> Result<(), Failure> {
         match self.page(&at) {
             Err(why) => {
                 self.lost.push(at.lost(&why));
                 Ok(())
             }
-            Ok(page) if at.level == 0 => self.leaf(&page, at),
-            Ok(page) => self.branch(&page, at),
+            Ok(page) if at.level == 0 => self.leaf(&page, at, key),
+            Ok(page) => self.branch(&page, at, key),
         }
     }
 
     fn page(&mut self, at: &Subtree) -> Result<Vec<u8>, Loss> {
         let page = self.pages.referred(at.pgno, at.tag)?;
         let header = PageHeader::parse(&page)?;
-        let kind = if at.level == 0 { Kind::Leaf } else { Kind::Branch };
-        if header.kind != kind || header.level != at.level {
+        let is_leaf = matches!(header.kind, Kind::Leaf | Kind::Packed);
+        if is_leaf != (at.level == 0) || header.kind == Kind::Overflow || header.level != at.level {
             return Err(FormatError::BadReference("the page is of another level").into());
         }
         if at.level > 0 && !self.seen.insert(at.pgno) {
@@ -113,7 +115,7 @@ impl Walk<'_> {
         Ok(page)
     }
 
-    fn branch(&mut self, page: &[u8], at: Subtree) -> Result<(), Failure> {
+    fn branch(&mut self, page: &[u8], at: Subtree, key: Option<&[u8]>) -> Result<(), Failure> {
         let children = match children(page, &at) {
             Ok(children) => children,
             Err(error) => {
@@ -121,10 +123,10 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        children.into_iter().try_for_each(|child| self.subtree(child))
+        children.into_iter().try_for_each(|child| self.subtree(child, key))
     }
 
-    fn leaf(&mut self, page: &[u8], at: Subtree) -> Result<(), Failure> {
+    fn leaf(&mut self, page: &[u8], at: Subtree, key: Option<&[u8]>) -> Result<(), Failure> {
         let leaf = match Node::<LeafCells>::view(page) {
             Ok(leaf) => leaf,
             Err(error) => {
@@ -133,6 +135,14 @@ impl Walk<'_> {
             }
         };
         for slot in 0..leaf.len() {
+            if let (Some(key), Ok(dup)) = (key, leaf.key(slot)) {
+                (self.take)(key, dup)?;
+                continue;
+            }
+            if let (Ok(key), Ok(ValueField::Duplicates(field))) = (leaf.key(slot), leaf.value(slot)) {
+                self.duplicates(key, field, &at)?;
+                continue;
+            }
             match record(self.pages, &leaf, slot) {
                 Ok((key, value)) => (self.take)(key, &value)?,
                 Err((pgno, why)) => self.lost.push(Lost {
@@ -148,6 +158,40 @@ impl Walk<'_> {
     }
 }
 
+impl Walk<'_> {
+    /// Gives every duplicate of `key` that can be reached.
+    fn duplicates(&mut self, key: &[u8], field: &[u8], at: &Subtree) -> Result<(), Failure> {
+        let of_key = |records, pgno, tag, level| Subtree {
+            pgno,
+            tag,
+            level,
+            records,
+            from: Some(key.to_vec()),
+            until: None,
+        };
+        let sub_page = |page| Node::<LeafCells>::view(page).map_err(Loss::from);
+        match DupField::decode(field) {
+            Ok(DupField::Tree(tree)) if tree.duplicates.is_none() && tree.depth > 0 => {
+                self.subtree(of_key(tree.entries, tree.root, tree.root_tag, tree.depth - 1), Some(key))
+            }
+            Ok(found @ DupField::SubPage(page)) => match sub_page(page) {
+                Ok(leaf) => (0..leaf.len())
+                    .filter_map(|slot| leaf.key(slot).ok())
+                    .try_for_each(|dup| (self.take)(key, dup)),
+                Err(why) => {
+                    self.lost.push(of_key(found.count(), at.pgno, at.tag, 0).lost(&why));
+                    Ok(())
+                }
+            },
+            Ok(_) | Err(_) => {
+                let why = FormatError::BadReference("its kind is not known").into();
+                self.lost.push(of_key(1, at.pgno, at.tag, 0).lost(&why));
+                Ok(())
+            }
+        }
+    }
+}
+
 /// A record of a leaf; or why it is lost, and in which page if that is another.
 fn record<'l>(pages: &PageFile, leaf: &Leaf<'l>, slot: usize) -> Result<Record<'l>, LostIn> {
     let own = |error: FormatError| (None, error.into());
@@ -158,6 +202,7 @@ fn record<'l>(pages: &PageFile, leaf: &Leaf<'l>, slot: usize) -> Result<Record<'
             let value = pages.value(&at).map_err(|why| (Some(at.pgno), why))?;
             Ok((key, value.into()))
         }
+        ValueField::Duplicates(_) => Err(own(FormatError::BadReference("its key cannot be read"))),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::tree::{KeyOrder, Part, TreeMut, in_its_order};
 
 /// Rounds in a row that may move something without the used part getting shorter, while others write to its end.
 const FRUITLESS_MAX: u32 = 3;
+/// Levels that a tree of duplicates hardly exceeds: with eight bytes each, 500 to the power of so many of them.
+const DUPLICATES_DEPTH: u64 = 4;
 
 /// How far a [defragmentation](crate::Env::defragment) goes.
 ///
@@ -341,18 +343,19 @@ impl WriteTxn {
                 (None, Home::Catalog) => txn.head.catalog.depth,
                 (None, _) => txn.draft.space.tree().depth,
             };
-            if !txn.draft.make_room_below(page.pgno, u64::from(depth) + 1, run)? {
+            let below = if matches!(page.part, Part::Duplicates(_)) { DUPLICATES_DEPTH } else { 0 };
+            if !txn.draft.make_room_below(page.pgno, u64::from(depth) + below + 1, run)? {
                 return Ok(0);
             }
-            let key = page.key.as_deref();
+            let (key, duplicate) = (page.key.as_deref(), page.duplicate.as_deref());
             let is_moved = match (table, page.home) {
                 (Some(table), _) => in_its_order!(order, order => {
-                    txn.tree_mut(table, order).relocate(page.part, key, page.pgno)
+                    txn.tree_mut(table, order).relocate(page.part, key, duplicate, page.pgno)
                 }),
                 (None, Home::Catalog) => {
-                    TreeMut::new(&mut txn.draft, &mut txn.head.catalog).relocate(page.part, key, page.pgno)
+                    TreeMut::new(&mut txn.draft, &mut txn.head.catalog).relocate(page.part, key, duplicate, page.pgno)
                 }
-                (None, _) => txn.draft.free_tree(|tree| tree.relocate(page.part, key, page.pgno)),
+                (None, _) => txn.draft.free_tree(|tree| tree.relocate(page.part, key, duplicate, page.pgno)),
             }?;
             Ok(if is_moved { page.pages } else { 0 })
         })

@@ -31,6 +31,14 @@ pub(super) struct Planned {
     pub(super) home: Home,
     pub(super) part: Part,
     pub(super) key: Option<Box<[u8]>>,
+    pub(super) duplicate: Option<Box<[u8]>>,
+}
+
+impl Planned {
+    /// Neighbours in a tree have places that follow each other.
+    fn place_in_tree(&self) -> impl Ord + '_ {
+        (self.home, &self.key, self.part, &self.duplicate)
+    }
 }
 
 /// The pages of a snapshot that lie last, the very last first.
@@ -70,7 +78,7 @@ impl Plan {
             }
         }
         for batch in &mut batches {
-            batch.sort_unstable_by(|one, other| (one.home, &one.key, one.part).cmp(&(other.home, &other.key, other.part)));
+            batch.sort_unstable_by(|one, other| one.place_in_tree().cmp(&other.place_in_tree()));
         }
         (self.names, batches)
     }
@@ -96,8 +104,9 @@ impl Last {
         if found.pgno < self.from || lowest.is_some_and(|lowest| found.pgno < lowest) {
             return;
         }
-        let Located { pgno, pages, part, key } = found;
-        self.pages.push(Reverse(Planned { pgno, pages, home, part, key: key.map(Box::from) }));
+        let Located { pgno, pages, part, key, duplicate } = found;
+        let (key, duplicate) = (key.map(Box::from), duplicate.map(Box::from));
+        self.pages.push(Reverse(Planned { pgno, pages, home, part, key, duplicate }));
         if is_full {
             self.pages.pop();
         }

@@ -1,0 +1,202 @@
+//! Which multimap: its name, its types, and what its duplicates are.
+
+use std::marker::PhantomData;
+
+use mapledb_format::node::key_max;
+use mapledb_format::order::Order;
+use mapledb_format::{OrderId, tree_record};
+
+use super::codec::{Key, Typed};
+use super::{ReadMultimap, WriteMultimap};
+use crate::catalog::{Asked, Kind, Types};
+use crate::error::{Error, Result};
+use crate::tree::KeyOrder;
+use crate::txn::{ReadTxn, WriteTxn};
+
+/// What the duplicates of a multimap are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// Their order; not a named one.
+    pub order: KeyOrder,
+    /// The length in bytes that all of them have, if it is one: then they are packed. A quarter of a page at most.
+    pub len: Option<usize>,
+}
+
+impl Duplicates {
+    pub(super) fn of(recorded: tree_record::Duplicates) -> Duplicates {
+        let len = (recorded.len > 0).then_some(usize::from(recorded.len));
+        Duplicates { order: KeyOrder::recorded(recorded.order), len }
+    }
+
+    /// As the file records them.
+    fn record(self, len_max: usize) -> Result<tree_record::Duplicates> {
+        let len = self.len.unwrap_or(0);
+        if len > len_max {
+            return Err(Error::DuplicateTooLong { len, max: len_max });
+        }
+        let refused = |what: &str| Err(Error::BadOption { what: what.to_string() });
+        match self.order.id() {
+            OrderId::Named => refused("duplicates are in bytewise, reverse or integer order, not in a named one"),
+            OrderId::Integer if len == 0 => refused("duplicates in integer order have one length, which must be said"),
+            order => Ok(tree_record::Duplicates { order, len: len as u16 }),
+        }
+    }
+}
+
+/// A table in which a key has many values, each once and in order, as a user names it: by its name, and by the types of its
+/// keys and values. Make it a `const`.
+///
+/// A value is called a *duplicate* here, since it is a duplicate of its key; a key with a duplicate is a *pair*, and pairs are
+/// what is counted. Duplicates are kept in order as keys are, so their type is a [`Key`], and each has at most a quarter of a page.
+/// If all values of the type have one length, they are packed densely: 8 bytes take 8 bytes.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// use mapledb::{Env, Multimap};
+///
+/// const WORDS: Multimap<'static, str, u32> = Multimap::new("words");
+///
+/// // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// let env = unsafe { Env::options().create(dir.path().join("words.maple")) }?;
+/// let mut txn = env.write()?;
+/// let mut words = txn.open_multimap(&WORDS)?;
+/// assert!(words.insert("maple", &7)?);
+/// assert!(words.insert("maple", &3)?);
+/// assert!(!words.insert("maple", &7)?, "the pair is there");
+/// words.insert("oak", &1)?;
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let words = txn.multimap(&WORDS)?;
+/// assert_eq!(words.get("maple")?.collect::<mapledb::Result<Vec<_>>>()?, [3, 7]);
+/// assert_eq!((words.len(), words.count_of("maple")?), (3, 2));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Multimap<'n, K: ?Sized, V: ?Sized> {
+    name: &'n str,
+    is_untyped: bool,
+    order: Option<KeyOrder>,
+    duplicate_order: Option<KeyOrder>,
+    types: Typed<K, V>,
+}
+
+impl<'n, K: ?Sized, V: ?Sized> Multimap<'n, K, V> {
+    /// The multimap called `name`, of 1 byte up to a quarter of a page. It shares its names with tables.
+    pub const fn new(name: &'n str) -> Multimap<'n, K, V> {
+        Multimap { name, is_untyped: false, order: None, duplicate_order: None, types: PhantomData }
+    }
+
+    /// The same with its keys in `order`, instead of the one that their type asks for ([`Key::ORDER`]).
+    pub const fn in_order(self, order: KeyOrder) -> Multimap<'n, K, V> {
+        Multimap { order: Some(order), ..self }
+    }
+
+    /// The same with the duplicates of a key in `order`, which is none of the program's own, instead of the one that their type
+    /// asks for.
+    pub const fn duplicates_in(self, order: KeyOrder) -> Multimap<'n, K, V> {
+        Multimap { duplicate_order: Some(order), ..self }
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'n str {
+        self.name
+    }
+}
+
+impl<'n> Multimap<'n, [u8], [u8]> {
+    /// The multimap called `name` as bytes, whatever types and duplicates the catalog records: for tools. Bytes put this way
+    /// must be what the types ask for; nothing checks but their length where it is fixed.
+    pub const fn untyped(name: &'n str) -> Multimap<'n, [u8], [u8]> {
+        Multimap { name, is_untyped: true, order: None, duplicate_order: None, types: PhantomData }
+    }
+}
+
+impl<K: Key + ?Sized, V: Key + ?Sized> Multimap<'_, K, V> {
+    fn asked(&self, len_max: usize) -> Result<Asked> {
+        if self.is_untyped {
+            return Ok(Asked { types: None, order: self.order, kind: Some(Kind::Multimap(None)) });
+        }
+        let len = V::FIXED_LEN.filter(|len| *len > 0);
+        let duplicates = Duplicates { order: self.duplicate_order.unwrap_or(V::ORDER), len };
+        Ok(Asked {
+            types: Some(Types { key: K::type_name(), value: V::type_name() }),
+            order: Some(self.order.unwrap_or(K::ORDER)),
+            kind: Some(Kind::Multimap(Some(duplicates.record(len_max)?))),
+        })
+    }
+}
+
+impl ReadTxn {
+    /// A multimap.
+    ///
+    /// Cost: one descent of the catalog.
+    ///
+    /// # Errors
+    /// [`Error::TableMissing`]; [`Error::TableKind`] if it is a table, or a multimap of other duplicates; [`Error::TableTypes`] or
+    /// [`Error::TableOrder`] if it was made with other types or in another order.
+    pub fn multimap<K: Key + ?Sized, V: Key + ?Sized>(
+        &self,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<ReadMultimap<'_, K, V>> {
+        let name = multimap.name;
+        let record = self.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
+        let len_max = key_max(crate::pages::Pages::page_size(self).bytes());
+        let order = multimap.asked(len_max)?.check(name, &record, self.known_orders())?;
+        Ok(ReadMultimap::new(self, &record.tree, order))
+    }
+}
+
+impl WriteTxn {
+    /// A multimap that is there.
+    ///
+    /// # Errors
+    /// As [`ReadTxn::multimap`].
+    pub fn multimap<K: Key + ?Sized, V: Key + ?Sized>(
+        &mut self,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<WriteMultimap<'_, K, V>> {
+        let asked = multimap.asked(self.key_max())?;
+        let (id, order) = self.open_named(multimap.name, &asked, false)?;
+        Ok(WriteMultimap::new(self, id, order))
+    }
+
+    /// A multimap, made if it is not there.
+    ///
+    /// # Errors
+    /// As [`ReadTxn::multimap`], but for a missing one; [`Error::DuplicateTooLong`] if all duplicates were.
+    pub fn open_multimap<K: Key + ?Sized, V: Key + ?Sized>(
+        &mut self,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<WriteMultimap<'_, K, V>> {
+        let asked = multimap.asked(self.key_max())?;
+        let (id, order) = self.open_named(multimap.name, &asked, true)?;
+        Ok(WriteMultimap::new(self, id, order))
+    }
+
+    /// A multimap as bytes, made with types of these names, in this order and of these duplicates if it is not there: for tools,
+    /// which know types by the names that the catalog records. `None` is whatever order it has, and the bytewise one if it is
+    /// made.
+    ///
+    /// # Errors
+    /// As [`open_multimap`](WriteTxn::open_multimap); [`Error::BadOption`] if there can be no such duplicates: in a named order,
+    /// or in integer order and of any length.
+    pub fn open_multimap_as(
+        &mut self,
+        name: &str,
+        key_type: &str,
+        value_type: &str,
+        order: Option<KeyOrder>,
+        duplicates: Duplicates,
+    ) -> Result<WriteMultimap<'_, [u8], [u8]>> {
+        let types = Types { key: key_type.to_string(), value: value_type.to_string() };
+        let kind = Kind::Multimap(Some(duplicates.record(self.key_max())?));
+        let (id, order) = self.open_named(name, &Asked { types: Some(types), order, kind: Some(kind) }, true)?;
+        Ok(WriteMultimap::new(self, id, order))
+    }
+
+    fn key_max(&self) -> usize {
+        key_max(crate::pages::Pages::page_size(self.draft()).bytes())
+    }
+}

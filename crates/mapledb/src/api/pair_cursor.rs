@@ -1,0 +1,273 @@
+//! Going through a multimap pair by pair, and through the duplicates of a key.
+
+use std::marker::PhantomData;
+
+use super::codec::{Codec, Key, Typed};
+use super::cursor::{Item, decode};
+use crate::dup;
+use crate::error::{Error, Result};
+use crate::pages::Pages;
+use crate::tree::{KeyOrder, Tree};
+use crate::txn::ReadTxn;
+
+/// A place at a pair of a multimap, or at none: before the first move, and after one that found nothing.
+///
+/// Pairs are in the order of their keys, and those of a key in the order of its duplicates. Every move answers the pair it came
+/// to. Cost: a seek is a descent, of the keys and then of the duplicates if they have a tree; a step touches one slot.
+pub struct PairCursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    inner: dup::PairCursor<'t, P>,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
+    pub(super) fn new(tree: Tree<'t, P, KeyOrder>) -> PairCursor<'t, K, V, P> {
+        PairCursor { inner: dup::PairCursor::new(tree), types: PhantomData }
+    }
+
+    fn comparing(&mut self) -> Result<&mut dup::PairCursor<'t, P>> {
+        if self.inner.order().is_at_hand() { Ok(&mut self.inner) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The pair the cursor is at.
+    pub fn current(&self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.current())
+    }
+
+    /// Goes to the first pair.
+    pub fn first(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.first()?)
+    }
+
+    /// Goes to the last pair.
+    pub fn last(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.last()?)
+    }
+
+    /// Goes to the next pair, of the same key or of the next; from none, to the first.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.next()?)
+    }
+
+    /// Goes to the previous pair, of the same key or of the one before; from none, to the last.
+    pub fn previous(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.previous()?)
+    }
+
+    /// Goes to the next pair of the same key. If there is none the answer is none, and the cursor stays where it is.
+    pub fn next_in_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.next_in_key()?)
+    }
+
+    /// Goes to the previous pair of the same key. If there is none the answer is none, and the cursor stays where it is.
+    pub fn previous_in_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.previous_in_key()?)
+    }
+
+    /// Goes to the first pair of the same key.
+    pub fn first_in_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.first_in_key()?)
+    }
+
+    /// Goes to the last pair of the same key.
+    pub fn last_in_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.last_in_key()?)
+    }
+
+    /// Goes to the first pair of the next key; from none, to the first of all.
+    pub fn next_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.next_key()?)
+    }
+
+    /// Goes to the last pair of the previous key; from none, to the last of all.
+    pub fn previous_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.previous_key()?)
+    }
+
+    /// Goes to the first pair of `key`.
+    pub fn seek_key(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_key(key))?)
+    }
+
+    /// Goes to the first pair whose key is not less than `key`.
+    pub fn ceiling_key(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_key_from(key))?)
+    }
+
+    /// Goes to a pair.
+    pub fn seek(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.with_pair(key, value, |cursor, key, dup| cursor.seek(key, dup).map(drop))
+    }
+
+    /// Goes to the first pair that is not less than this one, be it of this key or of a later one.
+    pub fn ceiling(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.with_pair(key, value, |cursor, key, dup| cursor.seek_from(key, dup).map(drop))
+    }
+
+    /// Goes to the last pair that is not greater than this one, be it of this key or of an earlier one.
+    pub fn floor(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.with_pair(key, value, |cursor, key, dup| cursor.seek_to(key, dup).map(drop))
+    }
+
+    fn with_pair(
+        &mut self,
+        key: &K,
+        value: &V,
+        act: impl FnOnce(&mut dup::PairCursor<'t, P>, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<Option<Item<'t, K, V>>> {
+        K::with_bytes(key, |key| V::with_bytes(value, |value| act(self.comparing()?, key, value)))?;
+        self.current()
+    }
+
+    /// Goes to the pair that has `n` before it.
+    pub fn nth(&mut self, n: u64) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.seek_nth(n)?)
+    }
+
+    /// How many pairs have the key that the cursor is at; 0 at none. Cost: none.
+    pub fn count_in_key(&self) -> u64 {
+        self.inner.count_in_key()
+    }
+
+    /// How many pairs are before the one the cursor is at. Cost: no page beyond the paths it holds.
+    pub fn rank(&self) -> Result<u64> {
+        self.inner.rank()
+    }
+}
+
+/// The pairs between two bounds, from either end. After an error it ends.
+pub struct PairRange<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    inner: dup::PairRange<'t, P>,
+    is_over: bool,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairRange<'t, K, V, P> {
+    pub(super) fn new(inner: dup::PairRange<'t, P>) -> PairRange<'t, K, V, P> {
+        PairRange { inner, is_over: false, types: PhantomData }
+    }
+
+    /// How many pairs are left, exactly. Cost: none.
+    pub fn remaining(&self) -> u64 {
+        if self.is_over { 0 } else { self.inner.remaining() }
+    }
+
+    /// Splits what is left into `parts` ranges of equal length, one pair more or less, in order, as
+    /// [`Range::split`](crate::Range::split) does: the pairs of one key may be in several. None if `parts` is 0, or after an error.
+    ///
+    /// Cost: two descents a part.
+    pub fn split(self, parts: usize) -> Result<Vec<PairRange<'t, K, V, P>>> {
+        if self.is_over {
+            return Ok(Vec::new());
+        }
+        Ok(self.inner.split(parts)?.into_iter().map(PairRange::new).collect())
+    }
+
+    fn item(&mut self, pair: Result<Option<(&'t [u8], &'t [u8])>>) -> Option<Result<Item<'t, K, V>>> {
+        let item = pair.and_then(decode::<K, V>).transpose();
+        self.is_over |= matches!(item, Some(Err(_)));
+        item
+    }
+}
+
+impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> Iterator for PairRange<'t, K, V, P> {
+    type Item = Result<Item<'t, K, V>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let pair = self.inner.next();
+        self.item(pair)
+    }
+}
+
+impl<K: Key + ?Sized, V: Key + ?Sized, P: Pages> DoubleEndedIterator for PairRange<'_, K, V, P> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let pair = self.inner.next_back();
+        self.item(pair)
+    }
+}
+
+/// The duplicates of a key, in order, from either end. After an error it ends.
+pub struct Values<'t, V: ?Sized, P = ReadTxn> {
+    pairs: PairRange<'t, [u8], V, P>,
+}
+
+impl<'t, V: Key + ?Sized, P: Pages> Values<'t, V, P> {
+    pub(super) fn new(inner: dup::PairRange<'t, P>) -> Values<'t, V, P> {
+        Values { pairs: PairRange::new(inner) }
+    }
+
+    /// How many are left, exactly. Cost: none.
+    pub fn remaining(&self) -> u64 {
+        self.pairs.remaining()
+    }
+}
+
+impl<'t, V: Key + ?Sized, P: Pages> Iterator for Values<'t, V, P> {
+    type Item = Result<V::Item<'t>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.pairs.next()?.map(|(_, value)| value))
+    }
+}
+
+impl<V: Key + ?Sized, P: Pages> DoubleEndedIterator for Values<'_, V, P> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        Some(self.pairs.next_back()?.map(|(_, value)| value))
+    }
+}
+
+/// The duplicates of a key as bytes, in slices of the map: a page of them at a time if they have one length, else one by one.
+/// After an error it ends.
+pub struct Chunks<'t, P = ReadTxn> {
+    inner: Option<dup::Chunks<'t, P>>,
+}
+
+impl<'t, P: Pages> Chunks<'t, P> {
+    pub(super) fn new(inner: dup::Chunks<'t, P>) -> Chunks<'t, P> {
+        Chunks { inner: Some(inner) }
+    }
+}
+
+impl<'t, P: Pages> Iterator for Chunks<'t, P> {
+    type Item = Result<&'t [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk = self.inner.as_mut()?.next().transpose();
+        if !matches!(chunk, Some(Ok(_))) {
+            self.inner = None;
+        }
+        chunk
+    }
+}
+
+/// The duplicates of a key, a page of them at a time, as slices of the map. After an error it ends.
+pub struct Arrays<'t, const N: usize, P = ReadTxn> {
+    chunks: Chunks<'t, P>,
+}
+
+impl<'t, const N: usize, P: Pages> Arrays<'t, N, P> {
+    pub(super) fn new(chunks: Chunks<'t, P>) -> Arrays<'t, N, P> {
+        Arrays { chunks }
+    }
+}
+
+impl<'t, const N: usize, P: Pages> Iterator for Arrays<'t, N, P> {
+    type Item = Result<&'t [[u8; N]]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.chunks.next()?.and_then(|chunk| match chunk.as_chunks::<N>() {
+            (arrays, []) => Ok(arrays),
+            _ => Err(Error::Decode { expected: <[u8; N]>::type_name(), len: chunk.len() }),
+        }))
+    }
+}

@@ -1,0 +1,259 @@
+//! A multimap to read: of a snapshot, or of a write transaction as it stands.
+
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+
+use mapledb_format::TreeRecord;
+
+use super::codec::{Key, Typed};
+use super::cursor::{Item, decode};
+use super::pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
+use super::read_table::{TableStat, with_bounds};
+use crate::dup::{self, PairBound};
+use crate::error::{Error, Result};
+use crate::pages::Pages;
+use crate::tree::{KeyOrder, Tree};
+use crate::txn::ReadTxn;
+
+/// A multimap to read. Duplicates and, where their type allows it, keys are slices of the map, valid as long as the borrow of
+/// the transaction.
+///
+/// Unless said otherwise a call costs one descent of the keys, and one of the key's duplicates if they have a tree: one page
+/// touch a level.
+pub struct ReadMultimap<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    pages: &'t P,
+    record: TreeRecord,
+    order: KeyOrder,
+    types: Typed<K, V>,
+}
+
+impl<K: ?Sized, V: ?Sized, P> Clone for ReadMultimap<'_, K, V, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized, V: ?Sized, P> Copy for ReadMultimap<'_, K, V, P> {}
+
+impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
+    pub(super) fn new(pages: &'t P, record: &TreeRecord, order: KeyOrder) -> ReadMultimap<'t, K, V, P> {
+        ReadMultimap { pages, record: *record, order, types: PhantomData }
+    }
+
+    /// The tree, to go through.
+    fn tree(&self) -> Tree<'t, P, KeyOrder> {
+        Tree::in_order(self.pages, &self.record, self.order)
+    }
+
+    /// The tree, to look for keys: not in an order that is not at hand.
+    fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
+        if self.order.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The order of the keys. Cost: none.
+    pub fn order(&self) -> KeyOrder {
+        self.order
+    }
+
+    /// How many pairs there are. Cost: none.
+    pub fn len(&self) -> u64 {
+        self.record.entries
+    }
+
+    /// Whether there is no pair. Cost: none.
+    pub fn is_empty(&self) -> bool {
+        self.record.entries == 0
+    }
+
+    /// The size of the multimap: its entries are pairs, its overflow pages those of the trees of duplicates. Cost: none.
+    pub fn stat(&self) -> TableStat {
+        TableStat::of(&self.record)
+    }
+}
+
+impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
+    /// The duplicates of `key`, in order; none if there is no such key.
+    pub fn get(&self, key: &K) -> Result<Values<'t, V, P>> {
+        K::with_bytes(key, |key| {
+            let all = Bound::Included(PairBound::of_key(key));
+            dup::PairRange::new(self.comparing()?, all, all)
+        })
+        .map(Values::new)
+    }
+
+    /// Whether `key` has any duplicate.
+    pub fn contains_key(&self, key: &K) -> Result<bool> {
+        K::with_bytes(key, |key| self.comparing()?.contains(key))
+    }
+
+    /// Whether this pair is there.
+    pub fn contains(&self, key: &K, value: &V) -> Result<bool> {
+        K::with_bytes(key, |key| V::with_bytes(value, |value| dup::contains(self.comparing()?, key, value)))
+    }
+
+    /// How many duplicates `key` has. Cost: one descent of the keys, however many they are.
+    pub fn count_of(&self, key: &K) -> Result<u64> {
+        K::with_bytes(key, |key| dup::count_of(self.comparing()?, key))
+    }
+
+    /// The first duplicate of `key`.
+    pub fn first_of(&self, key: &K) -> Result<Option<V::Item<'t>>> {
+        self.get(key)?.next().transpose()
+    }
+
+    /// The last duplicate of `key`.
+    pub fn last_of(&self, key: &K) -> Result<Option<V::Item<'t>>> {
+        self.get(key)?.next_back().transpose()
+    }
+
+    /// The duplicates of `key` as bytes, in slices of the map: a page of them at a time if they have one length, one behind the
+    /// other, else one by one. Each slice begins at a multiple of 8 bytes if they have one length, so numbers in it are read in
+    /// place (`bytemuck::cast_slice`).
+    pub fn chunks(&self, key: &K) -> Result<Chunks<'t, P>> {
+        let mut cursor = dup::PairCursor::new(self.comparing()?);
+        K::with_bytes(key, |key| cursor.seek_key(key))?;
+        cursor.chunks().map(Chunks::new)
+    }
+
+    /// The duplicates of `key`, a page of them at a time, as slices of the map: if they all have `N` bytes. At 4 KiB a page and 8
+    /// bytes each that is 508 duplicates for a page touch, and nothing is copied.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Multimap};
+    /// const POSTINGS: Multimap<'static, str, u64> = Multimap::new("postings");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("p.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.open_multimap(&POSTINGS)?.insert_all("maple", (0..10_000u64).map(|n| 3 * n))?;
+    /// txn.commit()?;
+    ///
+    /// let txn = env.read()?;
+    /// let mut sum = 0;
+    /// for page in txn.multimap(&POSTINGS)?.arrays::<8>("maple")? {
+    ///     sum += page?.iter().map(|bytes| u64::from_be_bytes(*bytes)).sum::<u64>();
+    /// }
+    /// assert_eq!(sum, (0..10_000u64).map(|n| 3 * n).sum());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DuplicateLength`] if they are of another length, or of any.
+    pub fn arrays<const N: usize>(&self, key: &K) -> Result<Arrays<'t, N, P>> {
+        let len = self.record.duplicates.map_or(0, |duplicates| usize::from(duplicates.len));
+        if len != N || N == 0 {
+            return Err(Error::DuplicateLength { len: N, expected: len });
+        }
+        self.chunks(key).map(Arrays::new)
+    }
+
+    /// A cursor, at no pair yet.
+    pub fn cursor(&self) -> PairCursor<'t, K, V, P> {
+        PairCursor::new(self.tree())
+    }
+
+    /// The first pair.
+    pub fn first(&self) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().first()
+    }
+
+    /// The last pair.
+    pub fn last(&self) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().last()
+    }
+
+    /// Every pair, in order.
+    pub fn iter(&self) -> Result<PairRange<'t, K, V, P>> {
+        dup::PairRange::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(PairRange::new)
+    }
+
+    /// The pairs whose keys lie between two bounds; none if they cross.
+    pub fn range<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<PairRange<'t, K, V, P>>
+    where
+        K: 'k,
+    {
+        with_bounds(bounds, |low, high| {
+            dup::PairRange::new(self.comparing()?, low.map(PairBound::of_key), high.map(PairBound::of_key))
+        })
+        .map(PairRange::new)
+    }
+
+    /// The pairs between two pairs; none if the bounds cross.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Multimap};
+    /// # const WORDS: Multimap<'static, str, u32> = Multimap::new("words");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("w.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_multimap(&WORDS)?.insert(["ash", "oak"][n as usize % 2], &n)?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let words = txn.multimap(&WORDS)?;
+    /// let pairs = words.range_pairs(("ash", &6)..=("oak", &3))?.collect::<mapledb::Result<Vec<_>>>()?;
+    /// assert_eq!(pairs, [("ash", 6), ("ash", 8), ("oak", 1), ("oak", 3)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn range_pairs<'k>(&self, bounds: impl RangeBounds<(&'k K, &'k V)>) -> Result<PairRange<'t, K, V, P>>
+    where
+        K: 'k,
+        V: 'k,
+    {
+        with_pair_bound(bounds.start_bound(), |low| {
+            with_pair_bound(bounds.end_bound(), |high| dup::PairRange::new(self.comparing()?, low, high))
+        })
+        .map(PairRange::new)
+    }
+
+    /// How many pairs have keys between two bounds, exactly. Cost: two descents, however many they are.
+    pub fn count<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
+    where
+        K: 'k,
+    {
+        Ok(self.range(bounds)?.remaining())
+    }
+
+    /// How many pairs are less than this one.
+    pub fn rank(&self, key: &K, value: &V) -> Result<u64> {
+        let mut cursor = dup::PairCursor::new(self.comparing()?);
+        K::with_bytes(key, |key| V::with_bytes(value, |value| cursor.seek_from(key, value).map(drop)))?;
+        cursor.rank()
+    }
+
+    /// The pair that has `n` before it.
+    pub fn nth(&self, n: u64) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(dup::PairCursor::new(self.tree()).seek_nth(n)?)
+    }
+
+    /// Every key once, in order. Cost: a slot a key; no tree of duplicates beyond its first leaf.
+    pub fn keys(&self) -> impl Iterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P> {
+        let mut cursor = Some(dup::PairCursor::new(self.tree()));
+        std::iter::from_fn(move || {
+            let key = cursor.as_mut()?.next_key().and_then(|pair| pair.map(|(key, _)| K::decode(key)).transpose());
+            if !matches!(key, Ok(Some(_))) {
+                cursor = None;
+            }
+            key.transpose()
+        })
+    }
+}
+
+fn with_pair_bound<K: Key + ?Sized, V: Key + ?Sized, R>(
+    bound: Bound<&(&K, &V)>,
+    act: impl FnOnce(Bound<PairBound<'_>>) -> Result<R>,
+) -> Result<R> {
+    match bound {
+        Bound::Unbounded => act(Bound::Unbounded),
+        Bound::Included((key, value)) => {
+            K::with_bytes(key, |key| V::with_bytes(value, |value| act(Bound::Included(PairBound::of(key, value)))))
+        }
+        Bound::Excluded((key, value)) => {
+            K::with_bytes(key, |key| V::with_bytes(value, |value| act(Bound::Excluded(PairBound::of(key, value)))))
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A multimap to change.
+
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+use std::ops::RangeBounds;
+
+use super::codec::{Key, Typed};
+use super::read_multimap::ReadMultimap;
+use super::read_table::{TableStat, with_bounds};
+use crate::dup::{self, Loader};
+use crate::error::{Error, Result};
+use crate::space::Draft;
+use crate::tree::{KeyOrder, TreeMut, in_its_order};
+use crate::txn::{TableId, WriteTxn};
+
+/// A multimap of a write transaction. To read it as the transaction has changed it so far: [`reading`](WriteMultimap::reading).
+///
+/// Unless said otherwise a change costs one descent of the keys that copies one page a level, and one of the key's
+/// duplicates if they have a tree; each page once in a transaction. An error about arguments ([`Error::KeyTooLong`],
+/// [`Error::DuplicateTooLong`], [`Error::DuplicateLength`], [`Error::NotSorted`]) changes nothing; after any other the transaction is
+/// unusable.
+pub struct WriteMultimap<'t, K: ?Sized, V: ?Sized> {
+    txn: &'t mut WriteTxn,
+    table: TableId,
+    order: KeyOrder,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: ?Sized, V: ?Sized> WriteMultimap<'t, K, V> {
+    pub(super) fn new(txn: &'t mut WriteTxn, table: TableId, order: KeyOrder) -> WriteMultimap<'t, K, V> {
+        WriteMultimap { txn, table, order, types: PhantomData }
+    }
+
+    fn change<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft, KeyOrder>) -> Result<R>) -> Result<R> {
+        if !self.order.is_at_hand() {
+            return Err(Error::OrderMissing);
+        }
+        self.txn.change(self.table, self.order, act)
+    }
+
+    /// How many pairs there are.
+    pub fn len(&self) -> u64 {
+        self.txn.record(self.table).entries
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The size of the multimap: its entries are pairs, its overflow pages those of the trees of duplicates.
+    pub fn stat(&self) -> TableStat {
+        TableStat::of(self.txn.record(self.table))
+    }
+
+    /// Takes everything out. Cost: a page read for each page freed.
+    pub fn clear(&mut self) -> Result<()> {
+        self.txn.change(self.table, self.order, |tree| tree.clear())
+    }
+
+    /// Takes `count` numbers of the multimap's sequence, which begins at 0; answers the first. They are given out once
+    /// if the transaction commits.
+    pub fn next_sequence(&mut self, count: u64) -> Result<u64> {
+        self.txn.take_sequence(self.table, count)
+    }
+}
+
+impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
+    /// The multimap as it stands, with every way of reading.
+    pub fn reading(&self) -> Result<ReadMultimap<'_, K, V, Draft>> {
+        let (draft, record) = self.txn.reading(self.table)?;
+        Ok(ReadMultimap::new(draft, record, self.order))
+    }
+
+    /// Puts a pair in; answers whether it is new. One that is there stays as it is.
+    pub fn insert(&mut self, key: &K, value: &V) -> Result<bool> {
+        if !self.order.is_at_hand() {
+            return Err(Error::OrderMissing);
+        }
+        let (txn, table) = (&mut *self.txn, self.table);
+        K::with_bytes(key, |key| {
+            V::with_bytes(value, |value| {
+                in_its_order!(self.order, order => txn.change(table, order, |tree| dup::insert(tree, key, value)))
+            })
+        })
+    }
+
+    /// Puts many duplicates of one key in; answers how many of the pairs were new. Cheaper than as many
+    /// [`insert`](WriteMultimap::insert)s: once the duplicates have a tree the keys are not searched again.
+    ///
+    /// # Errors
+    /// Those of `insert`, at the first duplicate that cannot be one; those before it are in.
+    pub fn insert_all<B: Borrow<V>>(&mut self, key: &K, values: impl IntoIterator<Item = B>) -> Result<u64> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut added = 0;
+        let mut values = values.into_iter().peekable();
+        while values.peek().is_some() {
+            bytes.clear();
+            ends.clear();
+            for value in values.by_ref() {
+                V::with_bytes(value.borrow(), |value| {
+                    bytes.extend_from_slice(value);
+                    Ok(())
+                })?;
+                ends.push(bytes.len());
+                if bytes.len() >= BATCH_BYTES || ends.len() >= BATCH_BYTES {
+                    break;
+                }
+            }
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let batch = starts.zip(&ends).map(|(from, to)| &bytes[from..*to]);
+            added += K::with_bytes(key, |key| self.change(|tree| dup::insert_all(tree, key, batch)))?;
+        }
+        Ok(added)
+    }
+
+    /// Puts a pair in that must be greater than every other: of a greater key, or a greater duplicate of the last one.
+    ///
+    /// # Errors
+    /// [`Error::NotSorted`], which changes nothing.
+    pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
+        self.txn.lay_down();
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree| dup::append(tree, key, value))))
+    }
+
+    /// Appends pairs in order, all of greater keys than those there are; answers how many. Much faster than
+    /// [`append`](WriteMultimap::append): nothing is searched, and pages are filled to the end.
+    ///
+    /// # Errors
+    /// [`Error::NotSorted`] at the first pair out of order, or the first error of `pairs`; those before it are stored.
+    pub fn load_sorted<Kb: AsRef<[u8]>, Vb: AsRef<[u8]>>(
+        &mut self,
+        pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
+    ) -> Result<u64> {
+        let mut stored = 0;
+        let mut fault = None;
+        self.txn.lay_down();
+        self.change(|tree| {
+            let mut loader = Loader::new(tree)?;
+            for pair in pairs {
+                match pair.and_then(|(key, value)| loader.push(key.as_ref(), value.as_ref())) {
+                    Ok(()) => stored += 1,
+                    Err(error) => {
+                        fault = Some(error);
+                        break;
+                    }
+                }
+            }
+            match fault.take_if(|error| !error.is_about_arguments() && !matches!(error, Error::Input { .. })) {
+                Some(error) => Err(error),
+                None => loader.finish(),
+            }
+        })?;
+        match fault {
+            None => Ok(stored),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Takes a pair out; answers whether it was there. One that is not there copies no page.
+    pub fn delete(&mut self, key: &K, value: &V) -> Result<bool> {
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree| dup::delete(tree, key, value))))
+    }
+
+    /// Takes all pairs of `key` out; answers how many there were. Cost: one path copied, and a page read for each page of
+    /// their tree.
+    pub fn delete_all(&mut self, key: &K) -> Result<u64> {
+        K::with_bytes(key, |key| self.change(|tree| dup::delete_key(tree, key)))
+    }
+
+    /// Takes all pairs whose keys lie between two bounds out; answers how many went. Cost: two paths copied, and a page read
+    /// for each page freed.
+    pub fn delete_range<'k>(&mut self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
+    where
+        K: 'k,
+    {
+        with_bounds(bounds, |low, high| self.change(|tree| tree.delete_range(low, high)))
+    }
+}
+
+/// So many bytes of duplicates are gathered before they are put in.
+const BATCH_BYTES: usize = 64 << 10;

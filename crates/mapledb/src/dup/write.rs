@@ -1,0 +1,393 @@
+//! Changing the duplicates of a key, and the form they are in.
+
+use std::cmp::Ordering;
+
+use mapledb_format::FormatError;
+use mapledb_format::duplicates::{
+    DupField, dup_bytes, new_sub_page, roomy_sub_page_len, sub_page_len, sub_page_max, tree_ref,
+};
+use mapledb_format::header::HEADER_BYTES;
+use mapledb_format::leaf::{Leaf, LeafMut, NewValue, ValueField, is_inline};
+use mapledb_format::node::key_max;
+use mapledb_format::order::Order;
+use mapledb_format::tree_record::{Duplicates, TreeRecord};
+
+use super::read::{PairCursor, contains};
+use crate::error::{Error, Result};
+use crate::pages::{PageRef, PagesMut};
+use crate::tree::{Appender, KeyOrder, OwnPath, TreeMut, in_its_order};
+
+/// The form in which a key holds its duplicates.
+enum Held {
+    One(Vec<u8>),
+    SubPage,
+    Tree(TreeRecord),
+}
+
+/// Puts a pair in; answers whether it is new.
+///
+/// Cost: the path to the key copied, and in a nested tree the path to the duplicate.
+pub(crate) fn insert<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &[u8], dup: &[u8]) -> Result<bool> {
+    let kind = kind_of(tree)?;
+    check_key(tree, key)?;
+    check_dup(tree, kind, dup)?;
+    let path = tree.touch_path(key)?;
+    if !path.at.exact {
+        tree.check_beside(&path, key)?;
+        store_sorted(tree, &path, key, kind, &[dup], 1)?;
+        return Ok(true);
+    }
+    match held(tree, &path)? {
+        Held::One(one) => {
+            let pair = match KeyOrder::recorded(kind.order).compare(&one, dup) {
+                Ordering::Equal => return Ok(false),
+                Ordering::Less => [&one, dup],
+                Ordering::Greater => [dup, &one],
+            };
+            store_sorted(tree, &path, key, kind, &pair, 1)?;
+            Ok(true)
+        }
+        Held::SubPage => insert_in_sub_page(tree, &path, key, kind, dup),
+        Held::Tree(nested) => Ok(insert_in_tree(tree, &path, nested, [dup].into_iter())? > 0),
+    }
+}
+
+/// Puts pairs of one key in; answers how many were new. Those of a nested tree go in with one descent of the keys.
+///
+/// # Errors
+/// After one about a duplicate those before it are in.
+pub(crate) fn insert_all<'d, P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    key: &[u8],
+    dups: impl Iterator<Item = &'d [u8]>,
+) -> Result<u64> {
+    let kind = kind_of(tree)?;
+    check_key(tree, key)?;
+    let mut added = 0;
+    let mut dups = dups.peekable();
+    while let Some(dup) = dups.next() {
+        added += u64::from(insert(tree, key, dup)?);
+        if dups.peek().is_none() {
+            break;
+        }
+        let path = tree.touch_path(key)?;
+        let Held::Tree(nested) = held(tree, &path)? else { continue };
+        let mut sound = Vec::new();
+        let mut fault = None;
+        for dup in dups.by_ref() {
+            match check_dup(tree, kind, dup) {
+                Ok(()) => sound.push(dup),
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
+            }
+        }
+        added += insert_in_tree(tree, &path, nested, sound.into_iter())?;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+    }
+    Ok(added)
+}
+
+/// Puts a pair in that is greater than every other, by its key or by its duplicate.
+pub(crate) fn append<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, key: &[u8], dup: &[u8]) -> Result<()> {
+    let kind = kind_of(tree)?;
+    check_key(tree, key)?;
+    check_dup(tree, kind, dup)?;
+    if let Some((last_key, last_dup)) = PairCursor::new(tree.reading()).last()? {
+        let by_key = tree.reading().order().compare(last_key, key);
+        if by_key.then_with(|| KeyOrder::recorded(kind.order).compare(last_dup, dup)).is_ge() {
+            return Err(Error::NotSorted);
+        }
+    }
+    insert(tree, key, dup).map(drop)
+}
+
+/// Takes a pair out; answers whether it was there. One that is not costs no copy.
+pub(crate) fn delete<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, key: &[u8], dup: &[u8]) -> Result<bool> {
+    let kind = kind_of(tree)?;
+    if !contains(tree.reading(), key, dup)? {
+        return Ok(false);
+    }
+    let path = tree.touch_path(key)?;
+    match held(tree, &path)? {
+        Held::One(_) => return tree.take_out(&path).map(|_| true),
+        Held::SubPage => delete_in_sub_page(tree, &path, key, kind, dup)?,
+        Held::Tree(nested) if nested.entries <= 1 => return tree.take_out(&path).map(|_| true),
+        Held::Tree(nested) => delete_in_tree(tree, &path, key, kind, nested, dup)?,
+    }
+    tree.shrink(&path, 1)?;
+    Ok(true)
+}
+
+/// Takes all pairs of a key out; answers how many there were. None cost no copy.
+pub(crate) fn delete_key<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &[u8]) -> Result<u64> {
+    if !tree.reading().contains(key)? {
+        return Ok(0);
+    }
+    let path = tree.touch_path(key)?;
+    tree.take_out(&path)
+}
+
+/// What the duplicates of `tree` are.
+pub(super) fn kind_of<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>) -> Result<Duplicates> {
+    let record = tree.record();
+    let none = Error::Corrupt { pgno: record.root, cause: FormatError::BadTreeRecord("it is no multimap") };
+    record.duplicates.ok_or(none)
+}
+
+fn page_len<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>) -> usize {
+    tree.pages().page_size().bytes()
+}
+
+fn check_key<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &[u8]) -> Result<()> {
+    let max = key_max(page_len(tree));
+    if key.len() > max { Err(Error::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
+}
+
+/// Refuses a duplicate that no key may have.
+pub(super) fn check_dup<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    kind: Duplicates,
+    dup: &[u8],
+) -> Result<()> {
+    let (len, max) = (dup.len(), key_max(page_len(tree)));
+    if kind.len > 0 && len != usize::from(kind.len) {
+        return Err(Error::DuplicateLength { len, expected: usize::from(kind.len) });
+    }
+    if len > max { Err(Error::DuplicateTooLong { len, max }) } else { Ok(()) }
+}
+
+fn held<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>, path: &OwnPath) -> Result<Held> {
+    match tree.field(path)? {
+        ValueField::Inline(one) => Ok(Held::One(one.to_vec())),
+        ValueField::Duplicates(field) => match tree.duplicates(path, field)? {
+            DupField::SubPage(_) => Ok(Held::SubPage),
+            DupField::Tree(nested) => Ok(Held::Tree(nested)),
+        },
+        ValueField::Overflow(_) => {
+            let cause = FormatError::BadReference("a duplicate with pages of its own");
+            Err(Error::Corrupt { pgno: tree.record().root, cause })
+        }
+    }
+}
+
+/// A sub-page of `len` bytes with these cells of one, or of the leaf of a tree, in it.
+fn sub_page_of(leaf: &Leaf<'_>, len: usize, kind: Duplicates) -> std::result::Result<Vec<u8>, FormatError> {
+    let mut page = new_sub_page(len, kind.len);
+    let mut fresh = LeafMut::new(&mut page);
+    for index in 0..leaf.len() {
+        fresh.push_raw(leaf.slot(index)?.field, leaf.cell(index)?)?;
+    }
+    fresh.retake_heads(KeyOrder::recorded(kind.order))?;
+    Ok(page)
+}
+
+/// Stores sorted duplicates in the smallest form that holds them; `added` of them are new.
+fn store_sorted<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    key: &[u8],
+    kind: Duplicates,
+    dups: &[&[u8]],
+    added: u64,
+) -> Result<()> {
+    let page_len = page_len(tree);
+    if let [one] = dups
+        && is_inline(page_len, key.len(), one.len() as u64)
+    {
+        return tree.store_at(path, key, NewValue::Inline(one), added);
+    }
+    let used = dups.iter().map(|dup| dup_bytes(dup.len(), kind.len > 0)).sum();
+    match sub_page_len(page_len, key.len(), used) {
+        Some(len) if dups.len() > 1 => {
+            let page = sorted_sub_page(len, kind, dups.iter().copied())
+                .map_err(|cause| Error::Corrupt { pgno: tree.record().root, cause })?;
+            tree.store_at(path, key, NewValue::Duplicates(&page), added)
+        }
+        _ => {
+            let mut nested = kind.tree();
+            append_to_tree(tree.pages(), &mut nested, dups.iter().copied())?;
+            tree.count_nested(0, nested.pages());
+            tree.store_at(path, key, NewValue::Duplicates(&tree_ref(&nested)), added)
+        }
+    }
+}
+
+/// A sub-page of `len` bytes that holds these sorted duplicates.
+pub(super) fn sorted_sub_page<'d>(
+    len: usize,
+    kind: Duplicates,
+    dups: impl Iterator<Item = &'d [u8]>,
+) -> std::result::Result<Vec<u8>, FormatError> {
+    let order = KeyOrder::recorded(kind.order);
+    let mut page = new_sub_page(len, kind.len);
+    let mut leaf = LeafMut::new(&mut page);
+    for (index, dup) in dups.enumerate() {
+        leaf.insert_pair(order, index, dup, &NewValue::Inline(&[]))?;
+    }
+    Ok(page)
+}
+
+/// Puts sorted duplicates behind all of a nested tree.
+pub(super) fn append_to_tree<'d, P: PagesMut>(
+    pages: &mut P,
+    nested: &mut TreeRecord,
+    dups: impl Iterator<Item = &'d [u8]>,
+) -> Result<()> {
+    let mut tree = TreeMut::in_order(pages, nested, KeyOrder::recorded(nested.order));
+    let mut appender = Appender::new(&mut tree)?;
+    for dup in dups {
+        appender.push(dup, &[])?;
+    }
+    appender.finish()
+}
+
+fn insert_in_sub_page<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    key: &[u8],
+    kind: Duplicates,
+    dup: &[u8],
+) -> Result<bool> {
+    let order = KeyOrder::recorded(kind.order);
+    let (page_len, root) = (page_len(tree), tree.record().root);
+    let fault = |cause| Error::Corrupt { pgno: root, cause };
+    let field = tree.field_at(path)?;
+    let mut sub_page = LeafMut::new(field);
+    let at = sub_page.node().and_then(|leaf| leaf.search_from(order, 0, dup, 0)).map_err(fault)?;
+    if at.exact {
+        return Ok(false);
+    }
+    let new = NewValue::Inline(&[]);
+    if sub_page.fits(new.cell_len(dup.len())) {
+        sub_page.insert_pair(order, at.index, dup, &new).map_err(fault)?;
+        tree.carry_up(path, None, 1)?;
+        return Ok(true);
+    }
+    let old = field.to_vec();
+    let leaf = Leaf::view(&old).map_err(fault)?;
+    let used = leaf.used() + dup_bytes(dup.len(), kind.len > 0);
+    if let Some(len) = roomy_sub_page_len(page_len, key.len(), used) {
+        let mut page = sub_page_of(&leaf, len, kind).map_err(fault)?;
+        LeafMut::new(&mut page).insert_pair(order, at.index, dup, &new).map_err(fault)?;
+        tree.store_at(path, key, NewValue::Duplicates(&page), 1)?;
+        return Ok(true);
+    }
+    let mut dups = Vec::with_capacity(leaf.len() + 1);
+    for index in 0..leaf.len() {
+        dups.push(leaf.key(index).map_err(fault)?);
+    }
+    dups.insert(at.index, dup);
+    let mut nested = kind.tree();
+    append_to_tree(tree.pages(), &mut nested, dups.into_iter())?;
+    tree.count_nested(0, nested.pages());
+    tree.store_at(path, key, NewValue::Duplicates(&tree_ref(&nested)), 1)?;
+    Ok(true)
+}
+
+/// Puts duplicates into the nested tree at `path`; answers how many were new.
+fn insert_in_tree<'d, P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    mut nested: TreeRecord,
+    dups: impl Iterator<Item = &'d [u8]>,
+) -> Result<u64> {
+    let before = (nested.pages(), nested.entries);
+    in_its_order!(KeyOrder::recorded(nested.order), order => {
+        let mut inner = TreeMut::in_order(tree.pages(), &mut nested, order);
+        for dup in dups {
+            inner.put_key(dup)?;
+        }
+    });
+    let added = nested.entries.saturating_sub(before.1);
+    tree.field_at(path)?.copy_from_slice(&tree_ref(&nested));
+    tree.count_nested(before.0, nested.pages());
+    tree.carry_up(path, None, added)?;
+    Ok(added)
+}
+
+/// Takes a duplicate out of the sub-page at `path`; the ancestors have yet to count it out.
+fn delete_in_sub_page<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    key: &[u8],
+    kind: Duplicates,
+    dup: &[u8],
+) -> Result<()> {
+    let order = KeyOrder::recorded(kind.order);
+    let (page_len, root) = (page_len(tree), tree.record().root);
+    let fault = |cause| Error::Corrupt { pgno: root, cause };
+    let field = tree.field_at(path)?;
+    let mut sub_page = LeafMut::new(field);
+    let at = sub_page.node().and_then(|leaf| leaf.search_from(order, 0, dup, 0)).map_err(fault)?;
+    sub_page.remove(at.index).map_err(fault)?;
+    let left = sub_page.node().map_err(fault)?;
+    let (len, used) = (left.len(), left.used());
+    if len > 1 && 2 * (HEADER_BYTES + used) > field.len() {
+        return Ok(());
+    }
+    let old = field.to_vec();
+    let leaf = Leaf::view(&old).map_err(fault)?;
+    shrink_to(tree, path, key, kind, &leaf, page_len).map(drop)
+}
+
+/// Stores what is left of a key's duplicates, one leaf of them, in the smallest form if that needs no cut; answers whether
+/// it did.
+fn shrink_to<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    key: &[u8],
+    kind: Duplicates,
+    leaf: &Leaf<'_>,
+    page_len: usize,
+) -> Result<bool> {
+    let fault = |cause| Error::Corrupt { pgno: path.leaf, cause };
+    let page;
+    let new = if leaf.len() == 1 {
+        let one = leaf.key(0).map_err(fault)?;
+        if !is_inline(page_len, key.len(), one.len() as u64) {
+            return Ok(false);
+        }
+        NewValue::Inline(one)
+    } else {
+        let Some(len) = sub_page_len(page_len, key.len(), leaf.used()) else { return Ok(false) };
+        page = sub_page_of(leaf, len, kind).map_err(fault)?;
+        NewValue::Duplicates(&page)
+    };
+    if !tree.fits_at(path, key, &new)? {
+        return Ok(false);
+    }
+    tree.store_at(path, key, new, 0).map(|()| true)
+}
+
+/// Takes a duplicate out of the nested tree at `path`, which has others; the ancestors have yet to count it out.
+fn delete_in_tree<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    path: &OwnPath,
+    key: &[u8],
+    kind: Duplicates,
+    mut nested: TreeRecord,
+    dup: &[u8],
+) -> Result<()> {
+    let before = nested.pages();
+    let order = KeyOrder::recorded(nested.order);
+    TreeMut::in_order(tree.pages(), &mut nested, order).delete(dup)?;
+    let page_len = page_len(tree);
+    if nested.depth == 1 {
+        let root = PageRef { pgno: nested.root, tag: nested.root_tag };
+        let page = tree.pages().page(root)?.to_vec();
+        let leaf = Leaf::view(&page).map_err(|cause| Error::Corrupt { pgno: root.pgno, cause })?;
+        let is_small = 2 * (HEADER_BYTES + leaf.used()) <= sub_page_max(page_len);
+        if is_small && shrink_to(tree, path, key, kind, &leaf, page_len)? {
+            TreeMut::in_order(tree.pages(), &mut nested, order).clear()?;
+            tree.count_nested(before, 0);
+            return Ok(());
+        }
+    }
+    tree.field_at(path)?.copy_from_slice(&tree_ref(&nested));
+    tree.count_nested(before, nested.pages());
+    Ok(())
+}
