@@ -38,7 +38,11 @@ impl Screen {
 
     /// Draws as many lines as there is room for, and the last one for what can be done.
     fn draw(&self, text: &str) -> Result<(), Failure> {
-        let (width, height) = terminal::size().map_err(refused)?;
+        let (width, height) = match terminal::size().map_err(refused)? {
+            // Of one that does not know.
+            (0, _) | (_, 0) => (80, 24),
+            size => size,
+        };
         let mut out = io::stdout().lock();
         queue!(out, cursor::MoveTo(0, 0)).map_err(refused)?;
         for line in text.lines().take(usize::from(height.saturating_sub(1))) {
