@@ -8,6 +8,8 @@ mod chapters {
     mod concepts {}
     #[doc = include_str!("transactions.md")]
     mod transactions {}
+    #[doc = include_str!("multimaps.md")]
+    mod multimaps {}
     #[doc = include_str!("snapshots.md")]
     mod snapshots {}
     #[doc = include_str!("choosing-durability.md")]
