@@ -87,6 +87,7 @@ pub fn failure(error: Error) -> Failure {
         | Error::BadMetas { .. }
         | Error::Truncated { .. } => Kind::Damaged,
         Error::KeyTooLong { .. }
+        | Error::KeyLength { .. }
         | Error::ValueTooLong { .. }
         | Error::Decode { .. }
         | Error::Encode { .. }

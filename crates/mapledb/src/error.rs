@@ -282,6 +282,9 @@ pub enum Error {
     /// A table opened without its order was to find something, or to put it where it belongs.
     #[error("the table keeps its keys in an order that this program does not have, so none can be looked for: go through it as it is stored, or open it with its order; nothing was changed")]
     OrderMissing,
+    /// An entry that was there is not found again: a named order answered differently.
+    #[error("an entry that is there is not found by its key: the named order of the table answers differently from call to call; correct it and copy the table")]
+    OrderBroken,
     /// Keys with a common beginning were asked for where they do not lie together.
     #[error("keys that begin alike do not lie together in the order {order:?}: ask for a range, or go through the table")]
     PrefixOutOfOrder {

@@ -33,9 +33,10 @@ without_loom! {
     mod txn;
 
     pub use api::{
-        Arrays, AsPart, Chunks, Codec, Cursor, Duplicates, Key, KeyPart, Lazy, Le, Multimap, PairCursor, PairRange, Part,
-        Place, Pod, PodVec, Prefix, Range, ReadMultimap, ReadTable, Table, TableInfo, TableStat, TxnView, Undecoded, Values,
-        WriteMultimap, WriteTable,
+        Arrays, AsPart, Chunks, Codec, Cursor, DetachedCursor, Duplicates, Entry, ExtractIf, GapCursor, GapCursorMut, Key,
+        KeyPart, Lazy, Le, Multimap, OccupiedEntry, Owned, PairCursor, PairRange, Part, Place, Pod, PodVec, Prefix, Range,
+        ReadMultimap, ReadTable, Table, TableInfo, TableStat, TxnView, Undecoded, VacantEntry, Values, WriteMultimap,
+        WriteTable,
     };
     #[cfg(feature = "serde")]
     pub use api::Serde;

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use files::{TestFile, check, options};
 use mapledb::{
-    Durability, Env, Error, Options, ReadTxn, Savepoint, Table, TxnView, Verify, WriteTable, WriteTxn,
+    Durability, Entry, Env, Error, Options, Owned, ReadTxn, Savepoint, Table, TxnView, Verify, WriteTable,
+    WriteTxn,
 };
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -477,7 +478,53 @@ fn change(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, model: &mut M
             let refused = table.put(&vec![1; max + 1], b"").expect_err("too long");
             assert!(matches!(refused, Error::KeyTooLong { len, max: most } if len == max + 1 && most == max));
         }
+        87..92 => take_or_enter(rng, shape, table, entries, key),
         _ => look(rng, shape, table, entries, &key),
+    }
+}
+
+/// The verbs of sorted maps that answer what they take out or find.
+fn take_or_enter(rng: &mut SmallRng, shape: &Shape, mut table: Bytes<'_>, entries: &mut Map, key: Vec<u8>) {
+    type Taken = (Owned<[u8]>, Owned<[u8]>);
+    let taken = |(key, value): Taken| -> Pair { (key.into_bytes(), value.into_bytes().into()) };
+    match rng.random_range(0..6) {
+        0 => assert_eq!(table.pop_first().expect("pop").map(taken), entries.pop_first()),
+        1 => assert_eq!(table.pop_last().expect("pop").map(taken), entries.pop_last()),
+        2 => {
+            let value = table.take(&key).expect("take").map(|value| Rc::from(value.into_bytes()));
+            assert_eq!(value, entries.remove(&key));
+        }
+        3 => {
+            let value = shape.value(rng);
+            let found = table.get_or_insert(&key, &value).expect("get or insert");
+            assert_eq!(found, &entries.entry(key).or_insert(value)[..]);
+        }
+        4 => {
+            let value = shape.value(rng);
+            let entry = table.entry(&key).expect("entry").and_modify(|_| &value[..]).expect("modify");
+            let is_there = matches!(entry, Entry::Occupied(_));
+            assert_eq!(is_there, entries.contains_key(&key));
+            if is_there {
+                entries.insert(key, value);
+            }
+        }
+        _ => {
+            let (low, high, is_fair) = bounds(rng, shape, entries, key);
+            let range = (low, high);
+            let slices = as_slices(&range);
+            let salt: usize = rng.random_range(1..6);
+            let goes = |value: &[u8]| value.len().is_multiple_of(salt);
+            let expected: Vec<_> = match is_fair {
+                true => entries.range::<[u8], _>(slices).filter(|(_, value)| goes(value)).take(20).collect(),
+                false => Vec::new(),
+            };
+            let expected: Vec<Pair> =
+                expected.into_iter().map(|(key, value)| (key.clone(), Rc::clone(value))).collect();
+            let extracted = table.extract_if(slices, |_, value| goes(value)).expect("extract").take(20);
+            let extracted: Vec<_> = extracted.map(|entry| taken(entry.expect("an entry"))).collect();
+            assert_eq!(extracted, expected);
+            extracted.iter().for_each(|(key, _)| drop(entries.remove(key)));
+        }
     }
 }
 

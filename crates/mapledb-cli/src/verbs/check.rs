@@ -32,6 +32,7 @@ struct Checked {
     tables: u64,
     entries: u64,
     snapshots: u64,
+    orders_missing: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -76,12 +77,18 @@ impl Checked {
             tables: report.tables,
             entries: report.entries,
             snapshots: report.snapshots,
+            orders_missing: report.orders_missing,
             problems: report.problems.into_iter().map(Problem::of).collect(),
         }
     }
 
     fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
         self.problems.iter().try_for_each(|problem| output.line(problem.in_words()))?;
+        self.orders_missing.iter().try_for_each(|table| {
+            output.line(format!(
+                "table {table:?}: all but the order of its keys, which is a program's own and not known here"
+            ))
+        })?;
         let pages = table::plural(self.pages_total, "page", "pages");
         let (used, free) = (table::count(self.pages_reachable), table::count(self.pages_free));
         let tables = table::plural(self.tables, "named table", "named tables");

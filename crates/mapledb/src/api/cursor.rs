@@ -112,6 +112,59 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
         if self.is_over { Ok(0) } else { self.inner.remaining() }
     }
 
+    /// Up to `max` entries from the front at once: for who hands them on in batches. Fewer only where the range ends.
+    ///
+    /// Cost: one allocation; the page touches of as many steps.
+    ///
+    /// # Errors
+    /// Those of the first entry that fails; the range ends then.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// # const SQUARES: Table<'static, u32, u32> = Table::new("squares");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..5 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let mut squares = txn.table(&SQUARES)?.iter()?;
+    /// assert_eq!(squares.next_chunk(2)?, [(0, 0), (1, 1)]);
+    /// assert_eq!(squares.next_chunk_back(1)?, [(4, 16)]);
+    /// assert_eq!(squares.next_chunk(10)?, [(2, 4), (3, 9)]);
+    /// assert!(squares.next_chunk(10)?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn next_chunk(&mut self, max: usize) -> Result<Vec<Item<'t, K, V>>> {
+        let mut chunk = Vec::with_capacity(self.at_most(max)?);
+        while chunk.len() < chunk.capacity().min(max) {
+            let Some(entry) = self.next() else { break };
+            chunk.push(entry?);
+        }
+        Ok(chunk)
+    }
+
+    /// As [`next_chunk`](Range::next_chunk), from the back: the last entry first.
+    ///
+    /// # Errors
+    /// As [`next_chunk`](Range::next_chunk).
+    pub fn next_chunk_back(&mut self, max: usize) -> Result<Vec<Item<'t, K, V>>> {
+        let mut chunk = Vec::with_capacity(self.at_most(max)?);
+        while chunk.len() < chunk.capacity().min(max) {
+            let Some(entry) = self.next_back() else { break };
+            chunk.push(entry?);
+        }
+        Ok(chunk)
+    }
+
+    /// `max`, or how many entries are left.
+    fn at_most(&self, max: usize) -> Result<usize> {
+        Ok(usize::try_from(self.remaining()?).unwrap_or(usize::MAX).min(max))
+    }
+
     /// Splits what is left into `parts` ranges of equal length, one entry more or less, in order: for as many threads, each of
     /// which goes through one. None if `parts` is 0, or after an error.
     ///

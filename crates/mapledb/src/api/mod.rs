@@ -4,6 +4,10 @@ mod codec;
 #[cfg(all(test, feature = "seam"))]
 mod cost_tests;
 mod cursor;
+mod detached;
+mod entry;
+mod extract;
+mod gap;
 #[cfg(feature = "jiff")]
 mod jiff;
 mod lazy;
@@ -12,6 +16,7 @@ mod level_tests;
 #[cfg(feature = "serde")]
 mod msgpack;
 mod multimap;
+mod owned;
 mod pair_cursor;
 mod part;
 mod pod;
@@ -25,12 +30,18 @@ mod tuple;
 mod uuid;
 mod view;
 mod write_multimap;
+mod write_reading;
 mod write_table;
 
 pub use codec::{Codec, Key};
 pub use cursor::{Cursor, Range};
+pub use detached::DetachedCursor;
+pub use entry::{Entry, OccupiedEntry, VacantEntry};
+pub use extract::ExtractIf;
+pub use gap::{GapCursor, GapCursorMut};
 pub use lazy::{Lazy, Undecoded};
 pub use multimap::{Duplicates, Multimap};
+pub use owned::Owned;
 pub use pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
 pub use part::{KeyPart, Le, Part, Place};
 #[doc(hidden)]

@@ -7,6 +7,7 @@ use mapledb_format::TreeRecord;
 
 use super::codec::{Codec, Key, Typed};
 use super::cursor::{Cursor, Item, Range, decode};
+use super::gap::{self, GapCursor};
 use super::lazy::Lazy;
 use super::tuple::Prefix;
 use crate::error::{Error, Result};
@@ -105,13 +106,13 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
     /// The tree, to go through.
     #[inline(always)]
-    fn tree(&self) -> Tree<'t, P, KeyOrder> {
+    pub(super) fn tree(&self) -> Tree<'t, P, KeyOrder> {
         Tree::in_order(self.pages, &self.record, self.order)
     }
 
     /// The tree, to look for keys: not in an order that is not at hand.
     #[inline(always)]
-    fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
+    pub(super) fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
         if self.order.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
     }
 
@@ -147,6 +148,16 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The bytes of the value under a key of these bytes.
     pub(super) fn get_bytes(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
         self.comparing()?.get(key)
+    }
+
+    /// Whether the table holds a key of these bytes.
+    pub(super) fn contains_bytes(&self, key: &[u8]) -> Result<bool> {
+        self.comparing()?.contains(key)
+    }
+
+    /// The entry whose key has these bytes, with its key as it is stored.
+    pub(super) fn seek_bytes(&self, key: &[u8]) -> Result<Option<(&'t [u8], &'t [u8])>> {
+        tree::Cursor::new(self.comparing()?).seek_exact(key)
     }
 
     /// The value of each key, in the order of the keys, which may be any; faster than as many [`get`](ReadTable::get)s, for
@@ -270,6 +281,38 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         with_bounds(bounds, |low, high| tree::Range::new(self.comparing()?, low, high)).map(Range::new)
     }
 
+    /// The gap before the first entry that `bound` lets in as the lower one of a range; the gap behind the last, if there is
+    /// none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use std::ops::Bound;
+    /// # use mapledb::{Env, Table};
+    /// # const SQUARES: Table<'static, u32, u32> = Table::new("squares");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let mut gap = txn.table(&SQUARES)?.lower_bound(Bound::Included(&4))?;
+    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (Some((3, 9)), Some((4, 16))));
+    /// assert_eq!((gap.next()?, gap.next()?), (Some((4, 16)), Some((5, 25))));
+    /// assert_eq!(gap.prev()?, Some((5, 25)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lower_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'t, K, V, P>> {
+        with_bound(bound.as_ref(), |bound| gap::lower(self.comparing()?, bound)).map(GapCursor::new)
+    }
+
+    /// The gap behind the last entry that `bound` lets in as the upper one of a range; the gap before the first, if there is
+    /// none.
+    pub fn upper_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'t, K, V, P>> {
+        with_bound(bound.as_ref(), |bound| gap::upper(self.comparing()?, bound)).map(GapCursor::new)
+    }
+
     /// How many entries lie between two bounds, exactly. Cost: two descents, however many they are.
     pub fn count<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
     where
@@ -373,7 +416,7 @@ pub(super) fn with_bounds<'k, K: Key + ?Sized + 'k, R>(
     with_bound(bounds.start_bound(), |low| with_bound(bounds.end_bound(), |high| act(low, high)))
 }
 
-fn with_bound<K: Key + ?Sized, R>(
+pub(super) fn with_bound<K: Key + ?Sized, R>(
     bound: Bound<&&K>,
     act: impl FnOnce(Bound<&[u8]>) -> Result<R>,
 ) -> Result<R> {

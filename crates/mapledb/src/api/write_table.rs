@@ -1,15 +1,18 @@
 //! A table to change.
 
 use std::marker::PhantomData;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 use super::codec::{Codec, Key, Typed};
-use super::cursor::{Cursor, Item, Range};
-use super::read_table::{ReadTable, TableStat, with_bounds};
+use super::entry::Entry;
+use super::extract::ExtractIf;
+use super::gap::{self, GapCursorMut};
+use super::owned::Owned;
+use super::read_table::{ReadTable, TableStat, with_bound, with_bounds};
 use crate::error::{Error, Result};
 use crate::space::Draft;
 use crate::tree::{Appender, KeyOrder, Value, in_its_order};
-use crate::txn::{TableId, WriteTxn};
+use crate::txn::{TableId, Version, WriteTxn};
 
 /// Changes the tree of a table: by code of its own for the bytewise order.
 macro_rules! change {
@@ -81,10 +84,24 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 
     /// Stores `value` under `key`, replacing what is there.
     pub fn put(&mut self, key: &K, value: &V) -> Result<()> {
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.put_bytes(key, value)))
+    }
+
+    /// Stores a value of these bytes under a key of these bytes.
+    pub(super) fn put_bytes(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.check_order()?;
-        K::with_bytes(key, |key| {
-            V::with_bytes(value, |value| change!(self, |tree| tree.put(key, Value::Bytes(value)).map(|_| ())))
-        })
+        change!(self, |tree| tree.put(key, Value::Bytes(value)).map(|_| ()))
+    }
+
+    /// Takes a key of these bytes out.
+    pub(super) fn take_bytes(&mut self, key: &[u8]) -> Result<Option<(Owned<K>, Owned<V>)>> {
+        self.check_order()?;
+        Ok(change!(self, |tree| tree.take(key))?.map(owned))
+    }
+
+    /// The state the table is in.
+    pub(super) fn version(&self) -> Version {
+        self.txn.version(self.table)
     }
 
     /// Stores `value` under `key` unless there is one; answers whether it did. Cost: two descents.
@@ -100,6 +117,16 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         let old = K::with_bytes(key, |key| Ok(self.reading()?.get_bytes(key)?.map(<[u8]>::to_vec)))?;
         self.put(key, value)?;
         Ok(old)
+    }
+
+    /// The value of `key`, or `value`, which is stored then. Cost: a descent, and two more to store.
+    pub fn get_or_insert(&mut self, key: &K, value: &V) -> Result<V::Item<'_>> {
+        self.entry(key)?.or_insert(value)
+    }
+
+    /// A key, there or not, to look at and to change in one go. Cost: a descent; the key is copied.
+    pub fn entry(&mut self, key: &K) -> Result<Entry<'_, 't, K, V>> {
+        Entry::of(self, key)
     }
 
     /// Stores `new` under `key`, or takes the key out if `new` is `None`, if what is there is `expected`; answers
@@ -140,6 +167,40 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         K::with_bytes(key, |key| change!(self, |tree| tree.delete(key)))
     }
 
+    /// Takes `key` out; answers the value that was there. Cost: as [`delete`](WriteTable::delete), and a copy of the value.
+    pub fn take(&mut self, key: &K) -> Result<Option<Owned<V>>> {
+        Ok(K::with_bytes(key, |key| self.take_bytes(key))?.map(|(_, value)| value))
+    }
+
+    /// Takes the first entry out and answers it. Cost: one descent, which copies one page a level, and searches nothing.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// const QUEUE: Table<'static, u64, str> = Table::new("queue");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("q.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut queue = txn.open_table(&QUEUE)?;
+    /// queue.put(&1, "first")?;
+    /// queue.put(&2, "second")?;
+    /// queue.put(&3, "third")?;
+    /// let (number, job) = queue.pop_first()?.expect("there are three");
+    /// assert_eq!((number.get()?, job.get()?), (1, "first"));
+    /// assert_eq!(queue.pop_last()?.expect("two are left").1.get()?, "third");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pop_first(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
+        Ok(change!(self, |tree| tree.pop_first())?.map(owned))
+    }
+
+    /// Takes the last entry out and answers it. Cost: as [`pop_first`](WriteTable::pop_first).
+    pub fn pop_last(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
+        Ok(change!(self, |tree| tree.pop_last())?.map(owned))
+    }
+
     /// Takes everything between two bounds out; answers how many entries went. Cost: two paths copied, and a page read
     /// for each page freed; subtrees are cut whole.
     pub fn delete_range<'k>(&mut self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
@@ -154,19 +215,77 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// is the error of the call. Cost: every page read, those that lose something copied.
     pub fn retain(&mut self, mut keep: impl FnMut(K::Item<'_>, V::Item<'_>) -> bool) -> Result<u64> {
         let mut fault = None;
-        let gone = change!(self, |tree| {
-            tree.retain(|key, value| match (K::decode(key), V::decode(value)) {
-                (Ok(key), Ok(value)) => keep(key, value),
-                (Err(error), _) | (_, Err(error)) => {
-                    fault.get_or_insert(error);
-                    true
-                }
-            })
-        })?;
-        match fault {
-            None => Ok(gone),
-            Some(error) => Err(error),
-        }
+        let mut keep = |key: &[u8], value: &[u8]| keeps::<K, V>(key, value, &mut keep, &mut fault);
+        let gone = change!(self, |tree| tree.retain(&mut keep))?;
+        fault.map_or(Ok(gone), Err)
+    }
+
+    /// As [`retain`](WriteTable::retain), of the entries between two bounds; those outside stay. Cost: every page of the range
+    /// read, those that lose something copied.
+    pub fn retain_range<'k>(
+        &mut self,
+        bounds: impl RangeBounds<&'k K>,
+        mut keep: impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,
+    ) -> Result<u64>
+    where
+        K: 'k,
+    {
+        self.check_order()?;
+        let mut fault = None;
+        let mut keep = |key: &[u8], value: &[u8]| keeps::<K, V>(key, value, &mut keep, &mut fault);
+        let gone = with_bounds(bounds, |low, high| change!(self, |tree| tree.retain_range(low, high, &mut keep)))?;
+        fault.map_or(Ok(gone), Err)
+    }
+
+    /// Takes out the entries between two bounds that `choose` is true for, one by one, as they are asked for, from either end;
+    /// nothing goes that is not asked for.
+    ///
+    /// Cost: two descents for each that goes, to find it and to take it out, and a step for each that stays. To take many out
+    /// at once [`retain_range`](WriteTable::retain_range) is cheaper.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Table};
+    /// const SESSIONS: Table<'static, u32, u64> = Table::new("sessions");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut sessions = txn.open_table(&SESSIONS)?;
+    /// for n in 0..100 {
+    ///     sessions.put(&n, &u64::from(n % 10))?;
+    /// }
+    /// let mut gone = Vec::new();
+    /// for session in sessions.extract_if(&20..&40, |_, age| age > 7)? {
+    ///     gone.push(session?.0.get()?);
+    /// }
+    /// assert_eq!(gone, [28, 29, 38, 39]);
+    /// assert_eq!(sessions.len(), 96);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn extract_if<'k, F>(
+        &mut self,
+        bounds: impl RangeBounds<&'k K>,
+        choose: F,
+    ) -> Result<ExtractIf<'_, 't, K, V, F>>
+    where
+        K: 'k,
+        F: FnMut(K::Item<'_>, V::Item<'_>) -> bool,
+    {
+        with_bounds(bounds, |low, high| Ok(ExtractIf::new(self, low, high, choose)))
+    }
+
+    /// A cursor to change the table by, in the gap before the first entry that `bound` lets in as the lower one of a range; behind
+    /// the last entry, if there is none. Cost: a descent, and the keys on both sides copied.
+    pub fn lower_bound_mut(&mut self, bound: Bound<&K>) -> Result<GapCursorMut<'_, 't, K, V>> {
+        with_bound(bound.as_ref(), |bound| GapCursorMut::new(self, |tree| gap::lower(tree, bound)))
+    }
+
+    /// A cursor to change the table by, in the gap behind the last entry that `bound` lets in as the upper one of a range; before
+    /// the first entry, if there is none. Cost: a descent, and the keys on both sides copied.
+    pub fn upper_bound_mut(&mut self, bound: Bound<&K>) -> Result<GapCursorMut<'_, 't, K, V>> {
+        with_bound(bound.as_ref(), |bound| GapCursorMut::new(self, |tree| gap::upper(tree, bound)))
     }
 
     /// Stores `value` under `key`, which must be greater than every key of the table; pages are filled to the end.
@@ -218,68 +337,25 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
             Some(error) => Err(error),
         }
     }
+}
 
-    /// The value of `key`.
-    pub fn get(&self, key: &K) -> Result<Option<V::Item<'_>>> {
-        self.reading()?.get(key)
-    }
+/// A pair that was taken out.
+fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
+    (Owned::new(key), Owned::new(value))
+}
 
-    /// As [`ReadTable::multi_get`].
-    pub fn multi_get<'k>(&self, keys: impl IntoIterator<Item = &'k K>) -> Result<Vec<Option<V::Item<'_>>>>
-    where
-        K: 'k,
-    {
-        self.reading()?.multi_get(keys)
-    }
-
-    /// Whether the table holds `key`.
-    pub fn contains(&self, key: &K) -> Result<bool> {
-        self.reading()?.contains(key)
-    }
-
-    /// The first entry.
-    pub fn first(&self) -> Result<Option<Item<'_, K, V>>> {
-        self.reading()?.first()
-    }
-
-    /// The last entry.
-    pub fn last(&self) -> Result<Option<Item<'_, K, V>>> {
-        self.reading()?.last()
-    }
-
-    /// The last entry whose key is not greater than `key`.
-    pub fn floor(&self, key: &K) -> Result<Option<Item<'_, K, V>>> {
-        self.reading()?.floor(key)
-    }
-
-    /// The first entry whose key is not less than `key`.
-    pub fn ceiling(&self, key: &K) -> Result<Option<Item<'_, K, V>>> {
-        self.reading()?.ceiling(key)
-    }
-
-    /// Every entry, in order.
-    pub fn iter(&self) -> Result<Range<'_, K, V, Draft>> {
-        self.reading()?.iter()
-    }
-
-    /// The entries between two bounds.
-    pub fn range<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<Range<'_, K, V, Draft>>
-    where
-        K: 'k,
-    {
-        self.reading()?.range(bounds)
-    }
-
-    /// A cursor, at no entry yet.
-    pub fn cursor(&self) -> Result<Cursor<'_, K, V, Draft>> {
-        Ok(self.reading()?.cursor())
-    }
-
-    /// How many entries lie between two bounds.
-    pub fn count<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
-    where
-        K: 'k,
-    {
-        self.reading()?.count(bounds)
+/// Whether `keep` keeps an entry; one that does not decode stays, and is noted as the fault.
+fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
+    key: &[u8],
+    value: &[u8],
+    keep: &mut impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,
+    fault: &mut Option<Error>,
+) -> bool {
+    match (K::decode(key), V::decode(value)) {
+        (Ok(key), Ok(value)) => keep(key, value),
+        (Err(error), _) | (_, Err(error)) => {
+            fault.get_or_insert(error);
+            true
+        }
     }
 }

@@ -105,6 +105,30 @@ impl<F: FnMut(&[u8], &[u8]) -> bool> Cull for Unless<F> {
     }
 }
 
+/// Whatever a predicate does not keep between two bounds goes.
+pub(crate) struct UnlessBetween<'k, F> {
+    pub(crate) range: Between<'k>,
+    pub(crate) keep: F,
+}
+
+impl<F: FnMut(&[u8], &[u8]) -> bool> Cull for UnlessBetween<'_, F> {
+    fn subtree<O: Order>(&mut self, order: O, low: Option<&[u8]>, high: Option<&[u8]>) -> Verdict {
+        match self.range.subtree(order, low, high) {
+            Verdict::Keep => Verdict::Keep,
+            Verdict::Cut | Verdict::Look => Verdict::Look,
+        }
+    }
+
+    fn pair<'v, O: Order>(
+        &mut self,
+        order: O,
+        key: &[u8],
+        value: &mut dyn FnMut() -> Result<&'v [u8]>,
+    ) -> Result<bool> {
+        Ok(self.range.pair(order, key, value)? && !(self.keep)(key, value()?))
+    }
+}
+
 /// What a subtree became.
 struct Culled {
     at: PageRef,
@@ -124,6 +148,18 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     /// Cost: every page read, those that lose something copied.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&[u8], &[u8]) -> bool) -> Result<u64> {
         self.cull(&mut Unless(keep))
+    }
+
+    /// Takes out every entry between two bounds that `keep` is false for; answers how many went.
+    ///
+    /// Cost: every page of the range read, those that lose something copied.
+    pub(crate) fn retain_range(
+        &mut self,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        keep: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<u64> {
+        self.cull(&mut UnlessBetween { range: Between { low, high }, keep })
     }
 
     /// Takes out everything. Cost: a page read for each page freed.

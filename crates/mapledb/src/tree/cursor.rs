@@ -294,6 +294,11 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
         self.order
     }
 
+    /// The leaf of the entry the cursor is at, and the entry's slot.
+    pub(crate) fn place(&self) -> Option<(PageRef, usize)> {
+        self.path.spot.as_ref().filter(|_| self.at_entry).map(|spot| (spot.at, spot.index))
+    }
+
     /// The entry the cursor is at.
     pub(crate) fn current(&self) -> Result<Option<Pair<'p>>> {
         match &self.path.spot {

@@ -16,6 +16,9 @@ use super::split::push_all;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::Result;
 
+/// A key and its value, copied.
+pub(crate) type OwnPair = (Vec<u8>, Vec<u8>);
+
 impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     /// Takes `key` and its value out; answers whether it was there. A key that is not there costs no copy.
     ///
@@ -25,6 +28,53 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             return Ok(false);
         }
         let path = self.touch_path(key)?;
+        self.remove_at(&path)?;
+        Ok(true)
+    }
+
+    /// Takes `key` and its value out and answers both; `None` if it was not there, which costs no copy.
+    ///
+    /// Cost: as [`TreeMut::delete`], and a copy of the value.
+    pub(crate) fn take(&mut self, key: &[u8]) -> Result<Option<OwnPair>> {
+        if !self.reading().contains(key)? {
+            return Ok(None);
+        }
+        let path = self.touch_path(key)?;
+        self.take_at(&path).map(Some)
+    }
+
+    /// Takes the first entry out and answers it.
+    ///
+    /// Cost: one descent, no search; else as [`TreeMut::take`].
+    pub(crate) fn pop_first(&mut self) -> Result<Option<OwnPair>> {
+        if self.record.depth == 0 {
+            return Ok(None);
+        }
+        let path = self.touch_first_path()?;
+        self.take_at(&path).map(Some)
+    }
+
+    /// Takes the last entry out and answers it. Cost: as [`TreeMut::pop_first`].
+    pub(crate) fn pop_last(&mut self) -> Result<Option<OwnPair>> {
+        if self.record.depth == 0 {
+            return Ok(None);
+        }
+        let mut path = self.touch_last_path()?;
+        path.at.index = path.at.index.saturating_sub(1);
+        self.take_at(&path).map(Some)
+    }
+
+    fn take_at(&mut self, path: &OwnPath) -> Result<OwnPair> {
+        let at = PageRef { pgno: path.leaf, tag: 0 };
+        let node = leaf(self.pages, at)?;
+        let key = node.key(path.at.index).map_err(|cause| corrupt(at.pgno, cause))?.to_vec();
+        let value = self.reading().value(&node, at, path.at.index)?.to_vec();
+        self.remove_at(path)?;
+        Ok((key, value))
+    }
+
+    /// Takes the pair at the end of `path` out.
+    fn remove_at(&mut self, path: &OwnPath) -> Result<()> {
         let (pgno, index) = (path.leaf, path.at.index);
         let fault = |cause| corrupt(pgno, cause);
         let value = leaf(self.pages, PageRef { pgno, tag: 0 })?.value(index).map_err(fault)?;
@@ -32,8 +82,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             self.free_run(&run)?;
         }
         self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
-        self.shrink(&path, 1)?;
-        Ok(true)
+        self.shrink(path, 1)
     }
 
     /// Counts `gone` pairs less in every ancestor, and joins or drops what has become sparse or empty.

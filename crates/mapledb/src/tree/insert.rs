@@ -188,6 +188,11 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok(path)
     }
 
+    /// Makes every page from the root to the first leaf an own one, and the tree one leaf at least.
+    pub(super) fn touch_first_path(&mut self) -> Result<OwnPath> {
+        self.touch_down(|_| Ok(0))
+    }
+
     /// Makes every page from the root to the end of the last leaf an own one, and the tree one leaf at least.
     pub(super) fn touch_last_path(&mut self) -> Result<OwnPath> {
         let mut path = self.touch_down(|node| Ok(node.len().saturating_sub(1)))?;

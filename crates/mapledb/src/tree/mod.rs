@@ -13,6 +13,7 @@ mod count;
 mod cull;
 mod cursor;
 mod delete;
+mod gap;
 mod group;
 mod insert;
 mod locate;
@@ -44,6 +45,7 @@ pub(crate) use crate::pages::{PageRef, Pages, PagesMut};
 
 pub(crate) use append::Appender;
 pub(crate) use cursor::{Cursor, Pair, Path, Way};
+pub(crate) use gap::Gap;
 pub(crate) use group::GROUP_MAX;
 pub(crate) use insert::{OwnPath, Value};
 pub(crate) use locate::{Located, Part, locate};

@@ -5,6 +5,7 @@ use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::node::{Position, Slot};
 use mapledb_format::order::Order;
 
+use super::cursor::Pair;
 use super::overflow::overflow;
 use super::{PageRef, Pages, Tree, child, corrupt, run_of};
 use crate::error::Result;
@@ -78,6 +79,22 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
     #[inline]
     pub(super) fn value(&self, leaf: &Leaf<'p>, from: PageRef, index: usize) -> Result<&'p [u8]> {
         value_in(self.pages, leaf, from, index)
+    }
+}
+
+impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
+    /// The entry of slot `index` of the leaf `at`, which must be one of the tree; `None` behind its last.
+    ///
+    /// Cost: one page touch.
+    pub(crate) fn pair_in(&self, at: PageRef, index: usize) -> Result<Option<Pair<'p>>> {
+        let leaf = self.leaf(at)?;
+        if index >= leaf.len() {
+            return Ok(None);
+        }
+        let key = leaf.key(index).map_err(|cause| corrupt(at.pgno, cause))?;
+        let value = self.value(&leaf, at, index)?;
+        self.pages.still_sound()?;
+        Ok(Some((key, value)))
     }
 }
 

@@ -220,6 +220,7 @@ impl WriteTxn {
         self.core.check_usable()?;
         (self.draft, self.head, self.naming) = self.core.draft(&self.guard)?;
         (self.tables, self.levels) = (Tables::default(), Levels::default());
+        self.states.begin_anew();
         self.durability = self.core.options.durability;
         (self.is_changed, self.is_broken, self.is_done) = (false, false, false);
         self.changes = 0;

@@ -212,6 +212,7 @@ impl WriteTxn {
             self.is_broken = true;
             self.draft.undo_level()?;
             self.tables.undo_level();
+            self.states.begin_anew();
             if !planted("kept_records") {
                 self.head = level.head;
             }

@@ -10,6 +10,7 @@ mod snapshots;
 mod syncer;
 mod tables;
 mod trim;
+mod version;
 mod write;
 
 pub(crate) use self::core::{Core, CoreOptions};
@@ -18,6 +19,7 @@ pub use self::level::{Nested, Savepoint};
 pub use self::pending::PendingCommit;
 pub use self::read::{ReadTxn, ResetTxn};
 pub use self::trim::TrimReport;
+pub(crate) use self::version::Version;
 pub(crate) use self::write::TableId;
 pub use self::write::WriteTxn;
 

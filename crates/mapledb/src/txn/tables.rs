@@ -10,6 +10,8 @@ pub(super) struct Opened {
     pub(super) name: String,
     pub(super) record: TableRecord,
     pub(super) is_changed: bool,
+    /// The change of the transaction that was this table's last, or its opening.
+    pub(super) changed_at: u64,
 }
 
 /// The open tables. Each keeps its place, so that a place means one table whatever is dropped or taken back.

@@ -8,6 +8,7 @@ use mapledb_format::{HeadBody, TableRecord, TreeRecord};
 use super::level::Levels;
 use super::snapshots::Naming;
 use super::tables::{Opened, Tables};
+use super::version::{States, Version};
 use super::Core;
 use crate::catalog::{self, Asked};
 use crate::commit::Durability;
@@ -46,6 +47,7 @@ pub struct WriteTxn {
     pub(super) is_done: bool,
     /// Calls that changed a table.
     pub(super) changes: u64,
+    pub(super) states: States,
     // Dropped before the core: the last to leave must not hold the lock.
     pub(super) guard: WriterGuard,
     pub(super) core: Arc<Core>,
@@ -64,6 +66,7 @@ impl WriteTxn {
             is_broken: false,
             is_done: false,
             changes: 0,
+            states: States::new(),
             core,
             guard,
         }
@@ -121,6 +124,14 @@ impl WriteTxn {
         }
     }
 
+    /// The state a table is in.
+    pub(crate) fn version(&self, table: TableId) -> Version {
+        match table {
+            TableId::Main => self.states.of_main(),
+            TableId::Named(at) => self.states.of(self.tables.at(at).changed_at),
+        }
+    }
+
     /// Changes a table, whose keys are in `order`. An error leaves the transaction unusable unless it is about the arguments.
     pub(crate) fn change<O: Order, R>(
         &mut self,
@@ -159,11 +170,13 @@ impl WriteTxn {
     }
 
     pub(super) fn tree_mut<O: Order>(&mut self, table: TableId, order: O) -> TreeMut<'_, Draft, O> {
+        let change = self.states.next(Some(table));
         let record = match table {
             TableId::Main => &mut self.head.default_table,
             TableId::Named(at) => {
                 let table = self.tables.at_mut(at);
                 table.is_changed = true;
+                table.changed_at = change;
                 &mut table.record.tree
             }
         };
@@ -212,7 +225,9 @@ impl WriteTxn {
             (None, true) => (catalog::new_table(asked)?, true),
         };
         self.is_changed |= is_changed;
-        Ok(self.tables.open(Opened { name: name.to_string(), record, is_changed }))
+        let changed_at = self.states.next(None);
+        let opened = Opened { name: name.to_string(), record, is_changed, changed_at };
+        Ok(self.tables.open(opened))
     }
 
     /// Makes a named table with the attributes and the sequence of another file's, and nothing in it.
@@ -221,7 +236,8 @@ impl WriteTxn {
         let mut record = record.clone();
         record.tree = record.tree.emptied();
         self.is_changed = true;
-        let opened = Opened { name: name.to_string(), record, is_changed: true };
+        let changed_at = self.states.next(None);
+        let opened = Opened { name: name.to_string(), record, is_changed: true, changed_at };
         Ok(TableId::Named(self.tables.open(opened)))
     }
 

@@ -1,0 +1,224 @@
+//! Cursors that stand between entries: to look either way, and to put sorted input where it belongs.
+//!
+//! As the standard library has them for its `BTreeMap`: a cursor lies in a gap, before the first entry, between two, or
+//! behind the last.
+
+use std::marker::PhantomData;
+use std::ops::Bound;
+
+use mapledb_format::order::Order;
+
+use super::WriteTable;
+use super::codec::{Codec, Key, Typed};
+use super::cursor::{Item, decode};
+use super::owned::Owned;
+use crate::error::{Error, Result};
+use crate::pages::Pages;
+use crate::tree;
+use crate::txn::ReadTxn;
+
+/// A gap between two entries of a table: of [`ReadTable::lower_bound`](super::ReadTable::lower_bound) and
+/// [`upper_bound`](super::ReadTable::upper_bound).
+///
+/// Cost: a step is a slot and a cell, and at the end of a leaf the next one.
+pub struct GapCursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
+    inner: tree::Gap<'t, P>,
+    types: Typed<K, V>,
+}
+
+impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> GapCursor<'t, K, V, P> {
+    pub(super) fn new(inner: tree::Gap<'t, P>) -> GapCursor<'t, K, V, P> {
+        GapCursor { inner, types: PhantomData }
+    }
+
+    /// The entry behind the gap.
+    pub fn peek_next(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.peek_next()?)
+    }
+
+    /// The entry before the gap.
+    pub fn peek_prev(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.peek_prev()?)
+    }
+
+    /// Goes over the entry behind the gap and answers it; stays at the end.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.next()?)
+    }
+
+    /// Goes back over the entry before the gap and answers it; stays at the beginning.
+    pub fn prev(&mut self) -> Result<Option<Item<'t, K, V>>> {
+        decode::<K, V>(self.inner.previous()?)
+    }
+}
+
+/// A gap between two entries of a table that is changed: of [`WriteTable::lower_bound_mut`] and
+/// [`upper_bound_mut`](WriteTable::upper_bound_mut).
+///
+/// It knows the keys on both sides, so sorted input is put in by one descent for each entry and nothing is searched twice; a
+/// key that does not belong into the gap is refused and changes nothing.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// use std::ops::Bound;
+///
+/// use mapledb::{Env, Error, Table};
+///
+/// const PRIMES: Table<'static, u32, str> = Table::new("primes");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { Env::options().create(dir.path().join("primes.maple")) }?;
+/// let mut txn = env.write()?;
+/// let mut primes = txn.open_table(&PRIMES)?;
+/// primes.put(&2, "two")?;
+/// primes.put(&11, "eleven")?;
+///
+/// let mut gap = primes.lower_bound_mut(Bound::Included(&3))?;
+/// gap.insert_before(&3, "three")?;
+/// gap.insert_before(&5, "five")?;
+/// assert!(matches!(gap.insert_before(&13, "thirteen"), Err(Error::NotSorted)));
+/// gap.insert_after(&7, "seven")?;
+/// assert_eq!(gap.peek_prev()?, Some((5, "five")));
+/// assert_eq!(gap.next()?, Some((7, "seven")));
+/// assert_eq!(gap.remove_next()?.expect("eleven").0.get()?, 11);
+/// assert_eq!(primes.reading()?.keys()?.collect::<mapledb::Result<Vec<_>>>()?, [2, 3, 5, 7]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct GapCursorMut<'e, 't, K: ?Sized, V: ?Sized> {
+    table: &'e mut WriteTable<'t, K, V>,
+    below: Option<Vec<u8>>,
+    above: Option<Vec<u8>>,
+}
+
+impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
+    /// The gap before the first entry that `bound` lets in, or behind the last one.
+    pub(super) fn new(
+        table: &'e mut WriteTable<'t, K, V>,
+        find: impl FnOnce(tree::Tree<'_, crate::space::Draft, tree::KeyOrder>) -> Result<tree::Gap<'_, crate::space::Draft>>,
+    ) -> Result<GapCursorMut<'e, 't, K, V>> {
+        let mut gap = find(table.reading()?.comparing()?)?;
+        let key = |pair: Option<(&[u8], &[u8])>| pair.map(|(key, _)| key.to_vec());
+        let (below, above) = (key(gap.peek_prev()?), key(gap.peek_next()?));
+        Ok(GapCursorMut { table, below, above })
+    }
+
+    /// The entry behind the gap. Cost: a descent.
+    pub fn peek_next(&self) -> Result<Option<Item<'_, K, V>>> {
+        self.entry(self.above.as_deref())
+    }
+
+    /// The entry before the gap. Cost: a descent.
+    pub fn peek_prev(&self) -> Result<Option<Item<'_, K, V>>> {
+        self.entry(self.below.as_deref())
+    }
+
+    fn entry(&self, key: Option<&[u8]>) -> Result<Option<Item<'_, K, V>>> {
+        match key {
+            Some(key) => decode::<K, V>(self.table.reading()?.seek_bytes(key)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Goes over the entry behind the gap and answers it; stays at the end. Cost: two descents.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Item<'_, K, V>>> {
+        let Some(over) = self.above.take() else { return Ok(None) };
+        self.above = self.neighbour(&over, Side::Above)?;
+        self.below = Some(over);
+        self.peek_prev()
+    }
+
+    /// Goes back over the entry before the gap and answers it; stays at the beginning. Cost: two descents.
+    pub fn prev(&mut self) -> Result<Option<Item<'_, K, V>>> {
+        let Some(over) = self.below.take() else { return Ok(None) };
+        self.below = self.neighbour(&over, Side::Below)?;
+        self.above = Some(over);
+        self.peek_next()
+    }
+
+    /// Puts an entry into the gap; the gap lies behind it then. Cost: a descent that copies as
+    /// [`WriteTable::put`] does.
+    ///
+    /// # Errors
+    /// [`Error::NotSorted`] if the key does not belong between its neighbours, which changes nothing.
+    pub fn insert_before(&mut self, key: &K, value: &V) -> Result<()> {
+        self.below = Some(self.insert(key, value)?);
+        Ok(())
+    }
+
+    /// Puts an entry into the gap; the gap lies before it then. Cost and errors: as
+    /// [`insert_before`](GapCursorMut::insert_before).
+    pub fn insert_after(&mut self, key: &K, value: &V) -> Result<()> {
+        self.above = Some(self.insert(key, value)?);
+        Ok(())
+    }
+
+    fn insert(&mut self, key: &K, value: &V) -> Result<Vec<u8>> {
+        K::with_bytes(key, |key| {
+            let order = self.table.order();
+            let follows = |below: &Vec<u8>| Order::compare(order, below, key).is_lt();
+            let precedes = |above: &Vec<u8>| Order::compare(order, key, above).is_lt();
+            if !self.below.as_ref().is_none_or(follows) || !self.above.as_ref().is_none_or(precedes) {
+                return Err(Error::NotSorted);
+            }
+            V::with_bytes(value, |value| self.table.put_bytes(key, value))?;
+            Ok(key.to_vec())
+        })
+    }
+
+    /// Takes the entry behind the gap out and answers it. Cost: two descents.
+    pub fn remove_next(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
+        let Some(key) = self.above.take() else { return Ok(None) };
+        self.above = self.neighbour(&key, Side::Above)?;
+        self.table.take_bytes(&key)
+    }
+
+    /// Takes the entry before the gap out and answers it. Cost: two descents.
+    pub fn remove_prev(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
+        let Some(key) = self.below.take() else { return Ok(None) };
+        self.below = self.neighbour(&key, Side::Below)?;
+        self.table.take_bytes(&key)
+    }
+
+    /// The key beside `key`.
+    fn neighbour(&self, key: &[u8], side: Side) -> Result<Option<Vec<u8>>> {
+        let mut cursor = tree::Cursor::new(self.table.reading()?.comparing()?);
+        let found = match side {
+            Side::Above => cursor.seek_from(key, false)?,
+            Side::Below => cursor.seek_to(key, false)?,
+        };
+        Ok(found.map(|(key, _)| key.to_vec()))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Below,
+    Above,
+}
+
+/// Where `lower_bound` lies: before the first key that `bound` lets in; an upper bound lies behind the last one.
+pub(super) fn lower<'p, P: Pages, O: Order>(
+    tree: tree::Tree<'p, P, O>,
+    bound: Bound<&[u8]>,
+) -> Result<tree::Gap<'p, P>> {
+    match bound {
+        Bound::Unbounded => tree::Gap::first(tree),
+        Bound::Included(key) => tree::Gap::before(tree, key),
+        Bound::Excluded(key) => tree::Gap::behind(tree, key),
+    }
+}
+
+/// As [`lower`], from the other end.
+pub(super) fn upper<'p, P: Pages, O: Order>(
+    tree: tree::Tree<'p, P, O>,
+    bound: Bound<&[u8]>,
+) -> Result<tree::Gap<'p, P>> {
+    match bound {
+        Bound::Unbounded => tree::Gap::last(tree),
+        Bound::Included(key) => tree::Gap::behind(tree, key),
+        Bound::Excluded(key) => tree::Gap::before(tree, key),
+    }
+}
