@@ -37,3 +37,10 @@ fn tables_of_redb_are_moved_with_their_types() {
     assert!(printed.contains("3000 entries of 3 tables moved and compared"), "{printed}");
     assert!(printed.contains("scratch: not listed in this program, left out"), "{printed}");
 }
+
+#[test]
+fn a_search_finds_what_has_all_its_words() {
+    let printed = run(env!("CARGO_BIN_EXE_postings"), &["3000"]);
+    assert!(printed.contains("100 documents have all of: even third tenth"), "{printed}");
+    assert!(printed.contains("of the word even: 1500 documents by bulk, 1500 by count"), "{printed}");
+}

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use mapledb::{Env, KeyOrder, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
+use mapledb::{Env, KeyOrder, Multimap, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
 
 use crate::argument;
 use crate::door::failure;
@@ -37,6 +37,16 @@ impl TableArgs {
 /// The table called `name`, or the default one, whatever types it has.
 pub fn untyped(name: Option<&str>) -> Bytes<'_> {
     name.map_or(Table::main(), Table::untyped)
+}
+
+/// The multimap called `name`, whatever types it has. The default table is none.
+pub fn untyped_multimap(name: Option<&str>) -> Multimap<'_, [u8], [u8]> {
+    Multimap::untyped(name.unwrap_or_default())
+}
+
+/// Whether the table called `name` is a multimap.
+pub fn is_multimap(txn: &ReadTxn, name: Option<&str>) -> Result<bool, Failure> {
+    find(&txn.tables().map_err(failure)?, name).map(|table| table.duplicates.is_some())
 }
 
 /// The types of a table's keys and values.

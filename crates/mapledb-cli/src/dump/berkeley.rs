@@ -6,6 +6,8 @@
 //! database=NAME             left out for the default table
 //! type=btree
 //! integerkey=1             or reversekey=1, where its keys are in that order
+//! duplicates=1             of a multimap, and dupsort=1; then dupfixed=1 where its duplicates have one length, and
+//!                          integerdup=1 or reversedup=1 where they are in that order
 //! HEADER=END
 //!  6b6579                   one space, the key
 //!  76616c7565               one space, its value
@@ -23,7 +25,7 @@
 use std::io::{self, BufRead, Write};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
-use mapledb::KeyOrder;
+use mapledb::{Duplicates, KeyOrder};
 
 use super::lines::Lines;
 use super::{Field, Item, Record, Sink, Source, TableHead, malformed};
@@ -54,6 +56,8 @@ pub struct BerkeleySource<R> {
     backslashes: Backslashes,
     section: Option<Section>,
     sections: u64,
+    /// The first record, if it had to be read to know what the table is.
+    pending: Option<Record>,
 }
 
 /// The section whose data lines are being read.
@@ -68,7 +72,7 @@ struct Section {
 impl<R: BufRead> BerkeleySource<R> {
     /// Reads `input`.
     pub fn new(input: R, backslashes: Backslashes) -> BerkeleySource<R> {
-        BerkeleySource { lines: Lines::new(input), backslashes, section: None, sections: 0 }
+        BerkeleySource { lines: Lines::new(input), backslashes, section: None, sections: 0, pending: None }
     }
 
     fn header(&mut self) -> Result<Option<TableHead>, Failure> {
@@ -93,7 +97,31 @@ impl<R: BufRead> BerkeleySource<R> {
         self.section = Some(Section { coding, by_lmdb: header.by_lmdb, backslashes: self.backslashes });
         self.sections += 1;
         let order = header.order.map(|order| order.name().to_owned());
-        Ok(Some(TableHead { name: header.database, types: None, order, line }))
+        let duplicates = self.duplicates(&header)?;
+        Ok(Some(TableHead { name: header.database, types: None, order, duplicates, line }))
+    }
+
+    /// What the header says of duplicates. That they have one length it says, and not which: the first one shows it.
+    fn duplicates(&mut self, header: &Header) -> Result<Option<Duplicates>, Failure> {
+        if !header.has_duplicates {
+            return Ok(None);
+        }
+        let order = header.dup_order.unwrap_or_default();
+        let mut len = None;
+        if (header.dup_fixed || order == KeyOrder::INTEGER)
+            && let Some(section) = self.section
+        {
+            self.pending = self.record(section)?;
+            len = match &self.pending {
+                None => {
+                    self.section = None;
+                    Some(size_of::<u64>())
+                }
+                Some(Record { value: Field::Exact(value), .. }) => Some(value.len()).filter(|len| *len > 0),
+                Some(_) => None,
+            };
+        }
+        Ok(Some(Duplicates { order, len }))
     }
 
     /// The first line of the next section, passing over empty lines before it.
@@ -145,6 +173,9 @@ impl<R: BufRead> BerkeleySource<R> {
 
 impl<R: BufRead> Source for BerkeleySource<R> {
     fn next_item(&mut self) -> Result<Option<Item>, Failure> {
+        if let Some(record) = self.pending.take() {
+            return Ok(Some(Item::Record(record)));
+        }
         if let Some(section) = self.section {
             match self.record(section)? {
                 Some(record) => return Ok(Some(Item::Record(record))),
@@ -162,6 +193,9 @@ struct Header {
     database: Option<String>,
     by_lmdb: bool,
     order: Option<KeyOrder>,
+    has_duplicates: bool,
+    dup_fixed: bool,
+    dup_order: Option<KeyOrder>,
 }
 
 impl Header {
@@ -179,6 +213,12 @@ impl Header {
             // LMDB lets the integers rule where both are asked for.
             ("integerkey", "1") => self.order = Some(KeyOrder::INTEGER),
             ("reversekey", "1") => self.order = self.order.or(Some(KeyOrder::REVERSE)),
+            // Berkeley's unsorted duplicates become sorted ones: each is kept once.
+            ("duplicates" | "dupsort", "1") => self.has_duplicates = true,
+            ("dupfixed", "1") => self.dup_fixed = true,
+            ("integerdup", "1") => self.dup_order = Some(KeyOrder::INTEGER),
+            ("reversedup", "1") => self.dup_order = self.dup_order.or(Some(KeyOrder::REVERSE)),
+            ("dupsort" | "dupfixed" | "integerdup" | "reversedup", "0") => {}
             (name, "0") if NOT_THERE_YET.iter().any(|(flag, _)| *flag == name) => {}
             _ => return Err(refusal(name, value)),
         }
@@ -191,15 +231,7 @@ const LAYOUT: [&str; 8] =
     ["db_pagesize", "db_lorder", "bt_minkey", "h_ffactor", "h_nelem", "extentsize", "chksum", "compressed"];
 
 /// Headers that ask for what MapleDB does not have, and what that is.
-const NOT_THERE_YET: [(&str, &str); 7] = [
-    ("duplicates", "several values under one key"),
-    ("dupsort", "sorted values under one key"),
-    ("dupfixed", "several values of one size under one key"),
-    ("integerdup", "integers in the machine's byte order as values under one key"),
-    ("reversedup", "values under one key in reversed byte order"),
-    ("recnum", "record numbers"),
-    ("renumber", "record numbers"),
-];
+const NOT_THERE_YET: [(&str, &str); 2] = [("recnum", "record numbers"), ("renumber", "record numbers")];
 
 /// Enough of a line to recognise it.
 fn beginning(line: &[u8]) -> String {
@@ -344,6 +376,17 @@ impl<W: Write> Sink for BerkeleySink<W> {
             Some(Some(order)) if order == KeyOrder::INTEGER => writeln!(self.output, "integerkey=1")?,
             Some(Some(order)) if order == KeyOrder::REVERSE => writeln!(self.output, "reversekey=1")?,
             _ => {}
+        }
+        if let Some(duplicates) = table.duplicates {
+            writeln!(self.output, "duplicates=1\ndupsort=1")?;
+            if duplicates.len.is_some() {
+                writeln!(self.output, "dupfixed=1")?;
+            }
+            match duplicates.order.name() {
+                "integer" => writeln!(self.output, "integerdup=1")?,
+                "reverse" => writeln!(self.output, "reversedup=1")?,
+                _ => {}
+            }
         }
         writeln!(self.output, "HEADER=END")
     }

@@ -7,6 +7,7 @@
 //! {"table":"users","keys":"u64","values":"str"}
 //! {"key":7,"value":"Ida"}
 //! {"table":"hosts","keys":"str","values":"u32","order":"reverse"}
+//! {"table":"words","keys":"str","values":"u64","duplicates":{"order":"bytewise","len":8}}   a multimap
 //! {"records":3}                                      the dump ends: so many records
 //! ```
 //!
@@ -15,7 +16,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use mapledb::KeyOrder;
+use mapledb::{Duplicates, KeyOrder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +52,30 @@ struct TableLine {
     /// The order of its keys, unless it is the bytewise one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<String>,
+    /// What its duplicates are if it is a multimap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duplicates: Option<DuplicatesField>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DuplicatesField {
+    order: String,
+    /// The length in bytes that all of them have, or null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    len: Option<usize>,
+}
+
+impl DuplicatesField {
+    fn of(duplicates: Duplicates) -> DuplicatesField {
+        DuplicatesField { order: duplicates.order.name().to_owned(), len: duplicates.len }
+    }
+
+    fn read(self) -> Result<Duplicates, String> {
+        let unknown =
+            || format!("\"{}\" is no order of duplicates: bytewise, reverse and integer are", self.order);
+        Ok(Duplicates { order: KeyOrder::built_in(&self.order).ok_or_else(unknown)?, len: self.len })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,10 +131,12 @@ impl<R: BufRead> Source for JsonLinesSource<R> {
                     self.has_tables = true;
                     let types = (Type::recorded(&table.keys), Type::recorded(&table.values));
                     let order = table.order.or(Some(KeyOrder::BYTEWISE.name().to_owned()));
+                    let duplicates = table.duplicates.map(DuplicatesField::read).transpose();
                     return Ok(Some(Item::Table(TableHead {
                         name: table.table,
                         types: Some(types),
                         order,
+                        duplicates: duplicates.map_err(|why| malformed(line, why))?,
                         line,
                     })));
                 }
@@ -173,7 +200,8 @@ impl<W: Write> Sink for JsonLinesSink<W> {
         self.types = table.types.clone().unwrap_or((Type::Bytes, Type::Bytes));
         let (keys, values) = (self.types.0.to_string(), self.types.1.to_string());
         let order = table.order.clone().filter(|order| order != KeyOrder::BYTEWISE.name());
-        self.line(&TableLine { table: table.name.clone(), keys, values, order })
+        let duplicates = table.duplicates.map(DuplicatesField::of);
+        self.line(&TableLine { table: table.name.clone(), keys, values, order, duplicates })
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {

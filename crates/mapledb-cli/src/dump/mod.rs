@@ -15,6 +15,7 @@ pub mod tsv;
 
 use std::io::{self, BufRead, Write};
 
+use mapledb::Duplicates;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -41,6 +42,8 @@ pub struct TableHead {
     pub types: Option<(Type, Type)>,
     /// The name of the order of its keys, where the format can say.
     pub order: Option<String>,
+    /// What its duplicates are if it is a multimap.
+    pub duplicates: Option<Duplicates>,
     /// The line that names it, from 1.
     pub line: u64,
 }

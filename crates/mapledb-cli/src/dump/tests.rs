@@ -14,7 +14,7 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn table(name: Option<&str>, keys: &str, values: &str) -> TableHead {
     let types = Some((Type::recorded(keys), Type::recorded(values)));
-    TableHead { name: name.map(str::to_owned), types, order: None, line: 0 }
+    TableHead { name: name.map(str::to_owned), types, order: None, duplicates: None, line: 0 }
 }
 
 fn write(format: Format, tables: &[(TableHead, Pairs)]) -> Vec<u8> {
@@ -42,7 +42,10 @@ fn read(format: Format, columns: Columns, text: &[u8]) -> Result<Vec<(TableHead,
             Item::Table(head) => tables.push((TableHead { line: 0, order: None, ..head }, Vec::new())),
             Item::Record(record) => {
                 if tables.is_empty() {
-                    tables.push((TableHead { name: None, types: None, order: None, line: 0 }, Vec::new()));
+                    tables.push((
+                        TableHead { name: None, types: None, order: None, duplicates: None, line: 0 },
+                        Vec::new(),
+                    ));
                 }
                 let (head, pairs) = tables.last_mut().unwrap();
                 let (keys, values) = head.types.clone().unwrap_or((Type::Bytes, Type::Bytes));
@@ -185,24 +188,6 @@ fn malformed_berkeley_text_is_refused_by_line() {
 #[test]
 fn headers_that_ask_for_what_is_not_there_are_refused() {
     let table = [
-        (
-            "duplicates=1",
-            "duplicates=1 asks for several values under one key, which MapleDB does not have yet",
-        ),
-        ("dupsort=1", "dupsort=1 asks for sorted values under one key, which MapleDB does not have yet"),
-        (
-            "dupfixed=1",
-            "dupfixed=1 asks for several values of one size under one key, which MapleDB does not have yet",
-        ),
-        (
-            "integerdup=1",
-            "integerdup=1 asks for integers in the machine's byte order as values under one key, which MapleDB does \
-             not have yet",
-        ),
-        (
-            "reversedup=1",
-            "reversedup=1 asks for values under one key in reversed byte order, which MapleDB does not have yet",
-        ),
         ("recnum=1", "recnum=1 asks for record numbers, which MapleDB does not have yet"),
         ("keys=0", "keys=0 leaves out the keys: dump with keys (db_dump -k)"),
         ("type=recno", "a table of type=recno has no keys to load: btree and hash are read"),

@@ -141,6 +141,16 @@ pub enum Type {
 }
 
 impl Type {
+    /// How many bytes each value has, if that is one number.
+    pub fn fixed_len(&self) -> Option<usize> {
+        match self {
+            Type::Integer(integer) => Some(integer.len_bytes()),
+            Type::Unit => Some(0),
+            Type::Tuple(parts) => parts.iter().map(Type::fixed_len).sum(),
+            Type::Bytes | Type::Str | Type::Foreign(_) => None,
+        }
+    }
+
     /// The type that a table records as `name`.
     pub fn recorded(name: &str) -> Type {
         match name {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mapledb::{Env, KeyOrder, Options};
+use mapledb::{Duplicates, Env, KeyOrder, Options};
 use mapledb_format::PageSize;
 use serde::Serialize;
 
@@ -33,6 +33,12 @@ pub struct CreateArgs {
     /// The order of the table's keys: bytewise, reverse (from the last byte) or integer (little-endian, of one length)
     #[arg(long, value_name = "ORDER", requires = "table", default_value = "bytewise", value_parser = key_order)]
     order: KeyOrder,
+    /// Make the table a multimap: many values to a key, each once and in order, packed if they have one length
+    #[arg(long, requires = "table")]
+    multimap: bool,
+    /// The order of a multimap's values: bytewise, reverse or integer
+    #[arg(long, value_name = "ORDER", requires = "multimap", default_value = "bytewise", value_parser = key_order)]
+    value_order: KeyOrder,
     /// The page size in bytes: a power of two from 4096 (the default) to 65536
     #[arg(long, value_name = "BYTES", value_parser = page_size)]
     page_size: Option<PageSize>,
@@ -96,7 +102,13 @@ fn create_table(env: &Env, name: &str, args: &CreateArgs) -> Result<u64, Failure
         return Err(Failure::file(format!("there is a table called {name:?} already: choose another name")));
     }
     let (keys, values) = (args.keys.to_string(), args.values.to_string());
-    txn.open_table_as_in_order(name, &keys, &values, Some(args.order)).map_err(failure)?;
+    if args.multimap {
+        let duplicates =
+            Duplicates { order: args.value_order, len: args.values.fixed_len().filter(|len| *len > 0) };
+        let _ = txn.open_multimap_as(name, &keys, &values, Some(args.order), duplicates).map_err(failure)?;
+    } else {
+        let _ = txn.open_table_as_in_order(name, &keys, &values, Some(args.order)).map_err(failure)?;
+    }
     txn.commit().map_err(failure)
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use mapledb::{Env, WriteTable, WriteTxn};
+use mapledb::{Env, WriteMultimap, WriteTable, WriteTxn};
 use serde::Serialize;
 
 use crate::argument;
@@ -12,7 +12,9 @@ use crate::cli::Manner;
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::selection::{Bounds, RangeArgs, TableArgs, Types, types_of, untyped, write_as};
+use crate::selection::{
+    Bounds, RangeArgs, TableArgs, Types, find, is_multimap, types_of, untyped_multimap, write_as,
+};
 use crate::table;
 
 /// Take out keys, a range of keys, or a table
@@ -60,7 +62,21 @@ fn delete(args: &DelArgs, env: &Env) -> Result<Deleted, Failure> {
     let name = args.table.table.as_deref();
     let types = types_of(&env.read().map_err(failure)?, name)?;
     let what = args.understand(&types)?;
+    let is_multimap = is_multimap(&env.read().map_err(failure)?, name)?;
     let mut txn = write_as(env, name, &types)?;
+    if is_multimap && !matches!(what, What::Table(_)) {
+        let mut multimap = txn.multimap(&untyped_multimap(name)).map_err(failure)?;
+        let deleted = match &what {
+            What::Keys(keys) => delete_pairs(&mut multimap, keys, &types)?,
+            What::Range(bounds) => multimap.delete_range(bounds.as_range()).map_err(failure)?,
+            What::Everything | What::Table(_) => {
+                let pairs = multimap.len();
+                multimap.clear().map_err(failure)?;
+                pairs
+            }
+        };
+        return Ok(Deleted { deleted, txnid: txn.commit().map_err(failure)? });
+    }
     let deleted = match &what {
         What::Table(name) => drop_table(&mut txn, name)?,
         What::Everything => clear(&mut args.open(&mut txn)?)?,
@@ -103,7 +119,7 @@ impl DelArgs {
 type Untyped<'t> = WriteTable<'t, [u8], [u8]>;
 
 fn drop_table(txn: &mut WriteTxn, name: &str) -> Result<u64, Failure> {
-    let entries = txn.table(&untyped(Some(name))).map_err(failure)?.len();
+    let entries = find(&txn.tables().map_err(failure)?, Some(name))?.stat.entries;
     txn.drop_table(name).map_err(failure)?;
     Ok(entries)
 }
@@ -121,6 +137,22 @@ fn delete_keys(table: &mut Untyped<'_>, keys: &[Vec<u8>], types: &Types) -> Resu
         }
     }
     Ok(keys.len() as u64)
+}
+
+/// Takes every pair of these keys out.
+fn delete_pairs(
+    multimap: &mut WriteMultimap<'_, [u8], [u8]>,
+    keys: &[Vec<u8>],
+    types: &Types,
+) -> Result<u64, Failure> {
+    let mut deleted = 0;
+    for key in keys {
+        match multimap.delete_all(key).map_err(failure)? {
+            0 => return Err(Failure::absent(format!("there is no key \"{}\"", types.keys.text_of(key)))),
+            pairs => deleted += pairs,
+        }
+    }
+    Ok(deleted)
 }
 
 impl Deleted {

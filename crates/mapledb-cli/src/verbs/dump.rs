@@ -16,7 +16,7 @@ use crate::door::{self, failure};
 use crate::dump::{self, Format, Sink, TableHead};
 use crate::failure::{Failure, Kind};
 use crate::output;
-use crate::selection::{Types, find, untyped};
+use crate::selection::{Types, find, untyped, untyped_multimap};
 use crate::{interrupt, progress, table};
 
 /// Write tables as text that "maple load" and other programs read
@@ -223,18 +223,37 @@ impl Dump<'_> {
             name: table.name.clone(),
             types: Some((keys, values)),
             order: Some(table.order.clone()),
+            duplicates: table.duplicates,
             line: 0,
         };
         sink.begin(&head).map_err(wrong)?;
-        let entries = self.txn.table(&untyped(table.name.as_deref())).and_then(|table| table.iter());
-        for entry in entries.map_err(failure)? {
-            let (key, value) = entry.map_err(failure)?;
+        let name = table.name.as_deref();
+        match table.duplicates {
+            None => {
+                let entries = self.txn.table(&untyped(name)).and_then(|table| table.iter());
+                self.records(sink, entries.map_err(failure)?)?;
+            }
+            Some(_) => {
+                let pairs = self.txn.multimap(&untyped_multimap(name)).and_then(|multimap| multimap.iter());
+                self.records(sink, pairs.map_err(failure)?)?;
+            }
+        }
+        self.dumped.tables += 1;
+        Ok(())
+    }
+
+    fn records<'r>(
+        &mut self,
+        sink: &mut dyn Sink,
+        records: impl Iterator<Item = mapledb::Result<(&'r [u8], &'r [u8])>>,
+    ) -> Result<(), Failure> {
+        for record in records {
+            let (key, value) = record.map_err(failure)?;
             interrupt::check()?;
-            sink.record(key, value).map_err(wrong)?;
+            sink.record(key, value).map_err(|error| Failure::writing(&self.to, &error))?;
             self.dumped.records += 1;
             self.bar.inc(1);
         }
-        self.dumped.tables += 1;
         Ok(())
     }
 }

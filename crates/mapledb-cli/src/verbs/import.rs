@@ -1,14 +1,14 @@
 //! `maple import SOURCE FILE`: the databases of an LMDB file into tables, without LMDB.
 //!
 //! The main database goes into the default table, and each named one into a table of its name. What cannot be imported is
-//! found before anything is stored. A database made for sorted duplicates is a plain table if no key has several values;
-//! [`plain`] is where that is decided.
+//! found before anything is stored. A named database made for sorted duplicates becomes a multimap; the main one is imported
+//! if no key has several values. [`plain`] is where that is decided.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use clap::Args;
-use mapledb::{Env, KeyOrder};
+use mapledb::{Duplicates, Env, KeyOrder};
 use mapledb_lmdb::{Database, Error, LmdbFile, Records};
 
 use super::load::{Load, Rules};
@@ -47,7 +47,8 @@ The main database becomes the default table, and each named one a table of its n
 --table or --main chooses some. Read are files of LMDB 0.9 and 1.0, from 64-bit little-endian machines.
 
 Keys and values keep their bytes, and keys their order: with MDB_INTEGERKEY and MDB_REVERSEKEY a table is made in such an \
-order. The default table goes by bytes whatever the source did. A database with several values under one key is refused.";
+order. The default table goes by bytes whatever the source did. A named database made with MDB_DUPSORT becomes a multimap, \
+with its duplicates in their order and packed where they were; a main database with several values under one key is refused.";
 
 /// Imports them.
 pub fn run(args: &ImportArgs, manner: Manner) -> Result<(), Failure> {
@@ -71,6 +72,8 @@ struct Import {
     table: Option<String>,
     /// The order of its keys.
     order: KeyOrder,
+    /// What its duplicates are if it becomes a multimap.
+    duplicates: Option<Duplicates>,
 }
 
 impl ImportArgs {
@@ -109,23 +112,28 @@ impl ImportArgs {
     }
 }
 
-/// A database as a plain table, if it can be one.
+/// A database as a table or a multimap, if it can be one.
 fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import, Failure> {
     let about = |why: &str| format!("{}: {database}: {why}", source.path().display());
     let table = match database.name().map(|name| String::from_utf8(name.to_vec())).transpose() {
         Ok(name) => name,
         Err(_) => return Err(Failure::input(about("its name is not UTF-8, as names of tables are"))),
     };
-    if let Some(key) = source.first_key_with_duplicates(&database).map_err(foreign)? {
+    let flags = database.flags();
+    if table.is_none()
+        && let Some(key) = source.first_key_with_duplicates(&database).map_err(foreign)?
+    {
         return Err(Failure::input(about(&format!(
-            "it has several values under one key, such as \"{}\", which MapleDB cannot hold yet: --table and --main \
-             choose others",
+            "it has several values under one key, such as \"{}\", and the default table holds one to a key: --table \
+             chooses others",
             key.escape_ascii()
         ))));
     }
-    let flags = database.flags();
     let notes = [
-        (flags.dup_sort(), "made for several values under one key, which it does not have: a plain table"),
+        (
+            table.is_none() && flags.dup_sort(),
+            "made for several values under one key, which it does not have: a plain table",
+        ),
         (
             table.is_none() && flags.integer_key(),
             "its keys are integers in the machine's byte order: the default table keeps their bytes, and goes by them",
@@ -141,7 +149,28 @@ fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import
         (true, ..) => KeyOrder::INTEGER,
         (false, true, _) => KeyOrder::REVERSE,
     };
-    Ok(Import { database, table, order })
+    let duplicates = match flags.dup_sort() && table.is_some() {
+        true => Some(duplicates_of(source, &database)?),
+        false => None,
+    };
+    Ok(Import { database, table, order, duplicates })
+}
+
+/// What the duplicates of a database are. That they have one length its flags say, and the first one shows it.
+fn duplicates_of(source: &LmdbFile, database: &Database) -> Result<Duplicates, Failure> {
+    let flags = database.flags();
+    let mut len = None;
+    if flags.dup_fixed() || flags.integer_dup() {
+        let mut records = source.records(database);
+        let first = records.next_record().map_err(foreign)?;
+        len = Some(first.map_or(size_of::<u64>(), |(_, value)| value.len())).filter(|len| *len > 0);
+    }
+    let order = match (flags.integer_dup() && len.is_some(), flags.reverse_dup()) {
+        (true, _) => KeyOrder::INTEGER,
+        (false, true) => KeyOrder::REVERSE,
+        (false, false) => KeyOrder::BYTEWISE,
+    };
+    Ok(Duplicates { order, len })
 }
 
 /// The records of an LMDB file, database by database.
@@ -170,11 +199,17 @@ impl<'f> LmdbSource<'f> {
     }
 
     fn table(&mut self) -> Option<TableHead> {
-        let Import { database, table, order } = self.to_come.pop_front()?;
+        let Import { database, table, order, duplicates } = self.to_come.pop_front()?;
         self.database = database.to_string();
         self.records = Some(self.file.records(&database));
         self.read = 0;
-        Some(TableHead { name: table, types: None, order: Some(order.name().to_owned()), line: 0 })
+        Some(TableHead {
+            name: table,
+            types: None,
+            order: Some(order.name().to_owned()),
+            duplicates,
+            line: 0,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::Manner;
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output;
-use crate::selection::{TableArgs, types_of, write_as};
+use crate::selection::{TableArgs, is_multimap, types_of, untyped_multimap, write_as};
 
 /// Store a value under a key
 #[derive(Debug, Args)]
@@ -51,7 +51,15 @@ fn store(args: &PutArgs, env: &Env) -> Result<Stored, Failure> {
     let types = types_of(&env.read().map_err(failure)?, name)?;
     let key = argument::bytes(&args.key, &types.keys)?;
     let value = argument::bytes(&args.value, &types.values)?;
+    let is_multimap = is_multimap(&env.read().map_err(failure)?, name)?;
     let mut txn = write_as(env, name, &types)?;
+    if is_multimap {
+        let mut multimap = txn.multimap(&untyped_multimap(name)).map_err(failure)?;
+        if !multimap.insert(&key, &value).map_err(failure)? && args.new {
+            return Err(Failure::absent("the key has this value already"));
+        }
+        return Ok(Stored { replaced: false, txnid: txn.commit().map_err(failure)? });
+    }
     let mut table = txn.table(&args.table.untyped()).map_err(failure)?;
     let replaced = table.contains(&key).map_err(failure)?;
     if replaced && args.new {

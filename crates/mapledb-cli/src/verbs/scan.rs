@@ -9,7 +9,7 @@ use crate::door::{self, failure};
 use crate::entry::Printing;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{Bounds, RangeArgs, TableArgs, Types, Untyped, types_of};
+use crate::selection::{RangeArgs, TableArgs, Types, is_multimap, types_of, untyped_multimap};
 
 /// Print the entries of a range in key order, or count them
 #[derive(Debug, Args)]
@@ -45,38 +45,42 @@ pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
     let txn = env.read().map_err(failure)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let bounds = args.range.bounds(&types.keys)?;
-    let table = txn.table(&args.table.untyped()).map_err(failure)?;
-    args.range.check_order(table.order())?;
+    let name = args.table.table.as_deref();
     let mut output = Output::open();
-    match args.count {
-        true => count(args, manner, &table, &bounds, &mut output)?,
-        false => scan(args, manner, &table, &bounds, &types, &mut output)?,
+    if is_multimap(&txn, name)? {
+        let multimap = txn.multimap(&untyped_multimap(name)).map_err(failure)?;
+        args.range.check_order(multimap.order())?;
+        let pairs = multimap.range(bounds.as_range()).map_err(failure)?;
+        match args.count {
+            true => count(args, manner, pairs.remaining(), &mut output)?,
+            false => scan(args, manner, pairs, &types, &mut output)?,
+        }
+    } else {
+        let table = txn.table(&args.table.untyped()).map_err(failure)?;
+        args.range.check_order(table.order())?;
+        match args.count {
+            true => count(args, manner, table.count(bounds.as_range()).map_err(failure)?, &mut output)?,
+            false => {
+                scan(args, manner, table.range(bounds.as_range()).map_err(failure)?, &types, &mut output)?
+            }
+        }
     }
     output.finish()
 }
 
-fn count(
-    args: &ScanArgs,
-    manner: Manner,
-    table: &Untyped<'_>,
-    bounds: &Bounds,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let count = table.count(bounds.as_range()).map_err(failure)?;
+fn count(args: &ScanArgs, manner: Manner, count: u64, output: &mut Output) -> Result<(), Failure> {
     let count = args.limit.map_or(count, |limit| count.min(limit));
     if manner.json { output.json(&Count { count }) } else { output.line(count.to_string()) }
 }
 
-fn scan(
+fn scan<'e>(
     args: &ScanArgs,
     manner: Manner,
-    table: &Untyped<'_>,
-    bounds: &Bounds,
+    entries: impl DoubleEndedIterator<Item = Result<(&'e [u8], &'e [u8]), Error>>,
     types: &Types,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    let entries = table.range(bounds.as_range()).map_err(failure)?;
     let printing = Printing { manner, types, keys_only: args.keys_only };
     let mut print = |entry: Result<(&[u8], &[u8]), Error>| {
         let (key, value) = entry.map_err(failure)?;

@@ -24,11 +24,20 @@ struct TablesReport {
 }
 
 #[derive(Debug, Serialize)]
+struct ListedDuplicates {
+    order: &'static str,
+    len_bytes: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
 struct Listed {
     table: Option<String>,
     keys: String,
     values: String,
     order: String,
+    /// The order of its duplicates, and the length in bytes that they have if it is one; of a multimap alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicates: Option<ListedDuplicates>,
     entries: u64,
     sequence: u64,
 }
@@ -49,6 +58,10 @@ impl Listed {
             keys: table.key_type,
             values: table.value_type,
             order: table.order,
+            duplicates: table.duplicates.map(|duplicates| ListedDuplicates {
+                order: duplicates.order.name(),
+                len_bytes: duplicates.len,
+            }),
             entries: table.stat.entries,
             sequence: table.sequence,
         }
@@ -69,7 +82,10 @@ impl TablesReport {
             [
                 table::name(listed.table.as_deref()),
                 listed.keys.clone(),
-                listed.values.clone(),
+                match &listed.duplicates {
+                    None => listed.values.clone(),
+                    Some(_) => format!("{}, many", listed.values),
+                },
                 listed.order.clone(),
                 table::count(listed.entries),
                 listed.sequence.to_string(),

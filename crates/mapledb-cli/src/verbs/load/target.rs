@@ -1,6 +1,6 @@
 //! The table that records are loaded into.
 
-use mapledb::WriteTxn;
+use mapledb::{Duplicates, Multimap, WriteTxn};
 
 use super::work::Rules;
 use crate::door::failure;
@@ -10,6 +10,8 @@ use crate::selection::{self, Bytes, Types, untyped};
 /// A table that is there.
 pub struct Target {
     name: Option<String>,
+    /// Whether it is a multimap.
+    pub is_multimap: bool,
     /// The types of its keys and values.
     pub types: Types,
 }
@@ -20,12 +22,18 @@ impl Target {
         untyped(self.name.as_deref())
     }
 
+    /// The multimap, whatever types it has.
+    pub fn untyped_multimap(&self) -> Multimap<'_, [u8], [u8]> {
+        selection::untyped_multimap(self.name.as_deref())
+    }
+
     /// The table of this name, or the default one; made if it is not there, with the types and in the order that the source
     /// says.
     pub fn open(
         name: Option<String>,
         dumped: Option<Types>,
         order: Option<&str>,
+        duplicates: Option<Duplicates>,
         rules: &Rules,
         txn: &mut WriteTxn,
     ) -> Result<Target, Failure> {
@@ -43,7 +51,12 @@ impl Target {
                     "the dump maps {} to {}, and the table {} to {}",
                     dumped.keys, dumped.values, types.keys, types.values
                 ))),
-                _ => Ok(Target { name, types }),
+                _ if duplicates.is_some_and(|duplicates| info.duplicates != Some(duplicates)) => {
+                    Err(Failure::input(
+                        "the dump is of a multimap of other duplicates than the table's, or the table is no multimap",
+                    ))
+                }
+                _ => Ok(Target { name, types, is_multimap: info.duplicates.is_some() }),
             };
         }
         let types =
@@ -51,7 +64,17 @@ impl Target {
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
         let order = order.map_or(Ok(rules.order), selection::order)?;
         let name_or_none = name.as_deref().unwrap_or_default();
-        txn.open_table_as_in_order(name_or_none, &keys, &values, Some(order)).map_err(failure)?;
-        Ok(Target { name, types })
+        match duplicates {
+            None => {
+                let _ =
+                    txn.open_table_as_in_order(name_or_none, &keys, &values, Some(order)).map_err(failure)?;
+            }
+            Some(duplicates) => {
+                let _ = txn
+                    .open_multimap_as(name_or_none, &keys, &values, Some(order), duplicates)
+                    .map_err(failure)?;
+            }
+        }
+        Ok(Target { name, types, is_multimap: duplicates.is_some() })
     }
 }

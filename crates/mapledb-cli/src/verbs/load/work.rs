@@ -125,7 +125,7 @@ impl<'a> Load<'a> {
                 }
                 Pause::Records => {
                     if target.is_none() {
-                        *target = Some(Target::open(self.into.clone(), None, None, self.rules, txn)?);
+                        *target = Some(Target::open(self.into.clone(), None, None, None, self.rules, txn)?);
                         self.reached.tables += 1;
                     }
                     let Some(target) = target else { continue };
@@ -141,11 +141,20 @@ impl<'a> Load<'a> {
     fn target(&self, head: &TableHead, txn: &mut WriteTxn) -> Result<Target, Failure> {
         let name = self.into.as_ref().or(head.name.as_ref());
         let types = head.types.clone().map(|(keys, values)| Types { keys, values });
-        Target::open(name.cloned(), types, head.order.as_deref(), self.rules, txn)
+        let duplicates = head.duplicates;
+        if duplicates.is_some() && name.is_none() {
+            let why =
+                "the default table holds one value to a key, and this is a multimap: name a table (--table)";
+            return Err(Failure::input(why));
+        }
+        Target::open(name.cloned(), types, head.order.as_deref(), duplicates, self.rules, txn)
     }
 
     /// Loads the records that come next into their table.
     fn fill(&mut self, txn: &mut WriteTxn, target: &Target, feed: &mut Feed<'_>) -> Result<(), Failure> {
+        if target.is_multimap {
+            return self.fill_multimap(txn, target, feed);
+        }
         let mut table = txn.table(&target.untyped()).map_err(failure)?;
         let before = table.len();
         let read_before = feed.given();
@@ -157,6 +166,30 @@ impl<'a> Load<'a> {
         self.reached.new += added;
         self.reached.replaced += read.saturating_sub(added).saturating_sub(kept);
         filled
+    }
+
+    /// Loads the pairs that come next into their multimap. A pair that is there stays, whatever the rules say of values.
+    fn fill_multimap(
+        &mut self,
+        txn: &mut WriteTxn,
+        target: &Target,
+        feed: &mut Feed<'_>,
+    ) -> Result<(), Failure> {
+        let mut multimap = txn.multimap(&target.untyped_multimap()).map_err(failure)?;
+        while let Some((key, value)) = feed.next_record(&target.types) {
+            self.bar.inc(1);
+            let is_new = multimap.insert(&key, &value).map_err(|error| feed.blame(failure(error)))?;
+            if !is_new && self.rules.existing == Existing::Refuse {
+                let key = target.types.keys.text_of(&key).into_owned();
+                return Err(feed.blame(Failure::input(format!(
+                    "the key \"{key}\" has this value already: --existing says what to do then"
+                ))));
+            }
+            self.reached.records += 1;
+            self.reached.new += u64::from(is_new);
+            self.reached.kept += u64::from(!is_new);
+        }
+        Ok(())
     }
 
     /// Loads as many records as come in order behind what the table holds: into full pages, without a search.

@@ -203,7 +203,9 @@ impl Rescue<'_> {
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
-        sink.begin(&TableHead { name: name.clone(), types: Some(types), order, line: 0 }).map_err(wrong)?;
+        let duplicates = tree.duplicates.map(duplicates_of);
+        let head = TableHead { name: name.clone(), types: Some(types), order, duplicates, line: 0 };
+        sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {
             interrupt::check()?;
@@ -302,4 +304,14 @@ impl LostReport {
         let of = table::name(self.table.as_deref());
         format!("lost: {records} of {of}{from}{until}: page {}: {}", self.page, self.why)
     }
+}
+
+/// What a tree record says of the duplicates of a multimap. They are never in a named order.
+fn duplicates_of(recorded: mapledb_format::Duplicates) -> mapledb::Duplicates {
+    let order = match recorded.order {
+        OrderId::Bytewise | OrderId::Named => KeyOrder::BYTEWISE,
+        OrderId::Reverse => KeyOrder::REVERSE,
+        OrderId::Integer => KeyOrder::INTEGER,
+    };
+    mapledb::Duplicates { order, len: (recorded.len > 0).then_some(usize::from(recorded.len)) }
 }
