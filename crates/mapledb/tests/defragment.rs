@@ -154,6 +154,18 @@ fn a_reader_in_the_way_is_named_and_keeps_its_snapshot() {
     let report = env.defragment(&Defragment::default(), |_| true).expect("defragment");
     assert_eq!(report.stopped, Stopped::Done, "{report:?}");
     adds_up(&env);
+    env.create_snapshot("kept").expect("snapshot");
+    thin_out(&env, 64);
+    let is_named = |holder: &Holder| matches!(holder, Holder::Snapshot(name) if name == "kept");
+    assert!(env.space().expect("space").waiting.iter().any(|group| group.holders.iter().any(is_named)));
+    env.defragment(&Defragment::default(), |_| true).expect("defragment");
+    check(&env);
+    adds_up(&env);
+    let kept = env.read_snapshot("kept").expect("read");
+    let table = kept.table(&BULK).expect("table");
+    for key in (0..3000).filter(|key: &u64| key.is_multiple_of(8)) {
+        assert_eq!(table.get(&key).expect("get"), Some(&[key as u8; 1500][..]));
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub enum Stopped {
     TransactionLimit,
     /// The caller's `progress` said so.
     Interrupted,
-    /// Pages at the end wait for somebody who reads snapshot `txnid`; [`Env::space`](crate::Env::space) says who that is.
+    /// Pages at the end wait for a reader, or a snapshot with a name; [`Env::space`](crate::Env::space) says who holds `txnid`.
     Pinned {
         /// The snapshot.
         txnid: u64,
