@@ -113,8 +113,11 @@ pub(crate) fn is_supported(answer: io::Result<()>) -> io::Result<bool> {
 }
 
 /// Has the kernel drop what it has cached of a range, or of all from `offset` on if `len` is 0. Pages that are dirty or
-/// mapped stay.
-pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
+/// mapped stay. One system call.
+///
+/// # Errors
+/// Those of the system.
+pub fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let (offset, len) = (signed(offset)?, signed(len)?);
     // SAFETY: takes four integers and no pointer; `file` keeps the descriptor open during the call.
     match unsafe { libc::posix_fadvise(file.as_raw_fd(), offset, len, libc::POSIX_FADV_DONTNEED) } {

@@ -28,7 +28,7 @@ pub mod sync;
 mod write_map;
 
 pub use anon::AnonMap;
-pub use calls::punch;
+pub use calls::{drop_cached, punch};
 #[doc(hidden)]
 pub use canary::planted;
 pub use create::NamedDraft;

@@ -168,6 +168,32 @@ impl ReadMap {
         }
     }
 
+    /// Whether each kernel page of `len` bytes from `offset` on, the beginning of one, is in memory, mapped or not. One system
+    /// call for each 64 MiB.
+    ///
+    /// # Errors
+    /// Those of the system.
+    ///
+    /// # Panics
+    /// The range is not within the reserve.
+    pub fn presence(&self, offset: u64, len: usize) -> Result<Vec<bool>> {
+        self.reserve.presence(offset, len).map_err(|e| self.reserve.failed("look up what is in memory of", e))
+    }
+
+    /// Brings `len` bytes at `offset` into memory and keeps them there as long as the map lives (`mlock`). One system call, and
+    /// what is read. It splits the map in the kernel's books, so use one of its own.
+    ///
+    /// # Errors
+    /// The process may not lock as much: `ulimit -l`.
+    ///
+    /// # Panics
+    /// The range is not within the reserve.
+    pub fn lock(&self, offset: u64, len: usize) -> Result<()> {
+        self.reserve
+            .lock(offset, len)
+            .map_err(|e| self.reserve.failed("lock in memory (see ulimit -l) a part of", e))
+    }
+
     /// Whether the kernel page at `offset` is in memory, mapped or not. One system call, about 0.2 µs; `true` where the system
     /// does not tell.
     ///

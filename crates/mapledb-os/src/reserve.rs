@@ -160,6 +160,38 @@ impl Reserve {
         if answer == 0 { Ok(state & 1 == 1) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// Whether each kernel page of a range, which [`Reserve::covers`], is in memory.
+    pub(crate) fn presence(&self, offset: u64, len: usize) -> io::Result<Vec<bool>> {
+        /// Pages told by one call: the answer for them takes as many bytes.
+        const PAGES: usize = 1 << 14;
+        assert!(self.covers(offset, len), "a look at {len} bytes at {offset} of {}", self.len_bytes());
+        let step = PAGES * page_size() as usize;
+        let mut found = Vec::with_capacity(len.div_ceil(page_size() as usize));
+        let mut states = [0_u8; PAGES];
+        for from in (0..len).step_by(step) {
+            let part = step.min(len - from);
+            let at = self.base().wrapping_add(offset as usize + from);
+            // SAFETY: the range lies within the mapping, and `states` has a byte for each of its kernel pages.
+            let answer = unsafe { libc::mincore(at as *mut libc::c_void, part, states.as_mut_ptr()) };
+            if answer != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            found.extend(states[..part.div_ceil(page_size() as usize)].iter().map(|state| state & 1 == 1));
+        }
+        Ok(found)
+    }
+
+    /// Locks a range, which [`Reserve::covers`], in memory.
+    pub(crate) fn lock(&self, offset: u64, len: usize) -> io::Result<()> {
+        assert!(self.covers(offset, len), "locking {len} bytes at {offset} of {}", self.len_bytes());
+        let at = self.base().wrapping_add(offset as usize);
+        self.seam.run(Effect::Advise { offset, len: len as u64 }, || {
+            // SAFETY: the range lies within the mapping, which unlocks it when it goes; no byte changes.
+            let answer = unsafe { libc::mlock(at as *const libc::c_void, len) };
+            if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        })
+    }
+
     /// One `msync(MS_SYNC)` of the kernel pages that the range touches.
     pub(crate) fn sync(&self, offset: u64, len: usize) -> io::Result<()> {
         self.seam.run(Effect::Sync { offset, len: len as u64 }, || self.raw.flush_range(offset as usize, len))

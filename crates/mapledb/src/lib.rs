@@ -43,8 +43,8 @@ without_loom! {
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
     pub use env::{
-        Access, CopyReport, Env, FreeSpace, Holder, Info, Metrics, Options, PageKind, ProcessInfo, ReaderInfo, RunsOfSize,
-        SnapshotInfo, SpaceMap, StageInfo, Stretch, WaitingSpace,
+        Access, CopyReport, Env, FreeSpace, Holder, Info, LevelResidency, LockedBranches, Metrics, Options, PageKind, ProcessInfo,
+        ReaderInfo, RunsOfSize, SnapshotInfo, SpaceMap, StageInfo, Stretch, TreeName, WaitingSpace,
     };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;

@@ -6,14 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mapledb::{LevelResidency, TreeName};
 use mapledb_os::{DataFile, MapAdvice, ReadMap, Seam};
 use serde::Serialize;
 
-use crate::cli::Manner;
-use crate::door::failure;
+use crate::cli::{Manner, Reading};
+use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::table;
+use crate::table::{self, Column};
 
 /// Show how much of the file is in memory, and where
 #[derive(Debug, Args)]
@@ -24,11 +25,15 @@ pub struct ResidencyArgs {
     /// In so many equal parts of the file
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     parts: u64,
+    /// By table and level of its tree instead
+    #[arg(long)]
+    tables: bool,
 }
 
 const MEANING: &str = "\
 Each place of the strip is one part: blank for nothing in memory, then . : + # and @ for all of it. Opens no database \
-and reads none of its pages. \"maple warm\" brings the file in.";
+and reads none of its pages, unless asked for tables: then the branches are read, and let go of again. \"maple warm\" \
+brings the file in.";
 
 #[derive(Debug, Serialize)]
 struct Residency {
@@ -47,8 +52,65 @@ struct Part {
 
 /// Shows it.
 pub fn run(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
+    if args.tables {
+        return by_table(args, manner);
+    }
     let residency = Residency::of(&args.file, args.parts)?;
     output::report(manner.json, &residency, Residency::in_words)
+}
+
+#[derive(Debug, Serialize)]
+struct ByTable {
+    tables: Vec<Level>,
+}
+
+#[derive(Debug, Serialize)]
+struct Level {
+    table: Option<String>,
+    of: &'static str,
+    level: Option<usize>,
+    pages: u64,
+    resident_pages: u64,
+}
+
+fn by_table(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
+    let env = door::open_to_read(&Reading { file: args.file.clone(), frozen: false }, manner)?;
+    let tables = env.residency().map_err(failure)?.into_iter().map(Level::of).collect();
+    output::report(manner.json, &ByTable { tables }, |report, output| {
+        let columns = [
+            Column::Words("table"),
+            Column::Words("pages of"),
+            Column::Numbers("pages"),
+            Column::Numbers("in memory"),
+        ];
+        table::rows(output, columns, report.tables.iter().map(Level::row))
+    })
+}
+
+impl Level {
+    fn of(level: LevelResidency) -> Level {
+        let (of, table) = match level.tree {
+            TreeName::Table(name) => ("table", name),
+            TreeName::Catalog => ("catalog", None),
+            _ => ("free_space", None),
+        };
+        Level { table, of, level: level.level, pages: level.pages, resident_pages: level.resident_pages }
+    }
+
+    fn row(&self) -> [String; 4] {
+        let name = match self.of {
+            "table" => table::name(self.table.as_deref()),
+            "catalog" => "(catalog)".to_owned(),
+            _ => "(free space)".to_owned(),
+        };
+        let kind = match self.level {
+            Some(0) => "leaves".to_owned(),
+            Some(level) => format!("branches, level {level}"),
+            None => "long values".to_owned(),
+        };
+        let share = format!("{} %", percent(self.resident_pages, self.pages));
+        [name, kind, table::count(self.pages), share]
+    }
 }
 
 /// A file to look at, mapped.

@@ -13,6 +13,7 @@ use mapledb_format::{Extent, HeadBody, Manifest, Meta, PageSize, Slot, TreeRecor
 use mapledb_os::{DataFile, OsError, Seam};
 
 use super::Env;
+use super::passing::Passing;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::dup::{Loader, PairRange};
@@ -42,6 +43,11 @@ impl Env {
     /// are durable when the call returns, and appear under their name whole or not at all. `progress` gets how much is
     /// done of how much, in pages or, for a compact copy, entries: first nothing, last all of it. When it answers
     /// `false` the copy is given up and leaves nothing.
+    ///
+    /// What the copy drags into memory, of this file and of the new one, it lets go of again, and only that: pages that were
+    /// there before stay, so readers beside it find what they use. A compact copy lets go of the new file when it is done.
+    ///
+    /// Cost: every page in use is read, and a system call for each; an exact copy syncs the new file after each 64 MiB.
     ///
     /// # Errors
     /// [`Error::Exists`], a full disk, a corrupt page; [`Error::Interrupted`] when `progress` said so.
@@ -76,9 +82,10 @@ impl Env {
     ) -> Result<CopyReport> {
         let (txn, head) = self.snapshot_with_head()?;
         let size = txn.page_size();
+        let passing = Passing::through(&txn);
         let mut used = Extents::default();
         for tree in every_tree(&txn, &head)? {
-            walk(&txn, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
+            walk(&passing, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
                 // Snapshots share pages with each other and with the latest state.
                 used.insert(Extent::new(visit.pgno, visit.pages));
                 Ok(())
@@ -93,6 +100,7 @@ impl Env {
         }
         let mut pages = 0;
         for piece in used.iter().flat_map(|run| pieces(run, PAGES_AT_ONCE)) {
+            passing.before(piece.first, piece.pages);
             let bytes = txn.raw_pages(piece.first, piece.pages)?;
             txn.still_sound()?;
             to.write_at(piece.first.offset(size), bytes).map_err(failed)?;
@@ -129,7 +137,8 @@ impl Env {
         let holes = holes_of(txn, head)?;
         let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
         let mut fault = None;
-        let mut pages = 0;
+        let passing = Passing::through(txn);
+        let (mut pages, mut cached) = (0, 0);
         let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
             for (slot, bytes) in [Slot::A, Slot::B].map(|slot| (slot, self.meta_of_copy(head, slot))) {
                 file.write_all_at(&bytes, slot.offset())?;
@@ -145,10 +154,15 @@ impl Env {
                 txn.still_sound()?;
                 file.write_all_at(bytes, visit.pgno.offset(size)).map_err(failed)?;
                 pages += visit.pages;
+                cached += visit.pages << size.shift();
+                if cached >= CACHED_MAX_BYTES {
+                    cached = 0;
+                    file.sync_data().and_then(|()| mapledb_os::drop_cached(file, 0, 0)).map_err(failed)?;
+                }
                 if pages % 256 < visit.pages { go_on(progress(done, total)) } else { Ok(()) }
             };
             let mut walk_whole =
-                |tree: &TreeRecord| walk(txn, tree, KeyOrder::recorded(tree.order), &mut visit).map(|_| ());
+                |tree: &TreeRecord| walk(&passing, tree, KeyOrder::recorded(tree.order), &mut visit).map(|_| ());
             let walked = trees.iter().try_for_each(&mut walk_whole);
             let walked = walked.and_then(|()| punch_holes(file, &holes, size).map_err(failed));
             walked.and_then(|()| go_on(progress(total, total))).map_err(|error| {
@@ -157,7 +171,11 @@ impl Env {
             })
         });
         match (made, fault) {
-            (Ok(_), _) => Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages }),
+            (Ok(copy), _) => {
+                // What stays cached of it is no error of the copy.
+                let _ = copy.drop_cached(0, 0);
+                Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages })
+            }
             (Err(_), Some(fault)) => Err(fault),
             (Err(error), None) if error.is_exists() => Err(Error::Exists { path: path.to_path_buf() }),
             (Err(error), None) => Err(Error::of_growth(error)),
@@ -192,6 +210,8 @@ impl Env {
     }
 }
 
+/// So much of a copy may be in memory before it is written out and dropped.
+const CACHED_MAX_BYTES: u64 = 64 << 20;
 /// Pages of a stream written with one call.
 const PAGES_AT_ONCE: u64 = 256;
 
@@ -231,12 +251,12 @@ fn punch_holes(copy: &File, holes: &Extents, size: PageSize) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts what a file grew by in advance. Nobody has it open.
+/// Cuts what a file grew by in advance, and lets go of it. Nobody has it open.
 fn cut(path: &Path, len_bytes: u64) -> Result<()> {
     let file = DataFile::open_read_write(path, Seam::unwatched())?;
     file.truncate(len_bytes)?;
     file.sync_all()?;
-    Ok(())
+    Ok(file.drop_cached(0, 0)?)
 }
 
 /// An error on the draft of a copy as one on the copy, the only name of the two that its maker knows.
@@ -275,18 +295,20 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
     let total = main.entries + tables.iter().map(|(_, table)| table.tree.entries).sum::<u64>();
     go_on(progress(0, total))?;
     let mut done = 0;
+    let passing = &Passing::through(from);
     let mut to = copy.write()?;
+    to.waste_no_pages();
     let mut count = || {
         done += 1;
         if done % 4096 == 0 { go_on(progress(done, total)) } else { Ok(()) }
     };
-    to.change(TableId::Main, Bytewise, |tree| copy_tree(from, &main, tree, &mut count))?;
+    to.change(TableId::Main, Bytewise, |tree| copy_tree(passing, &main, tree, &mut count))?;
     to.take_sequence(TableId::Main, from.main_sequence())?;
     for (name, record) in &tables {
         let table = to.adopt_named(name, record)?;
         // A named order is not asked: what comes later is greater.
         in_its_order!(KeyOrder::recorded(record.tree.order), order => {
-            to.change(table, order, |tree| copy_tree(from, &record.tree, tree, &mut count))?;
+            to.change(table, order, |tree| copy_tree(passing, &record.tree, tree, &mut count))?;
         });
     }
     go_on(progress(done, total))?;
@@ -298,7 +320,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
 
 /// Lays the entries of one tree down in another, in the order in which they are stored.
 fn copy_tree<O: Order>(
-    from: &ReadTxn,
+    from: &Passing<'_>,
     record: &TreeRecord,
     to: &mut TreeMut<'_, Draft, O>,
     count: &mut dyn FnMut() -> Result<()>,
@@ -317,7 +339,7 @@ fn copy_tree<O: Order>(
 
 /// As [`copy_tree`], of a multimap.
 fn copy_pairs<O: Order>(
-    from: &ReadTxn,
+    from: &Passing<'_>,
     record: &TreeRecord,
     to: &mut TreeMut<'_, Draft, O>,
     count: &mut dyn FnMut() -> Result<()>,

@@ -4,7 +4,9 @@ mod activity;
 mod copy;
 mod info;
 mod open;
+mod passing;
 mod registry;
+mod residency;
 mod sharing;
 mod named;
 mod space;
@@ -29,6 +31,7 @@ pub use copy::CopyReport;
 pub use info::{Info, Metrics, ReaderInfo};
 pub use open::{Access, Options};
 pub use named::SnapshotInfo;
+pub use residency::{LevelResidency, LockedBranches, TreeName};
 pub use space::{FreeSpace, Holder, PageKind, RunsOfSize, SpaceMap, Stretch, WaitingSpace};
 
 /// A file of tables, open for transactions.

@@ -30,6 +30,8 @@ const LONG_RUN: u64 = 64;
 const GOOD_RUN: u64 = 32;
 /// The least that is taken from the free tree or the end of the file at once.
 const CLAIM_MIN: u64 = 256;
+/// The longest run taken at once by a transaction that wastes no pages: as many may be left over.
+const FRUGAL_APPETITE_MAX: u64 = 256;
 /// From so many pages on a transaction's pages are populated ahead.
 const POPULATE_FROM: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that, if sorted input is laid
@@ -51,6 +53,8 @@ pub struct Draft {
     pub(super) populated_to: u64,
     /// Whether the transaction lays sorted input down.
     pub(super) is_laid_down: bool,
+    /// Whether it takes whatever is at hand before it grows the file, in runs however short.
+    is_frugal: bool,
     /// Pages given up that were written since the last durable snapshot, and that no snapshot with a name reaches.
     pub(super) recent: Vec<Extent>,
     /// The levels that can be taken back, each alone, the last one first.
@@ -71,6 +75,7 @@ impl Draft {
             run: None,
             populated_to: 0,
             is_laid_down: false,
+            is_frugal: false,
             recent: Vec::new(),
             levels: Vec::new(),
         }
@@ -79,6 +84,12 @@ impl Draft {
     /// Takes note that sorted input is laid down from here on.
     pub(crate) fn lay_down(&mut self) {
         self.is_laid_down = true;
+    }
+
+    /// From here on what is at hand is used up before the file grows, and grows no more than it must for a run of several
+    /// pages: for a file that is written once, where nobody comes after who would use what is left over.
+    pub(crate) fn waste_no_pages(&mut self) {
+        self.is_frugal = true;
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -221,6 +232,10 @@ impl Draft {
             self.space.loose.take_front(extent.first, pages);
             return Ok(extent.first);
         }
+        if self.is_frugal {
+            // So that the rest of the run that single pages come from can serve.
+            self.settle_run()?;
+        }
         let run = self.take_run(pages)?;
         let rest = run.pages - pages;
         if rest > 0
@@ -245,6 +260,13 @@ impl Draft {
             return match self.space.pool.best_fit(pages) {
                 Some(fit) => Ok(self.take_from_pool(fit, wish)),
                 None => self.grow(pages),
+            };
+        }
+        if self.is_frugal {
+            let wish = if pages > 1 { pages } else { wish.min(FRUGAL_APPETITE_MAX) };
+            return match self.frugal_fit(pages) {
+                Some(fit) => Ok(self.take_from_pool(fit, wish)),
+                None => self.grow(wish),
             };
         }
         let good = pages.max(if wish >= LONG_RUN { GOOD_RUN } else { RUN_MIN });
@@ -277,6 +299,11 @@ impl Draft {
             Err(error) if error.is_want_of_room() => self.grow(pages),
             grown => grown,
         }
+    }
+
+    /// The run of the pool that serves a transaction that wastes none: the shortest for a run, the longest for single pages.
+    fn frugal_fit(&self, pages: u64) -> Option<Extent> {
+        if pages > 1 { self.space.pool.best_fit(pages) } else { self.space.pool.longest() }
     }
 
     /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than

@@ -327,6 +327,14 @@ impl Store {
         Ok(self.file.drop_cached(offset, len)?)
     }
 
+    /// Whether a page is in memory, by its first kernel page, whoever brought it there.
+    ///
+    /// Cost: one system call.
+    pub(crate) fn is_in_memory(&self, generation: Generation, pgno: Pgno) -> bool {
+        let (map, offset) = (&self.maps(generation).read, pgno.offset(self.size));
+        !map.covers(offset, 1) || map.is_present(offset)
+    }
+
     /// Makes pages present, so that a disk that does not deliver them is an error here and not a signal later.
     ///
     /// Cost: one system call, or two for several pages, and what is read.

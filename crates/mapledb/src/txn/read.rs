@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use mapledb_format::overflow::OverflowRef;
-use mapledb_format::{FormatError, HeadBody, PageSize, Pgno, SnapshotRecord, TableRecord, TreeRecord, Txnid};
+use mapledb_format::{Extent, FormatError, HeadBody, PageSize, Pgno, SnapshotRecord, TableRecord, TreeRecord, Txnid};
 
 use super::{Core, WriteTxn};
 use crate::catalog;
@@ -297,6 +297,16 @@ impl ReadTxn {
     /// The named orders that whoever opened the environment brought along.
     pub(crate) fn known_orders(&self) -> &[KeyOrder] {
         &self.core.options.orders
+    }
+
+    /// Whether a page is in memory.
+    pub(crate) fn is_in_memory(&self, pgno: Pgno) -> bool {
+        self.core.store.is_in_memory(self.view.generation, pgno)
+    }
+
+    /// Drops pages from memory that are not dirty and that no other map holds.
+    pub(crate) fn let_go(&self, pages: Extent) -> Result<()> {
+        self.core.store.forget(self.view.generation, pages)
     }
 
     pub(crate) fn find_table(&self, name: &str) -> Result<Option<TableRecord>> {

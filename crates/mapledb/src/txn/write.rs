@@ -87,6 +87,11 @@ impl WriteTxn {
         self.draft.lay_down();
     }
 
+    /// Takes note that what is laid down is all that the file will hold for long.
+    pub(crate) fn waste_no_pages(&mut self) {
+        self.draft.waste_no_pages();
+    }
+
     pub(crate) fn draft(&self) -> &Draft {
         &self.draft
     }
