@@ -113,7 +113,7 @@ pub enum PageKind {
     Waiting,
     /// Behind the used part: grown by in advance.
     Behind,
-    /// In no record of the latest snapshot: pages of named snapshots.
+    /// In no record of the latest snapshot: what [`Env::check`] calls lost.
     Other,
 }
 

@@ -444,9 +444,6 @@ impl PagesMut for Draft {
         if planted("unpinned_published") && blocker(born, self.txnid, &self.space.pins).is_none() {
             return self.space.make_available(extent);
         }
-        if self.space.packs && planted("moved_at_once") {
-            return self.space.make_available(extent);
-        }
         if born > self.view.settled() && !self.space.is_named(born) {
             self.recent.push(extent);
         }

@@ -39,7 +39,7 @@ const LOOKS: [Look; PageKind::ALL.len()] = [
     look(PageKind::Available, '.', 37, "#e0e0e0", "available"),
     look(PageKind::Waiting, '~', 33, "#e6ab02", "waiting for a snapshot"),
     look(PageKind::Behind, '_', 90, "#f7f7f7", "behind the used part"),
-    look(PageKind::Other, '?', 31, "#d7301f", "of named snapshots"),
+    look(PageKind::Other, '?', 31, "#d7301f", "in no record"),
 ];
 
 fn look_of(kind: PageKind) -> &'static Look {
