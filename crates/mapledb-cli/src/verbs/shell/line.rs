@@ -30,9 +30,10 @@ const READING: &[&str] = &[
     "metrics",
     "doctor",
     "page",
+    "space",
 ];
 /// Verbs that change it.
-const WRITING: &[&str] = &["create", "put", "del", "load", "trim", "compact"];
+const WRITING: &[&str] = &["create", "put", "del", "load", "trim", "compact", "defrag"];
 /// Of both, those that work on one table.
 const OF_A_TABLE: &[&str] = &["get", "scan", "rank", "nth", "sample", "put", "del", "load", "stat", "dump"];
 
