@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use mapledb::{Env, ReadTxn};
 
+use crate::door::failure;
 use crate::failure::{Failure, Kind};
 use crate::verbs::backup::BackupArgs;
 use crate::verbs::check::CheckArgs;
@@ -34,6 +36,7 @@ use crate::verbs::residency::ResidencyArgs;
 use crate::verbs::sample::SampleArgs;
 use crate::verbs::scan::ScanArgs;
 use crate::verbs::shell::ShellArgs;
+use crate::verbs::snapshot::SnapshotArgs;
 use crate::verbs::space::SpaceArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::tables::TablesArgs;
@@ -86,6 +89,25 @@ pub struct Reading {
     pub frozen: bool,
 }
 
+/// Which state of the database a verb reads.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// Read this named snapshot instead of the latest state
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<String>,
+}
+
+impl StateArgs {
+    /// Begins to read it.
+    pub fn read(&self, env: &Env) -> Result<ReadTxn, Failure> {
+        let txn = match &self.snapshot {
+            Some(name) => env.read_snapshot(name),
+            None => env.read(),
+        };
+        txn.map_err(failure)
+    }
+}
+
 /// The verbs, in the order of their use.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs)] // Their arguments are documented, and that is what the help prints.
@@ -113,6 +135,7 @@ pub enum Verb {
     Defrag(DefragArgs),
     Trim(TrimArgs),
     Space(SpaceArgs),
+    Snapshot(SnapshotArgs),
     Readers(ReadersArgs),
     Top(TopArgs),
     Warm(WarmArgs),

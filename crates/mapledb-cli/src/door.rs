@@ -92,7 +92,10 @@ pub fn failure(error: Error) -> Failure {
         | Error::Decode { .. }
         | Error::Encode { .. }
         | Error::NotSorted => Kind::Input,
-        Error::BadOption { .. } | Error::TableName { .. } | Error::TypeNameTooLong { .. } => Kind::Usage,
+        Error::BadOption { .. }
+        | Error::TableName { .. }
+        | Error::SnapshotName { .. }
+        | Error::TypeNameTooLong { .. } => Kind::Usage,
         Error::Interrupted => Kind::Interrupted,
         _ => Kind::File,
     };

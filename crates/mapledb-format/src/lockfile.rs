@@ -28,8 +28,9 @@
 //! 128  62 reader slots, 64 bytes each
 //!
 //! reader slot
-//!   0  pin u64 (0 free, else the pinned txnid)  |  8 clones u32  |  12 tid u32
-//!  16  began_at u64 (unix ns)                   | 24 begins u64    | 56 gets u64 by this owner
+//!   0  pin u64 (0 free, else the pinned txnid; bit 63 parked, all bits evicted)  |  8 clones u32  |  12 tid u32
+//!  16  began_at u64 (unix ns)  | 24 begins u64  | 32 seq u64 (of the head read, 0 for a named snapshot)
+//!  56  gets u64 by this owner
 //!
 //! writer word and sync word: 0 free; 0xffff orphan, whose holder died and was cleaned up after; else bits 0..16 block
 //! index + 1 and bits 16..31 the low bits of the block's incarnation. Bit 31 set while others wait
@@ -176,6 +177,10 @@ pub const TICKET_HANDED: u64 = 1 << 63;
 pub const SLOT_BYTES: usize = 64;
 /// In a slot: the pinned txnid or 0, u64.
 pub const SLOT_PIN_AT: usize = 0;
+/// A pin's bit for "parked": its owner does not read, and whoever wants the pages may evict it.
+pub const PIN_PARKED: u64 = 1 << 63;
+/// The pin of a slot whose parked reader was evicted: it pins nothing, and is its owner's until he comes back.
+pub const PIN_EVICTED: u64 = u64::MAX;
 /// In a slot: how many transactions share it, u32.
 pub const SLOT_CLONES_AT: usize = 8;
 /// In a slot: the thread, u32, for people only.
@@ -184,6 +189,8 @@ pub const SLOT_TID_AT: usize = 12;
 pub const SLOT_BEGAN_AT_AT: usize = 16;
 /// In a slot: how many reads began here, u64.
 pub const SLOT_BEGINS_AT: usize = 24;
+/// In a slot: the sequence number of the head that is read; 0 for a named snapshot, u64.
+pub const SLOT_SEQ_AT: usize = 32;
 /// In a slot: how many keys were looked up by reads begun here, u64.
 pub const SLOT_GETS_AT: usize = 56;
 

@@ -19,6 +19,12 @@ pub fn tid() -> u32 {
     tid as u32
 }
 
+/// The command that process `pid` of this PID namespace runs, as far as the system tells.
+pub fn command(pid: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(text.trim_end_matches('\n').to_string())
+}
+
 /// The random id of this boot of the kernel; zeros where the system does not tell.
 pub fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

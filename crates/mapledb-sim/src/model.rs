@@ -17,12 +17,30 @@ pub struct TableState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// Each table by its name.
-    pub tables: BTreeMap<String, TableState>,
+    pub tables: Tables,
+    /// Each named snapshot, with what it holds; nothing for one that the running transaction makes.
+    pub snapshots: BTreeMap<String, Option<Arc<Tables>>>,
 }
+
+/// Tables by their names.
+pub type Tables = BTreeMap<String, TableState>;
 
 impl Default for State {
     fn default() -> State {
-        State { tables: BTreeMap::from([(String::new(), TableState::default())]) }
+        let tables = BTreeMap::from([(String::new(), TableState::default())]);
+        State { tables, snapshots: BTreeMap::new() }
+    }
+}
+
+impl State {
+    /// The transaction has come to its end: the snapshots that it makes are of this.
+    pub fn settle_snapshots(&mut self) {
+        if self.snapshots.values().any(Option::is_none) {
+            let tables = Arc::new(self.tables.clone());
+            for held in self.snapshots.values_mut() {
+                held.get_or_insert_with(|| Arc::clone(&tables));
+            }
+        }
     }
 }
 

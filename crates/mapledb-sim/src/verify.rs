@@ -21,10 +21,12 @@ pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<(usize, u64)
     let txn = env.read().map_err(said("a read cannot begin"))?;
     let index = match history.find(txn.txnid()) {
         Some(index) => {
-            holds(&txn, &history.at(index).state).map_err(|broken| format!("commit {index}: {broken}"))?;
+            let broken = |broken| format!("commit {index}: {broken}");
+            holds(&txn, &history.at(index).state).map_err(broken)?;
+            snapshots_hold(env, &history.at(index).state).map_err(broken)?;
             index
         }
-        None => recognise(&txn, history, bounds)?,
+        None => recognise(env, &txn, history, bounds)?,
     };
     if index < bounds.durable {
         return Err(format!(
@@ -49,18 +51,42 @@ pub fn law(env: &Env, history: &History, bounds: &Bounds) -> Result<(usize, u64)
 
 /// The commit that recovery has committed once more, under a number that none had before. Of several that made the same
 /// state it is the one the law likes best.
-fn recognise(txn: &ReadTxn, history: &History, bounds: &Bounds) -> Result<usize, Broken> {
+fn recognise(env: &Env, txn: &ReadTxn, history: &History, bounds: &Bounds) -> Result<usize, Broken> {
     let txnid = txn.txnid();
     if txnid <= bounds.txnid_max {
         return Err(format!("transaction {txnid} stands, which was given out and never committed"));
     }
     let allowed = bounds.durable.max(bounds.acked)..=bounds.reached;
-    let is_it = |index: &usize| holds(txn, &history.at(*index).state).is_ok();
+    let is_it = |index: &usize| {
+        let state = &history.at(*index).state;
+        holds(txn, state).and_then(|()| snapshots_hold(env, state)).is_ok()
+    };
     let found = allowed.rev().find(is_it).or_else(|| (0..=history.last()).rev().find(is_it));
     found.ok_or_else(|| {
-        let broken = holds(txn, &history.at(bounds.reached).state).err().unwrap_or_default();
+        let state = &history.at(bounds.reached).state;
+        let broken = holds(txn, state).and_then(|()| snapshots_hold(env, state)).err().unwrap_or_default();
         format!("transaction {txnid} stands with a state that no commit made: {broken}")
     })
+}
+
+/// Whether the latest state lists the named snapshots of `state`, and each holds what it should.
+///
+/// # Errors
+/// The first difference, or what the engine said.
+pub fn snapshots_hold(env: &Env, state: &State) -> Result<(), Broken> {
+    let listed = env.snapshots().map_err(said("snapshots cannot be listed"))?;
+    let names: Vec<&String> = listed.iter().map(|snapshot| &snapshot.name).collect();
+    if !names.iter().copied().eq(state.snapshots.keys()) {
+        let expected: Vec<&String> = state.snapshots.keys().collect();
+        return Err(format!("there are snapshots {names:?} and should be {expected:?}"));
+    }
+    for (name, held) in &state.snapshots {
+        let txn = env.read_snapshot(name).map_err(said("a snapshot cannot be opened"))?;
+        let tables = held.as_deref().cloned().unwrap_or_default();
+        holds(&txn, &State { tables, snapshots: Default::default() })
+            .map_err(|broken| format!("snapshot {name:?}: {broken}"))?;
+    }
+    Ok(())
 }
 
 /// The engine's own full check.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{State, TableState};
 
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+const SNAPSHOTS: [&str; 3] = ["one", "two", "three"];
 
 /// What a run's transactions are like: drawn once for each seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,10 @@ struct Operation {
 enum Act {
     DropTable { name: &'static str, was_there: bool },
     RenameTable { from: &'static str, to: &'static str, outcome: Renaming },
+    NameState { name: &'static str, is_new: bool },
+    DropSnapshot { name: &'static str, was_there: bool },
+    RollBack { name: &'static str },
+    RollTableBack { name: &'static str, table: String, entries: u64 },
     OnEntries { table: &'static str, act: EntryAct },
     Level(Level),
 }
@@ -165,7 +170,11 @@ impl Transaction {
         };
         let gives_up = rng.random_ratio(1, 6);
         let count = rng.random_range(1..=profile.ops_max);
-        let operations = Operation::draw(count, 0, &mut state, profile, &mut rng);
+        let back = rng.random_ratio(1, 10).then(|| Act::draw_back(&mut state, &mut rng)).flatten();
+        let mut operations: Vec<_> =
+            back.into_iter().map(|act| Operation { after_a_pause: false, act }).collect();
+        operations.append(&mut Operation::draw(count, 0, &mut state, profile, &mut rng));
+        state.settle_snapshots();
         (Transaction { ordinal, durability, gives_up, operations }, state)
     }
 
@@ -242,9 +251,43 @@ impl Act {
         if rng.random_ratio(1, 40) {
             return Act::draw_on_tables(state, rng);
         }
+        if rng.random_ratio(1, 20) {
+            return Act::draw_on_snapshots(state, rng);
+        }
         let table = if rng.random_ratio(2, 3) { "" } else { NAMES[rng.random_range(0..2)] };
         let model = state.tables.entry(table.to_string()).or_default();
         Act::OnEntries { table, act: EntryAct::draw(model, profile, rng) }
+    }
+
+    /// Everything becomes what it is in a snapshot, as the first thing that a transaction does.
+    fn draw_back(state: &mut State, rng: &mut SmallRng) -> Option<Act> {
+        let name = SNAPSHOTS[rng.random_range(0..SNAPSHOTS.len())];
+        state.tables = (**state.snapshots.get(name)?.as_ref()?).clone();
+        Some(Act::RollBack { name })
+    }
+
+    fn draw_on_snapshots(state: &mut State, rng: &mut SmallRng) -> Act {
+        let name = SNAPSHOTS[rng.random_range(0..SNAPSHOTS.len())];
+        let held = state.snapshots.get(name).cloned().flatten();
+        match (rng.random_range(0..4), held) {
+            (0, Some(held)) => {
+                let at = rng.random_range(0..held.len());
+                let (table, back) = held
+                    .iter()
+                    .nth(at)
+                    .map(|(name, table)| (name.clone(), table.clone()))
+                    .unwrap_or_default();
+                let entries = back.entries.len() as u64;
+                state.tables.insert(table.clone(), back);
+                Act::RollTableBack { name, table, entries }
+            }
+            (1, _) => Act::DropSnapshot { name, was_there: state.snapshots.remove(name).is_some() },
+            _ => {
+                let is_new = !state.snapshots.contains_key(name);
+                state.snapshots.entry(name.to_string()).or_insert(None);
+                Act::NameState { name, is_new }
+            }
+        }
     }
 
     fn draw_on_tables(state: &mut State, rng: &mut SmallRng) -> Act {
@@ -279,6 +322,25 @@ impl Act {
                     Err(other) => return Err(other),
                 };
                 agree(found == *outcome, "whether a table may be renamed")
+            }
+            Act::NameState { name, is_new } => {
+                let found = match txn.create_snapshot(name) {
+                    Ok(()) => true,
+                    Err(Error::SnapshotExists { .. }) => false,
+                    Err(other) => return Err(other),
+                };
+                agree(found == *is_new, "whether a snapshot may have a name")
+            }
+            Act::DropSnapshot { name, was_there } => {
+                agree(txn.drop_snapshot(name)? == *was_there, "whether a dropped snapshot was there")
+            }
+            Act::RollBack { name } => txn.roll_back(name),
+            Act::RollTableBack { name, table, entries } => {
+                let table = Some(table.as_str()).filter(|table| !table.is_empty());
+                agree(
+                    txn.roll_back_table(name, table)? == *entries,
+                    "how many entries a table has in a snapshot",
+                )
             }
             Act::OnEntries { table, act } => {
                 let table = match *table {

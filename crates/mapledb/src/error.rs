@@ -243,12 +243,36 @@ pub enum Error {
         /// The longest name in bytes.
         max: usize,
     },
+    /// A parked read was evicted, for the pages it held were wanted.
+    #[error("the parked read of snapshot {txnid} was evicted, for the pages it held were wanted: begin another read")]
+    Evicted {
+        /// The snapshot.
+        txnid: u64,
+    },
+    /// A read with clones cannot be parked, since they may be reading.
+    #[error("a read transaction cannot be parked while clones of it are alive: drop them first")]
+    StillCloned,
+    /// The file may not grow, for a reader holds pages that could be used again. The last commit stands as it was.
+    #[error("the file may not grow while process {pid}{} has been reading snapshot {txnid} for {age_seconds} s: end that read, or allow growth", command.as_ref().map_or_else(String::new, |command| format!(" ({command})")))]
+    ReaderStaysTooLong {
+        /// The process, as it is numbered in its own namespace.
+        pid: u32,
+        /// The command it runs, as far as the system tells.
+        command: Option<String>,
+        /// The snapshot it reads.
+        txnid: u64,
+        /// For how long, in seconds.
+        age_seconds: u64,
+    },
     /// There is no such named snapshot.
     #[error("there is no snapshot called {name:?}: `maple snapshot list` tells which there are")]
     SnapshotMissing {
         /// The name.
         name: String,
     },
+    /// Rolling everything back cannot come after other changes.
+    #[error("only the first change of a write transaction, outside nested ones and savepoints, can roll everything back: begin another")]
+    RollbackNotFirst,
     /// There is such a named snapshot already.
     #[error("there is a snapshot called {name:?} already: drop it, or choose another name")]
     SnapshotExists {
@@ -394,19 +418,22 @@ impl Error {
     /// Whether there was no room, of whatever kind: deleting, and two commits, may make some.
     pub(crate) fn is_want_of_room(&self) -> bool {
         let limits = matches!(self, Error::QuotaReached { .. } | Error::DiskQuotaReached(_) | Error::FileSizeLimit(_));
-        limits || matches!(self, Error::DiskFull(_))
+        limits || matches!(self, Error::DiskFull(_) | Error::ReaderStaysTooLong { .. })
     }
 
     /// Whether the error is about what was asked for, so that nothing was changed by it.
     pub(crate) fn is_about_arguments(&self) -> bool {
         let of_keys = matches!(self, Error::KeyTooLong { .. } | Error::KeyLength { .. } | Error::NotSorted);
-        let of_types = matches!(self, Error::Decode { .. } | Error::Encode { .. } | Error::OrderMissing);
-        let of_snapshots = matches!(
+        let of_names = matches!(
             self,
-            Error::SnapshotMissing { .. } | Error::SnapshotExists { .. } | Error::SnapshotName { .. }
+            Error::SnapshotMissing { .. }
+                | Error::SnapshotExists { .. }
+                | Error::SnapshotName { .. }
+                | Error::RollbackNotFirst
         );
+        let of_types = matches!(self, Error::Decode { .. } | Error::Encode { .. } | Error::OrderMissing);
         let of_duplicates = matches!(self, Error::DuplicateTooLong { .. } | Error::DuplicateLength { .. });
-        of_keys || of_duplicates || of_types || of_snapshots
+        of_keys || of_duplicates || of_types || of_names
     }
 }
 

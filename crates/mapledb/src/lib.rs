@@ -44,7 +44,7 @@ without_loom! {
     pub use commit::{Durability, Recovery};
     pub use env::{
         Access, CopyReport, Env, FreeSpace, Holder, Info, LevelResidency, LockedBranches, Metrics, Options, PageKind, ProcessInfo,
-        ReaderInfo, RunsOfSize, SnapshotInfo, SpaceMap, StageInfo, Stretch, TreeName, WaitingSpace,
+        RunsOfSize, SnapshotInfo, SpaceMap, StageInfo, Stretch, TreeName, WaitingSpace,
     };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
@@ -53,8 +53,8 @@ without_loom! {
     #[cfg(feature = "derive")]
     pub use derived::{MapleKey, MapleValue};
     pub use txn::{
-        Defragment, DefragmentProgress, DefragmentReport, Nested, PendingCommit, ReadTxn, ResetTxn, Savepoint, Stopped, TrimReport,
-        WriteTxn,
+        Defragment, DefragmentProgress, DefragmentReport, Nested, ParkedTxn, PendingCommit, ReadTxn, ReaderInfo, ReaderPolicy,
+        ResetTxn, Savepoint, Stopped, TrimReport, WriteTxn,
     };
 }
 

@@ -177,7 +177,7 @@ impl Case {
         self.done += operations;
         Level { rng: &mut self.rng, shape: &self.shape, depth: 0, outer: None }
             .run(&mut txn, &mut world, operations);
-        let named = snapshots_change(&mut self.rng, &mut txn, &self.snapshots);
+        let named = snapshots_change(&mut self.rng, &mut txn, &self.snapshots, &mut world);
         match before {
             Some(before) => {
                 txn.abort();
@@ -242,6 +242,7 @@ impl Case {
             8 => check(&self.env),
             9..12 => holds(&self.env.read().expect("read"), &self.world),
             14..17 => self.open_snapshot(),
+            17 => self.roll_back(),
             12 => self.env.sync().expect("sync"),
             13 if self.rng.random_ratio(1, 3) => self.reopen(),
             _ => {}
@@ -264,6 +265,16 @@ impl Case {
         let listed = self.env.snapshots().expect("list");
         assert!(listed.iter().map(|snapshot| &snapshot.name).eq(self.snapshots.keys()));
         assert!(listed.iter().all(|snapshot| snapshot.alone_bytes <= snapshot.retained_bytes));
+    }
+
+    /// Everything is as it was in a named snapshot, or one that is not there is refused.
+    fn roll_back(&mut self) {
+        let name = format!("s{}", self.rng.random_range(0..5));
+        match (self.env.roll_back(&name), self.snapshots.get(&name)) {
+            (Ok(_), Some(world)) => self.world = world.clone(),
+            (Err(Error::SnapshotMissing { .. }), None) => {}
+            (answer, world) => panic!("{name}: {answer:?}, and there is one: {}", world.is_some()),
+        }
     }
 
     fn reopen(&mut self) {
@@ -347,23 +358,49 @@ impl Level<'_> {
     }
 }
 
+/// One table becomes what it is in a named snapshot, which there was before the transaction.
+fn table_back(
+    rng: &mut SmallRng,
+    txn: &mut WriteTxn,
+    name: &str,
+    snapshot: Option<&World>,
+    world: &mut World,
+) {
+    let at = rng.random_range(0..snapshot.map_or(1, BTreeMap::len));
+    let table = snapshot.and_then(|world| world.keys().nth(at)).map_or("", String::as_str);
+    let answer = txn.roll_back_table(name, Some(table).filter(|table| !table.is_empty()));
+    match (answer, snapshot.and_then(|world| world.get(table))) {
+        (Ok(entries), Some(model)) => {
+            assert_eq!(entries, model.entries.len() as u64);
+            world.insert(table.to_string(), Rc::clone(model));
+        }
+        (Err(Error::SnapshotMissing { .. }), None) => {}
+        (answer, model) => panic!("{name}: {answer:?}, and there is one: {}", model.is_some()),
+    }
+}
+
 /// Named snapshots are made and dropped. Answers those there will be: what each holds, or nothing for what is committed.
 fn snapshots_change(
     rng: &mut SmallRng,
     txn: &mut WriteTxn,
     before: &Snapshots,
+    world: &mut World,
 ) -> BTreeMap<String, Option<World>> {
     let mut named: BTreeMap<_, _> =
         before.iter().map(|(name, world)| (name.clone(), Some(world.clone()))).collect();
     for _ in 0..rng.random_range(0..3) {
         let name = format!("s{}", rng.random_range(0..5));
-        match rng.random_range(0..3) {
+        match rng.random_range(0..4) {
             0 => match txn.create_snapshot(&name) {
                 Ok(()) => assert!(named.insert(name, None).is_none()),
                 Err(Error::SnapshotExists { .. }) => assert!(named.contains_key(&name)),
                 Err(other) => panic!("{other}"),
             },
             1 => assert_eq!(txn.drop_snapshot(&name).expect("drop"), named.remove(&name).is_some()),
+            2 => {
+                let was = named.get(&name).and_then(Option::as_ref);
+                table_back(rng, txn, &name, was, world);
+            }
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ mod files;
 use std::path::PathBuf;
 
 use files::{TestFile, check, open, options};
-use mapledb::{Defragment, Durability, Env, Error, Holder, ReadTxn, Table};
+use mapledb::{Defragment, Durability, Env, Error, Holder, Multimap, ReadTxn, Table};
 
 const NAMED: Table<'static, u64, [u8]> = Table::new("named");
 
@@ -320,4 +320,131 @@ fn packing_the_file_leaves_a_snapshot_what_it_is_and_free_space_says_who_holds_i
     check(&env);
     holds(&env.read_snapshot("kept").expect("it is there"), 500, 1);
     holds(&env.read().expect("read"), 500, 3);
+}
+
+#[test]
+fn rolling_back_brings_the_state_back_and_gives_the_later_one_up() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 800, 1, Durability::Sync, Some("one"));
+    fill(&env, 900, 2, Durability::Sync, Some("two"));
+    for round in 3..9 {
+        fill(&env, 1000, round, Durability::Sync, None);
+    }
+    let reader = env.read().expect("read");
+    for name in ["one", "two", "one", "one", "two", "one"] {
+        let (keys, round) = if name == "one" { (800, 1) } else { (900, 2) };
+        env.roll_back(name).expect("roll back");
+        holds(&env.read().expect("read"), keys, round);
+        assert_eq!(env.read().expect("read").main().expect("main").len(), keys + 1);
+        check(&env);
+        holds(&env.read_snapshot("one").expect("open"), 800, 1);
+        holds(&env.read_snapshot("two").expect("open"), 900, 2);
+    }
+    holds(&reader, 1000, 8);
+    drop(reader);
+    env.drop_snapshot("one").expect("drop");
+    for round in 9..20 {
+        fill(&env, 800, round, Durability::Sync, None);
+        holds(&env.read_snapshot("two").expect("open"), 900, 2);
+        check(&env);
+    }
+    let mut txn = env.write().expect("write");
+    txn.open_table(&NAMED).expect("table");
+    txn.roll_back("two").expect("nothing has changed");
+    txn.open_table(&NAMED).expect("table").put(&7, &[99; 50]).expect("put");
+    assert!(matches!(txn.roll_back("two"), Err(Error::RollbackNotFirst)));
+    txn.commit().expect("commit");
+    let txn = env.read().expect("read");
+    assert_eq!(txn.table(&NAMED).expect("table").get(&7).expect("get"), Some(&[99; 50][..]));
+    assert_eq!(txn.table(&NAMED).expect("table").get(&8).expect("get"), Some(&[2; 50][..]));
+    drop(txn);
+    check(&env);
+    env.drop_snapshot("two").expect("drop");
+    assert!(matches!(env.roll_back("two"), Err(Error::SnapshotMissing { .. })));
+}
+
+/// The revived pages were never synced when they were given up: the commit that revives them vouches for them.
+#[test]
+fn a_rollback_to_what_was_never_synced_is_durable() {
+    let file = TestFile::new();
+    let env = file.open(options().relaxed_bound(1 << 30, std::time::Duration::from_secs(3600)));
+    fill(&env, 50, 1, Durability::Sync, None);
+    fill(&env, 50, 2, Durability::Relaxed, Some("between"));
+    for round in 3..6 {
+        fill(&env, 50, round, Durability::Relaxed, None);
+    }
+    env.roll_back("between").expect("roll back");
+    let crashed = open(crashed(&file, "crashed.maple"), options()).expect("open");
+    holds(&crashed.read().expect("read"), 50, 2);
+    check(&crashed);
+}
+
+#[test]
+fn one_table_is_rolled_back_alone_even_if_it_has_another_name_now() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    fill(&env, 300, 1, Durability::Sync, Some("one"));
+    fill(&env, 300, 2, Durability::Sync, None);
+    let mut txn = env.write().expect("write");
+    txn.open_table(&NAMED).expect("table").next_sequence(5).expect("sequence");
+    txn.rename_table("named", "elsewhere").expect("rename");
+    assert_eq!(txn.roll_back_table("one", Some("named")).expect("roll back"), 300);
+    txn.commit().expect("commit");
+    let txn = env.read().expect("read");
+    assert_eq!(txn.table(&NAMED).expect("table").get(&7).expect("get"), Some(&[1; 50][..]));
+    let elsewhere = Table::<u64, [u8]>::new("elsewhere");
+    assert_eq!(txn.table(&elsewhere).expect("table").get(&7).expect("get"), Some(&[2; 50][..]));
+    assert_eq!(txn.main().expect("main").get(&7u64.to_be_bytes()).expect("get"), Some(&[2; 100][..]));
+    let mut txn = env.write().expect("write");
+    assert_eq!(txn.roll_back_table("one", None).expect("roll back"), 301);
+    assert_eq!(txn.roll_back_table("one", Some("named")).expect("roll back"), 300);
+    assert!(matches!(txn.roll_back_table("one", Some("elsewhere")), Err(Error::TableMissing { .. })));
+    assert!(matches!(txn.roll_back_table("two", None), Err(Error::SnapshotMissing { .. })));
+    txn.commit().expect("commit");
+    holds(&env.read().expect("read"), 300, 1);
+    check(&env);
+}
+
+#[test]
+fn multimaps_go_back_too_as_a_whole_and_each_alone() {
+    const PAIRS: Multimap<'static, str, u64> = Multimap::new("pairs");
+    let pairs_of = |env: &Env| -> Vec<(String, u64)> {
+        let txn = env.read().expect("read");
+        let pairs = txn.multimap(&PAIRS).expect("multimap");
+        pairs
+            .iter()
+            .expect("iter")
+            .map(|pair| pair.map(|(key, value)| (key.to_string(), value)).expect("sound"))
+            .collect()
+    };
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("write");
+    let mut pairs = txn.open_multimap(&PAIRS).expect("multimap");
+    for (key, count) in [("few", 4), ("many", 5000), ("one", 1)] {
+        pairs.insert_all(key, (0..count).map(|n| 3 * n)).expect("pairs");
+    }
+    txn.create_snapshot("kept").expect("create");
+    txn.commit().expect("commit");
+    let kept = pairs_of(&env);
+    let change = |salt: u64| {
+        let mut txn = env.write().expect("write");
+        let mut pairs = txn.open_multimap(&PAIRS).expect("multimap");
+        pairs.insert_all("more", (0..3000).map(|n| n + salt)).expect("pairs");
+        (0..2500).for_each(|n| assert!(pairs.delete("many", &(6 * n)).expect("delete")));
+        assert_eq!(pairs.delete_all("one").expect("delete"), 1);
+        txn.commit().expect("commit");
+    };
+    change(1);
+    assert_ne!(pairs_of(&env), kept);
+    env.roll_back("kept").expect("back");
+    assert_eq!(pairs_of(&env), kept);
+    check(&env);
+    change(2);
+    let mut txn = env.write().expect("write");
+    assert_eq!(txn.roll_back_table("kept", Some("pairs")).expect("back"), kept.len() as u64);
+    txn.commit().expect("commit");
+    assert_eq!(pairs_of(&env), kept);
+    check(&env);
 }

@@ -11,7 +11,7 @@ use mapledb::{ReadTxn, TableInfo};
 use mapledb_os::NamedDraft;
 use serde::Serialize;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::dump::{self, Format, Sink, TableHead};
 use crate::failure::{Failure, Kind};
@@ -25,6 +25,8 @@ use crate::{interrupt, progress, table};
 pub struct DumpArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     /// Only this table
     #[arg(long, short, value_name = "NAME")]
     table: Option<String>,
@@ -57,7 +59,7 @@ struct Dumped {
 pub fn run(args: &DumpArgs, manner: Manner) -> Result<(), Failure> {
     interrupt::catch()?;
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let tables = args.choose(txn.tables().map_err(failure)?)?;
     let format = args.format();
     if tables.len() > 1 && !format.holds_tables() {

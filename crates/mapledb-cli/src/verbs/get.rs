@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::ffi::OsString;
 
 use crate::argument;
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -18,6 +18,8 @@ use crate::text::json::Json;
 pub struct GetArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     /// The key
     #[arg(allow_negative_numbers = true)]
     key: OsString,
@@ -37,7 +39,7 @@ struct Entry<'a> {
 /// Prints it.
 pub fn run(args: &GetArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let key = argument::bytes(&args.key, &types.keys)?;
     let name = args.table.table.as_deref();

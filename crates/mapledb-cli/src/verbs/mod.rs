@@ -27,6 +27,7 @@ pub mod residency;
 pub mod sample;
 pub mod scan;
 pub mod shell;
+pub mod snapshot;
 pub mod space;
 pub mod stat;
 pub mod tables;
@@ -68,6 +69,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Defrag(args) => defrag::run(args, manner),
         Verb::Trim(args) => trim::run(args, manner),
         Verb::Space(args) => space::run(args, manner),
+        Verb::Snapshot(args) => snapshot::run(args, manner),
         Verb::Readers(args) => readers::run(args, manner),
         Verb::Top(args) => top::run(args, manner),
         Verb::Warm(args) => warm::run(args, manner),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::entry::Printing;
 use crate::failure::Failure;
@@ -16,6 +16,8 @@ use crate::table;
 pub struct NthArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     /// How many entries come before it: 0 is the first
     n: u64,
     #[command(flatten)]
@@ -34,7 +36,7 @@ Reads one path of the tree, however large the table is. \"maple rank\" is the wa
 /// Prints it.
 pub fn run(args: &NthArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let table = txn.table(&args.table.untyped()).map_err(failure)?;
     let entries = table.len();

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::argument;
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output;
@@ -19,6 +19,8 @@ use crate::table;
 pub struct RankArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     /// The key, which need not be there
     #[arg(allow_negative_numbers = true)]
     key: OsString,
@@ -39,7 +41,7 @@ struct Rank {
 /// Prints it.
 pub fn run(args: &RankArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let key = argument::bytes(&args.key, &types.keys)?;
     let table = txn.table(&args.table.untyped()).map_err(failure)?;

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::index;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::entry::Printing;
 use crate::failure::Failure;
@@ -23,6 +23,8 @@ use crate::selection::{Bounds, RangeArgs, TableArgs, Untyped, types_of};
 pub struct SampleArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -45,7 +47,7 @@ table is.";
 /// Prints them.
 pub fn run(args: &SampleArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let bounds = args.range.bounds(&types.keys)?;
     let table = txn.table(&args.table.untyped()).map_err(failure)?;

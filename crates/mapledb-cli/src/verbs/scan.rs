@@ -4,7 +4,7 @@ use clap::Args;
 use mapledb::Error;
 use serde::Serialize;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::entry::Printing;
 use crate::failure::Failure;
@@ -16,6 +16,8 @@ use crate::selection::{RangeArgs, TableArgs, Types, is_multimap, types_of, untyp
 pub struct ScanArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -42,7 +44,7 @@ struct Count {
 /// Prints them.
 pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let types = types_of(&txn, args.table.table.as_deref())?;
     let bounds = args.range.bounds(&types.keys)?;
     let name = args.table.table.as_deref();

@@ -4,7 +4,7 @@ use clap::Args;
 use mapledb::{TableInfo, TableStat};
 use serde::Serialize;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -16,6 +16,8 @@ use crate::table::{self, Column};
 pub struct StatArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
     /// Only this table
     #[arg(long, short, value_name = "NAME")]
     table: Option<String>,
@@ -45,7 +47,7 @@ struct Stat {
 /// Shows it.
 pub fn run(args: &StatArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let tables = txn.tables().map_err(failure)?;
     let page_size = env.page_size();
     let stats = match args.table.is_some() || args.main {

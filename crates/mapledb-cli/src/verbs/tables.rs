@@ -4,7 +4,7 @@ use clap::Args;
 use mapledb::TableInfo;
 use serde::Serialize;
 
-use crate::cli::{Manner, Reading};
+use crate::cli::{Manner, Reading, StateArgs};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -15,6 +15,8 @@ use crate::table::{self, Column};
 pub struct TablesArgs {
     #[command(flatten)]
     database: Reading,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,7 +47,7 @@ struct Listed {
 /// Lists them.
 pub fn run(args: &TablesArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
-    let txn = env.read().map_err(failure)?;
+    let txn = args.state.read(&env)?;
     let tables = txn.tables().map_err(failure)?.into_iter().map(Listed::of).collect();
     let report = TablesReport { txnid: txn.txnid(), tables };
     output::report(manner.json, &report, TablesReport::in_words)

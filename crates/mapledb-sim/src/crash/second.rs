@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{self, Role, options};
-use crate::model::{State, TableState};
+use crate::model::{State, TableState, Tables};
 use crate::recorder::is_silent;
 use crate::workload::{Profile, Transaction};
 
@@ -232,7 +232,7 @@ fn work_for(first: &Arc<First>, orders: &Orders) -> Result<(), String> {
 fn transact(first: &First, env: &Env, orders: &Orders, ordinal: u64) -> Result<(), String> {
     let said = |error: io::Error| format!("nobody listens: {error}");
     let mut txn = env.write().map_err(|error| format!("write: {error}"))?;
-    let base = env.read().and_then(|txn| state_of(&txn)).map_err(|error| format!("read: {error}"))?;
+    let base = state_of(env).map_err(|error| format!("read: {error}"))?;
     let (transaction, _) = Transaction::draw(orders.seed, ordinal, &base, &orders.profile);
     first.tell(&Told::Began(txn.txnid())).map_err(said)?;
     txn.durability(transaction.durability);
@@ -253,9 +253,18 @@ fn transact(first: &First, env: &Env, orders: &Orders, ordinal: u64) -> Result<(
     first.tell(&told).map(drop).map_err(said)
 }
 
-/// What a snapshot holds.
-fn state_of(txn: &ReadTxn) -> mapledb::Result<State> {
-    let mut state = State::default();
+/// The latest state, named snapshots included. Nobody else writes.
+fn state_of(env: &Env) -> mapledb::Result<State> {
+    let mut state = State { tables: tables_of(&env.read()?)?, ..State::default() };
+    for snapshot in env.snapshots()? {
+        let tables = tables_of(&env.read_snapshot(&snapshot.name)?)?;
+        state.snapshots.insert(snapshot.name, Some(tables.into()));
+    }
+    Ok(state)
+}
+
+fn tables_of(txn: &ReadTxn) -> mapledb::Result<Tables> {
+    let mut tables = Tables::new();
     for info in txn.tables()? {
         let table = match info.name.as_deref() {
             None => txn.main()?,
@@ -266,7 +275,7 @@ fn state_of(txn: &ReadTxn) -> mapledb::Result<State> {
             let (key, value) = entry?;
             model.entries.insert(key.to_vec(), value.into());
         }
-        state.tables.insert(info.name.unwrap_or_default(), model);
+        tables.insert(info.name.unwrap_or_default(), model);
     }
-    Ok(state)
+    Ok(tables)
 }

@@ -103,8 +103,8 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
     }
 }
 
-/// Checks the snapshot whose head is `head`, read through `pages`; answers what it reaches, too. Of the named orders those
-/// in `orders` are known.
+/// Checks the snapshot whose head is `head`, read through `pages`; answers what it reaches, too. Of the named orders those in
+/// `orders` are known.
 ///
 /// Cost: every page in use is read once.
 pub(crate) fn check<P: Pages>(

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use mapledb_format::HeadBody;
+use mapledb_format::{HeadBody, Txnid};
 
 use super::Env;
 use crate::error::Result;
-use crate::space::{Free, each_free};
-use crate::txn::ReadTxn;
+use crate::space::{Free, each_free, holdings};
+use crate::txn::{ReadTxn, ReaderInfo};
 
 /// The state of an environment at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +45,6 @@ pub struct Info {
     pub is_poisoned: bool,
 }
 
-/// One read transaction of some process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReaderInfo {
-    /// The process, as it is numbered in its own namespace.
-    pub pid: u32,
-    /// The thread that began it.
-    pub tid: u32,
-    /// The snapshot it reads.
-    pub txnid: u64,
-    /// When it began, in nanoseconds since 1970.
-    pub began_at_ns: u64,
-    /// Further handles on the same snapshot.
-    pub clones: u32,
-    /// Whether it is one of this process.
-    pub is_own: bool,
-}
-
 /// Counts over all processes that have or had the environment open since the first of them attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,7 +72,7 @@ impl Env {
         let first = store.page_size().first_data_pgno().get();
         // The transaction this call reads through is not one of the user's.
         let own = mapledb_os::process::tid();
-        let mut readers = self.readers()?;
+        let mut readers = self.list_readers()?;
         if let Some(at) = readers.iter().position(|reader| reader.is_own && reader.tid == own && reader.txnid == txn.txnid())
         {
             readers.remove(at);
@@ -114,20 +96,34 @@ impl Env {
         })
     }
 
-    /// Every read transaction alive, in all processes.
+    /// Every read transaction alive, in all processes: whose it is, how far behind, and what it keeps from being used again.
+    ///
+    /// Cost: a scan of the reader slots; if there are readers, a read of the records of pages that wait.
     pub fn readers(&self) -> Result<Vec<ReaderInfo>> {
-        let readers = self.core.attached.readers()?;
-        Ok(readers
-            .into_iter()
-            .map(|reader| ReaderInfo {
-                pid: reader.pid,
-                tid: reader.tid,
-                txnid: reader.txnid,
-                began_at_ns: reader.began_at,
-                clones: reader.clones,
-                is_own: reader.is_own,
-            })
-            .collect())
+        let mut readers = self.list_readers()?;
+        if readers.is_empty() {
+            return Ok(readers);
+        }
+        let (txn, head) = self.snapshot_with_head()?;
+        let held = holdings(&txn, &head, &self.core.every_pin(&head)?)?;
+        let shift = self.core.store.page_size().shift();
+        for reader in &mut readers {
+            reader.retained_bytes = held.get(&Txnid(reader.txnid)).map_or(0, |held| held.pages << shift);
+        }
+        Ok(readers)
+    }
+
+    fn list_readers(&self) -> Result<Vec<ReaderInfo>> {
+        Ok(self.core.attached.readers()?.iter().map(ReaderInfo::of).collect())
+    }
+
+    /// Evicts those parked readers, of all processes, that `chosen` picks; answers how many. Their pages can be used again from the
+    /// next commits on, and whoever unparks one is told with [`Error::Evicted`](crate::Error::Evicted). Readers that are not
+    /// parked stay, whatever is picked. [`ReaderPolicy`](crate::ReaderPolicy) does this by itself.
+    ///
+    /// Cost: a scan of the reader slots, and a compare-and-swap for each.
+    pub fn evict_parked(&self, mut chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
+        Ok(self.core.attached.evict_parked(|reader| chosen(&ReaderInfo::of(reader)))?)
     }
 
     /// What all processes have done to the environment since the first of them attached.

@@ -28,7 +28,7 @@ use crate::txn::{Core, Defragment, DefragmentProgress, DefragmentReport, ReadTxn
 
 pub use activity::{ProcessInfo, StageInfo};
 pub use copy::CopyReport;
-pub use info::{Info, Metrics, ReaderInfo};
+pub use info::{Info, Metrics};
 pub use open::{Access, Options};
 pub use named::SnapshotInfo;
 pub use residency::{LevelResidency, LockedBranches, TreeName};
@@ -256,7 +256,8 @@ impl Env {
         &self.core.recovery
     }
 
-    /// Checks the latest snapshot: every page, every order, every count, and that no page is lost or held twice.
+    /// Checks the latest snapshot: every page, every order, every count, and that no page is lost or held twice; then every named
+    /// one, and that what it reaches is in use or waits for it.
     ///
     /// Of a table in a named order that is neither at hand ([`Options::order`]) everything else is checked, and
     /// [`CheckReport::orders_missing`] names it.
@@ -264,7 +265,7 @@ impl Env {
     /// Works beside a writer, and keeps the snapshot from being reused meanwhile. `progress` is called every few
     /// hundred pages.
     ///
-    /// Cost: every page in use is read.
+    /// Cost: every page in use is read, and every page of each named snapshot.
     pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
         let (mut report, reachable) = check(&txn, &head, txn.known_orders(), &mut progress);

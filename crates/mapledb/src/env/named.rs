@@ -36,17 +36,17 @@ impl Env {
         txn.commit()
     }
 
-    /// Drops the snapshot called `name`, by a commit of its own. Whoever reads it reads on.
+    /// Drops the snapshot called `name`, by a commit of its own, whose number is the answer. Whoever reads it reads on.
     ///
     /// Cost: one commit of a few pages. What it held becomes available when the drop is in both metas, so from the second
     /// durable commit after it on.
     ///
     /// # Errors
     /// [`Error::SnapshotMissing`]; as [`Env::write`] and [`WriteTxn::commit`](crate::WriteTxn::commit).
-    pub fn drop_snapshot(&self, name: &str) -> Result<()> {
+    pub fn drop_snapshot(&self, name: &str) -> Result<u64> {
         let mut txn = self.write()?;
         match txn.drop_snapshot(name)? {
-            true => txn.commit().map(drop),
+            true => txn.commit(),
             false => Err(Error::SnapshotMissing { name: name.to_string() }),
         }
     }
@@ -59,6 +59,44 @@ impl Env {
     /// [`Error::SnapshotMissing`]; as [`Env::read`].
     pub fn read_snapshot(&self, name: &str) -> Result<ReadTxn> {
         self.core.read_snapshot(name)
+    }
+
+    /// Makes the latest state that of the snapshot called `name`, by a commit of its own; answers the commit's number. All tables and
+    /// their sequences are as they were; named snapshots stay, later ones too, so that this can itself be undone by one.
+    /// Read transactions are not disturbed.
+    ///
+    /// Nothing is copied: the snapshot's pages are in use again, and what the state before reached and the snapshot does not is
+    /// given up.
+    ///
+    /// Cost: every page of the latest state and of the snapshot is read once, and the records of pages that wait; one commit
+    /// of two syncs that writes free-space records alone.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotMissing`]; a corrupt page of either; as [`Env::write`] and
+    /// [`WriteTxn::commit`](crate::WriteTxn::commit).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("notes.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"title", b"On maples")?;
+    /// txn.create_snapshot("draft")?;
+    /// txn.commit()?;
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.main().clear()?;
+    /// txn.commit()?;
+    ///
+    /// env.roll_back("draft")?;
+    /// assert_eq!(env.read()?.main()?.get(b"title")?, Some(&b"On maples"[..]));
+    /// # env.close()
+    /// # }
+    /// ```
+    pub fn roll_back(&self, name: &str) -> Result<u64> {
+        self.core.roll_back(name)
     }
 
     /// Every named snapshot, by name, with the bytes it keeps from being used again.

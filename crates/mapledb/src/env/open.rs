@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::mvcc::{Attach, Attached, First, Mode, NewHead, Start, Target, attach};
 use crate::store::{Store, Verify};
 use crate::tree::KeyOrder;
-use crate::txn::{Core, CoreOptions};
+use crate::txn::{Core, CoreOptions, ReaderPolicy};
 
 /// Who else may have the file open, and what this handle may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub struct Options {
     relaxed_time: Duration,
     catch_sigbus: bool,
     orders: Vec<KeyOrder>,
+    readers: ReaderPolicy,
     seam: Seam,
     /// Whether this opening has made the file.
     is_new: bool,
@@ -81,6 +82,7 @@ impl Default for Options {
             relaxed_time: Duration::from_secs(1),
             catch_sigbus: false,
             orders: Vec::new(),
+            readers: ReaderPolicy::default(),
             seam: Seam::unwatched(),
             is_new: false,
             is_draft: false,
@@ -154,6 +156,13 @@ impl Options {
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
         self.relaxed_bytes = bytes;
         self.relaxed_time = time;
+        self
+    }
+
+    /// What writers do about readers that stay too long. Nothing by default. It holds for transactions of this environment; if
+    /// the file is open in this process already, it stays as it was opened.
+    pub fn readers(mut self, policy: ReaderPolicy) -> Options {
+        self.readers = policy;
         self
     }
 
@@ -380,6 +389,7 @@ impl Options {
             is_read_only: !self.access.writes() || is_read_only,
             compatible,
             orders: self.orders.clone(),
+            readers: self.readers.clone(),
         };
         event!(info, path = %path.display(), ?recovery, "opened");
         Ok(Core::new(store, attached, identity, options, recovery))

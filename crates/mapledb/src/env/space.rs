@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mapledb_format::{Extent, HeadBody};
 
-use super::{Env, ReaderInfo};
+use super::Env;
 use crate::catalog::{self, snapshots};
 use crate::error::Result;
 use crate::space::{Extents, Free, each_free};
 use crate::tree::{Part, locate};
-use crate::txn::ReadTxn;
+use crate::txn::{ReadTxn, ReaderInfo};
 
 /// Free space at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

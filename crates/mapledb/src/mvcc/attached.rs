@@ -13,7 +13,8 @@ use super::member::Member;
 use super::memory::LockMemory;
 use super::shared::{Counters, Header};
 use super::{
-    KeptHead, MvccError, Pin, Place, ProcessTally, ReaderInfo, Result, SyncGuard, Turn, Wait, WriterGuard,
+    KeptHead, MvccError, Pin, Place, ProcessTally, ReaderInfo, Result, Return, SyncGuard, Turn, Wait,
+    WriterGuard,
 };
 use mapledb_os::planted;
 
@@ -199,6 +200,22 @@ impl Attached {
     /// The reads that are going on, of all processes.
     pub fn readers(&self) -> Result<Vec<ReaderInfo>> {
         self.member.readers()
+    }
+
+    /// Parks the reader of a pinned slot; false if it has clones.
+    pub(crate) fn park(&self, place: Place) -> bool {
+        self.member.park(place)
+    }
+
+    /// The parked reader of a slot comes back.
+    pub(crate) fn unpark(&self, place: Place) -> Return {
+        self.member.unpark(place)
+    }
+
+    /// Evicts parked readers of all processes, those that `chosen` picks; answers how many.
+    pub fn evict_parked(&self, chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
+        self.member.check()?;
+        self.member.evict_parked(chosen)
     }
 
     /// Takes the writer lock; `None` if it was not to be had in time. Uncontended the lock itself takes no system

@@ -18,6 +18,7 @@ use super::heads::{self, NewHead};
 use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
+use super::readers::Return;
 
 /// Explores every interleaving of `f`, with three preemptions at most. `MAPLE_LOOM=unbounded` lifts that, for so many
 /// seconds as `MAPLE_LOOM_SECONDS` says, and tells whether the end was reached.
@@ -509,5 +510,56 @@ fn loom_of_those_that_wait_for_a_dead_leader_one_takes_over_and_the_head_stays_i
         let other = thread::spawn(move || take(b));
         let taken = [take(a), other.join().expect("no panic")];
         assert_eq!(taken.iter().filter(|took_over| **took_over).count(), 1, "one takes over: {taken:?}");
+    });
+}
+
+/// A parked reader comes back while a writer evicts whoever is parked and reuses what nobody pins.
+#[test]
+fn loom_a_parked_reader_goes_on_or_is_evicted_and_never_both() {
+    model(|| {
+        let [writer, reader] = members::<2>();
+        let page = Page::new();
+        let (place, _kept) = reader.pin_slot().expect("pin");
+        let read = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || {
+                assert_eq!(page.read(), 1);
+                assert!(reader.park(place), "it has no clones");
+                if reader.unpark(place) == Return::Pinned {
+                    assert_eq!(page.read(), 1, "a page was reused under a reader that had come back");
+                }
+            })
+        };
+        publish(&writer, 2);
+        writer.evict_parked(|_| true).expect("evict");
+        if !writer.pinned().expect("scan").contains(&1) {
+            page.add();
+        }
+        read.join().expect("reader");
+    });
+}
+
+/// Whoever is not parked stays, whatever the evictor picks.
+#[test]
+fn loom_a_reader_that_reads_is_never_evicted() {
+    model(|| {
+        let [writer, reader] = members::<2>();
+        let page = Page::new();
+        let read = {
+            let page = LoomArc::clone(&page);
+            thread::spawn(move || {
+                let (place, kept) = reader.pin_slot().expect("pin");
+                if kept.head.txnid() == 1 {
+                    assert_eq!(page.read(), 1, "a page was reused under its reader");
+                }
+                reader.release_slot(place, kept);
+            })
+        };
+        publish(&writer, 2);
+        assert_eq!(writer.evict_parked(|_| true).expect("evict"), 0);
+        if !writer.pinned().expect("scan").contains(&1) {
+            page.add();
+        }
+        read.join().expect("reader");
     });
 }

@@ -51,7 +51,7 @@ pub use heads::{Head, HeadRecord, NewHead};
 #[cfg(not(loom))]
 pub use left_behind::LeftBehind;
 #[cfg(not(loom))]
-pub(crate) use readers::{KeptHead, Place};
+pub(crate) use readers::{KeptHead, Place, Return};
 pub use readers::{Pin, ReaderInfo};
 pub use shared::{Counter, Counters, Stage};
 pub use sync_lock::{SyncGuard, Turn};

@@ -8,6 +8,9 @@
 //! used last by a hint of its own, so that in the steady state a read begins with one compare-and-swap on a
 //! cache line of its own, without allocation and without a system call. It also keeps the copies of heads that its last
 //! reads began with: as long as the same head is published nothing is copied.
+//!
+//! A reader that is *parked* still pins, but may be *evicted*: then its word pins nothing, and whoever comes back finds that out
+//! before it reads. One that is not parked is never evicted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
@@ -18,10 +21,19 @@ use mapledb_os::sync::{Ordering, fence, fence_after_exchange, load_after_fence};
 use super::Result;
 use super::blocks::{self, is_claimed};
 use super::heads::{self, Head};
-use super::layout::BLOCK_SLOTS;
+use super::layout::{BLOCK_SLOTS, PIN_EVICTED, PIN_PARKED};
 use super::member::Member;
 use super::shared::{Block, ReaderSlot};
 use mapledb_os::planted;
+
+/// What a parked reader finds when it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// Its snapshot is pinned as before.
+    Pinned,
+    /// It was evicted meanwhile.
+    Evicted,
+}
 
 /// How long a writer goes without looking for dead readers: 10 ms.
 const REAP_EVERY_NS: u64 = 10_000_000;
@@ -112,6 +124,10 @@ pub struct ReaderInfo {
     pub slot: usize,
     /// Whether the process is this one.
     pub is_own: bool,
+    /// Whether its owner has parked it.
+    pub is_parked: bool,
+    /// How many heads were appended since the one it reads; `None` for a named snapshot.
+    pub behind: Option<u64>,
 }
 
 impl Member {
@@ -144,7 +160,7 @@ impl Member {
         self.check()?;
         let place = self.take_slot(pin_word(&head))?;
         fence(Ordering::SeqCst);
-        note_begin(&self.memory.block(place.block)?.slots[place.slot]);
+        note_begin(&self.memory.block(place.block)?.slots[place.slot], 0);
         Ok((place, KeptHead::new(self.id, head)))
     }
 
@@ -171,7 +187,7 @@ impl Member {
         let record = heads::head(&self.memory)?;
         let kept = KeptHead::new(self.id, Head::of(&record));
         let place = self.take_slot(pin_word(&kept.head))?;
-        note_begin(&self.memory.block(place.block)?.slots[place.slot]);
+        note_begin(&self.memory.block(place.block)?.slots[place.slot], kept.head.seq);
         Ok((place, kept))
     }
 
@@ -211,8 +227,57 @@ impl Member {
                 }
             }
         }
-        note_begin(slot);
+        note_begin(slot, head.seq);
         Ok(())
+    }
+
+    /// Parks the reader of a slot, which does not read until it comes back. False, and nothing is done, if it has clones: they
+    /// may be reading.
+    ///
+    /// Release: what was read comes before the eviction, which acquires, and so before the pages are stored to.
+    pub(super) fn park(&self, place: Place) -> bool {
+        let Some(slot) = self.own_slot(place) else { return false };
+        if slot.clones.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        let ordering = if planted("unordered_park") { Ordering::Relaxed } else { Ordering::Release };
+        slot.pin.store(slot.pin.load(Ordering::Relaxed) | PIN_PARKED, ordering);
+        true
+    }
+
+    /// The parked reader of a slot comes back. Its compare-and-swap and the evictor's are on one word, so one comes first and
+    /// the other fails: who comes back finds its pin, which nobody may take any more, or finds that it has none.
+    pub(super) fn unpark(&self, place: Place) -> Return {
+        let Some(slot) = self.own_slot(place) else { return Return::Evicted };
+        let pin = slot.pin.load(Ordering::Relaxed);
+        if planted("no_unpark_check") {
+            slot.pin.store(pin & !PIN_PARKED, Ordering::Release);
+            return Return::Pinned;
+        }
+        if pin == PIN_EVICTED {
+            return Return::Evicted;
+        }
+        match slot.pin.compare_exchange(pin, pin & !PIN_PARKED, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Return::Pinned,
+            Err(_) => Return::Evicted,
+        }
+    }
+
+    /// Evicts the parked readers among those that `chosen` picks, of all processes; answers how many. One that reads is never
+    /// evicted, whatever is picked.
+    pub(super) fn evict_parked(&self, mut chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
+        let mut evicted = 0;
+        for reader in self.readers()?.iter().filter(|reader| reader.is_parked) {
+            let slot = &self.memory.block(reader.block)?.slots[reader.slot];
+            let parked = reader.txnid | PIN_PARKED;
+            // Acquire: what it read comes before whatever is stored to its pages.
+            if chosen(reader)
+                && slot.pin.compare_exchange(parked, PIN_EVICTED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                evicted += 1;
+            }
+        }
+        Ok(evicted)
     }
 
     /// Counts one more owner of a slot.
@@ -292,7 +357,7 @@ impl Member {
             fence(Ordering::SeqCst);
         }
         let mut pinned = Vec::new();
-        self.each_pinned(|_, _, _, _, txnid| pinned.push(txnid))?;
+        self.each_pinned(|_, _, _, _, pin| pinned.extend(pinned_by(pin)))?;
         pinned.sort_unstable();
         pinned.dedup();
         Ok(pinned)
@@ -303,7 +368,10 @@ impl Member {
         self.check()?;
         let own = self.own.lock().clone();
         let mut readers = Vec::new();
-        self.each_pinned(|index, block, number, slot, txnid| {
+        let newest = self.memory.header().published_seq.load(Ordering::Acquire);
+        self.each_pinned(|index, block, number, slot, pin| {
+            let Some(txnid) = pinned_by(pin) else { return };
+            let seq = slot.seq.load(Ordering::Relaxed);
             readers.push(ReaderInfo {
                 pid: block.pid.load(Ordering::Relaxed),
                 tid: slot.tid.load(Ordering::Relaxed),
@@ -313,6 +381,8 @@ impl Member {
                 block: index,
                 slot: number,
                 is_own: own.contains(&index),
+                is_parked: pin & PIN_PARKED != 0,
+                behind: (seq != 0).then(|| newest.saturating_sub(seq)),
             });
         })?;
         Ok(readers)
@@ -345,9 +415,9 @@ impl Member {
             let used = (block.slots_used.load(Ordering::Acquire) as usize).min(BLOCK_SLOTS);
             for (number, slot) in block.slots[..used].iter().enumerate() {
                 // Acquire: a reader that is gone has read all it wanted before its pages are reused.
-                let txnid = load_after_fence(&slot.pin, Ordering::Acquire);
-                if txnid != 0 {
-                    visit(index, block, number, slot, txnid);
+                let pin = load_after_fence(&slot.pin, Ordering::Acquire);
+                if pin != 0 {
+                    visit(index, block, number, slot, pin);
                 }
             }
         }
@@ -362,6 +432,12 @@ impl Member {
         self.last_reap.store(now, StdRelaxed);
         self.reap().map(|_| ())
     }
+}
+
+/// The txnid that a slot pins, by its word.
+#[inline]
+fn pinned_by(pin: u64) -> Option<u64> {
+    (pin != PIN_EVICTED).then_some(pin & !PIN_PARKED)
 }
 
 /// What is stored to pin `head`. A txnid of 0 is refused later, and until then must not look like a free slot.
@@ -392,11 +468,12 @@ fn take_any(block: &Block, word: u64) -> Option<usize> {
 
 /// Notes who began to read and when. Only the slot's holder stores here.
 #[inline]
-fn note_begin(slot: &ReaderSlot) {
+fn note_begin(slot: &ReaderSlot, seq: u64) {
     slot.tid.store(hint::tid(), Ordering::Relaxed);
     slot.began_at.store(process::unix_nanos_coarse(), Ordering::Relaxed);
     let begins = slot.begins.load(Ordering::Relaxed);
     slot.begins.store(begins.wrapping_add(1), Ordering::Relaxed);
+    slot.seq.store(seq, Ordering::Relaxed);
 }
 
 /// What a thread remembers: its id, and the slot it used last.

@@ -251,8 +251,10 @@ shared_struct! {
         pub began_at: AtomicU64,
         /// Reads begun here so far.
         pub begins: AtomicU64,
+        /// The head that is read; 0 for a named snapshot.
+        pub seq: AtomicU64,
         /// Nothing.
-        pub _pad: Pad<24>,
+        pub _pad: Pad<16>,
         /// Keys looked up by reads begun here, by this owner.
         pub gets: AtomicU64,
     }
@@ -349,6 +351,7 @@ mod facts {
     const _: () = assert!(offset_of!(ReaderSlot, began_at) == SLOT_BEGAN_AT_AT);
     const _: () = assert!(offset_of!(ReaderSlot, begins) == SLOT_BEGINS_AT);
     const _: () = assert!(offset_of!(ReaderSlot, gets) == SLOT_GETS_AT);
+    const _: () = assert!(offset_of!(ReaderSlot, seq) == SLOT_SEQ_AT);
     const _: () = assert!(size_of::<ReaderSlot>() == SLOT_BYTES);
 
     const _: () = assert!(size_of::<Stage>() == STAGE_BYTES);

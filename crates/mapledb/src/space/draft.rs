@@ -38,6 +38,17 @@ const POPULATE_FROM: u64 = 16;
 /// down: a third less time for the load, at the price of larger folios, of which a later store to one page dirties all.
 const FILL_FROM: u64 = 1024;
 
+/// A reader on whose account the file does not grow.
+#[derive(Clone, Debug)]
+pub(crate) struct GrowthLimit {
+    /// The most pages the file may use.
+    pub(crate) pages: u64,
+    pub(crate) pid: u32,
+    pub(crate) command: Option<String>,
+    pub(crate) txnid: u64,
+    pub(crate) age_seconds: u64,
+}
+
 /// The pages of the running write transaction.
 pub struct Draft {
     pub(super) store: Arc<Store>,
@@ -46,6 +57,7 @@ pub struct Draft {
     pub(super) generation: Generation,
     txnid: Txnid,
     quota_pages: u64,
+    growth_limit: Option<GrowthLimit>,
     pub(crate) space: Space,
     /// Pages handed out one after the other.
     pub(super) run: Option<Extent>,
@@ -71,6 +83,7 @@ impl Draft {
             generation,
             txnid,
             quota_pages,
+            growth_limit: None,
             space,
             run: None,
             populated_to: 0,
@@ -79,6 +92,11 @@ impl Draft {
             recent: Vec::new(),
             levels: Vec::new(),
         }
+    }
+
+    /// Lets the file grow no further, on account of a reader.
+    pub(crate) fn limit_growth(&mut self, limit: GrowthLimit) {
+        self.growth_limit = Some(limit);
     }
 
     /// Takes note that sorted input is laid down from here on.
@@ -343,6 +361,12 @@ impl Draft {
         if least > self.quota_pages {
             let size = self.store.page_size();
             return Err(Error::QuotaReached { bytes: self.quota_pages << size.shift() });
+        }
+        if let Some(GrowthLimit { pid, command, txnid, age_seconds, .. }) =
+            self.growth_limit.as_ref().filter(|limit| least > limit.pages)
+        {
+            let (pid, command, txnid, age_seconds) = (*pid, command.clone(), *txnid, *age_seconds);
+            return Err(Error::ReaderStaysTooLong { pid, command, txnid, age_seconds });
         }
         if least > self.space.pages_allocated {
             self.allocate_blocks(least)?;

@@ -24,6 +24,7 @@ mod pack;
 mod release;
 mod report;
 mod spill;
+mod withdraw;
 
 use mapledb_format::free::list::{InlineFree, PackedGroup};
 use mapledb_format::free::{PageBounds, blocker};
@@ -32,6 +33,7 @@ use mapledb_format::{Extent, FreedExtent, HeadBody, PendingGroup, Pgno, TreeReco
 use crate::error::{Error, Result};
 
 pub use draft::Draft;
+pub(crate) use draft::GrowthLimit;
 pub(crate) use extents::Extents;
 pub(crate) use holders::{holdings, waiting_groups};
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};

@@ -107,7 +107,7 @@ impl Draft {
     }
 
     /// Writes a waiting group as records that fit leaves.
-    fn shelve_group(&mut self, group: &PendingGroup) -> Result<()> {
+    pub(super) fn shelve_group(&mut self, group: &PendingGroup) -> Result<()> {
         let page_len = crate::pages::Pages::page_size(self).bytes();
         let room = cell_max(page_len) - 32;
         let mut extents = &group.extents[..];

@@ -9,6 +9,7 @@ use mapledb_format::{HeadBody, Identity, Txnid};
 use parking_lot::Mutex;
 
 use super::syncer::Syncer;
+use super::overdue::{ReaderPolicy, Told};
 use super::snapshots::{NamedPins, Naming};
 use super::{ReadTxn, WriteTxn};
 use mapledb_os::planted;
@@ -16,7 +17,7 @@ use crate::commit::{Committer, Durability, Leader, Recovery, TXNIDS_AHEAD_MAX, W
 use crate::error::{Error, Result};
 use crate::catalog::snapshots::Named;
 use crate::mvcc::{Attached, Turn, Wait, WriterGuard};
-use crate::space::{Draft, Space};
+use crate::space::{Draft, GrowthLimit, Space};
 use crate::store::Store;
 use crate::tree::KeyOrder;
 
@@ -33,6 +34,8 @@ pub(crate) struct CoreOptions {
     pub(crate) compatible: u32,
     /// Named orders that whoever opened the file brought along.
     pub(crate) orders: Vec<KeyOrder>,
+    /// What is done about readers that stay too long.
+    pub(crate) readers: ReaderPolicy,
 }
 
 /// One attached file. It is open as long as the environment or one of its transactions is.
@@ -47,6 +50,7 @@ pub(crate) struct Core {
     written: Mutex<Written>,
     /// What is pinned by name, and the commit that changed that last.
     pub(super) named: Mutex<Option<(Txnid, Arc<[Named]>)>>,
+    pub(super) told: Told,
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
@@ -70,6 +74,7 @@ impl Core {
             syncer,
             written: Mutex::default(),
             named: Mutex::default(),
+            told: Told::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
         }
@@ -122,6 +127,7 @@ impl Core {
         let txnid = Txnid(self.attached.next_txnid(guard)?);
         let bounds =
             PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
+        let overdue = self.mind_readers()?;
         let named = self.named_pins(&head)?;
         let pages_allocated = self.attached.pages_allocated(guard)?.min(self.store.len_pages()?);
         let NamedPins { pinned, .. } = &named;
@@ -130,7 +136,16 @@ impl Core {
         space.keep_listed(pinned.clone());
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
-        let draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
+        let mut draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
+        if let Some(reader) = overdue {
+            draft.limit_growth(GrowthLimit {
+                pages: pages_allocated.max(head.pages_used.get()),
+                age_seconds: reader.age().as_secs(),
+                pid: reader.pid,
+                command: reader.command,
+                txnid: reader.txnid,
+            });
+        }
         draft.poison_at_hand()?;
         Ok((draft, head, Naming::beginning_with(named)))
     }

@@ -5,7 +5,7 @@
 //! *savepoint* is a token, good for as long as its level stands, and refused after that.
 //!
 //! What a level takes back is everything its transaction knows of the file: entries, tables that were made, renamed or dropped,
-//! sequences, names of snapshots, free space. What was set for the whole transaction, its durability, stays.
+//! sequences, named snapshots, free space. What was set for the whole transaction, its durability, stays.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -35,6 +35,11 @@ struct Level {
 pub(super) struct Levels(Vec<Level>);
 
 impl Levels {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn position(&self, id: u64) -> Option<usize> {
         self.0.iter().position(|level| level.id == id)
     }

@@ -4,8 +4,11 @@ mod core;
 mod defragment;
 mod ending;
 mod level;
+mod overdue;
+mod park;
 mod pending;
 mod read;
+mod rollback;
 mod snapshots;
 mod syncer;
 mod tables;
@@ -16,6 +19,8 @@ mod write;
 pub(crate) use self::core::{Core, CoreOptions};
 pub use self::defragment::{Defragment, DefragmentProgress, DefragmentReport, Stopped};
 pub use self::level::{Nested, Savepoint};
+pub use self::overdue::{ReaderInfo, ReaderPolicy};
+pub use self::park::ParkedTxn;
 pub use self::pending::PendingCommit;
 pub use self::read::{ReadTxn, ResetTxn};
 pub use self::trim::TrimReport;
@@ -29,6 +34,7 @@ const _: () = {
     const fn is_send<T: Send>() {}
     is_send_and_sync::<Core>();
     is_send_and_sync::<ReadTxn>();
+    is_send_and_sync::<ParkedTxn>();
     is_send::<WriteTxn>();
     is_send_and_sync::<ResetTxn>();
     is_send::<Nested<'_>>();

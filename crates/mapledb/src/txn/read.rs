@@ -37,11 +37,11 @@ thread_local! {
 /// the file grow by what is overwritten meanwhile. It may be used from many threads at once; values read through it
 /// are slices of the map and live as long as the borrow of the transaction.
 pub struct ReadTxn {
-    place: Place,
-    /// `None` only while it is dropped, and once it could not be refreshed: it pins nothing then.
-    kept: Option<Box<KeptHead>>,
-    view: View,
-    core: Arc<Core>,
+    pub(super) place: Place,
+    /// `None` only while it is dropped or parked, and once it could not be refreshed: it pins nothing then.
+    pub(super) kept: Option<Box<KeptHead>>,
+    pub(super) view: View,
+    pub(super) core: Arc<Core>,
 }
 
 impl ReadTxn {
