@@ -16,6 +16,7 @@ pub mod entrant;
 pub mod families;
 pub mod limits;
 pub mod machine;
+pub mod multimaps;
 pub mod page_cache;
 pub mod readpath;
 pub mod reasons;

@@ -15,7 +15,7 @@ pub struct Reason {
 }
 
 /// The first that fits a measure is the one for it.
-const REASONS: [Reason; 12] = [
+const REASONS: [Reason; 13] = [
     Reason {
         measures: &["point read of a value of 1 MB", "durable puts of 1 MB", "churn of large values"],
         title: "values of many pages",
@@ -55,6 +55,13 @@ const REASONS: [Reason; 12] = [
               append to a buffer.",
         remedy: "Free space kept decoded between the commits of one process; changes to nodes that answer for damage by \
                  themselves, so that a page need not be gone through before it is copied.",
+    },
+    Reason {
+        measures: &["insertion of pairs", "all duplicates", "file size of a multimap"],
+        title: "multimaps",
+        why: "A pair that goes into a leaf rewrites its sub-page there, and one that goes into a tree of duplicates changes the \
+              counts of two trees, which others do not keep.",
+        remedy: "Finding the place in a sub-page by heads, as in a leaf.",
     },
     Reason {
         measures: &["random insertion", "sorted load"],

@@ -197,6 +197,21 @@ impl Suite {
         self.peers.iter().copied().filter(|peer| roles.contains(&peer.role)).collect()
     }
 
+    /// Whether a peer of this name is in the run.
+    pub fn has_peer(&self, name: &str) -> bool {
+        self.peers.iter().any(|peer| peer.name == name)
+    }
+
+    /// An empty directory for the database of a peer.
+    pub fn fresh_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(self.family).join(name);
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
     /// Opens a fresh database of `peer` for what `workload` puts, and four times that.
     pub fn seat(&self, peer: Peer, durability: Durability, workload: &Workload) -> Result<Seat> {
         let dir = self.dir.join(self.family).join(peer.name);

@@ -7,6 +7,7 @@ mod batches;
 mod changes;
 mod cold;
 mod commits;
+mod duplicates;
 mod files;
 mod growth;
 mod larger_than_memory;
@@ -39,6 +40,7 @@ pub const ALL: &[Family] = &[
     Family { name: "changes", about: changes::ABOUT, measure: changes::measure },
     Family { name: "commits", about: commits::ABOUT, measure: commits::measure },
     Family { name: "batches", about: batches::ABOUT, measure: batches::measure },
+    Family { name: "duplicates", about: duplicates::ABOUT, measure: duplicates::measure },
     Family { name: "values", about: values::ABOUT, measure: values::measure },
     Family { name: "files", about: files::ABOUT, measure: files::measure },
     Family { name: "open", about: open::ABOUT, measure: open::measure },
