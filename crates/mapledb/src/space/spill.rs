@@ -81,10 +81,11 @@ impl Draft {
         let mut groups = std::mem::take(&mut self.space.waiting);
         groups.sort_by_key(PackedGroup::len_bytes);
         let mut kept = 0;
-        let small = groups.partition_point(|group| {
+        let is_small = |group: &&PackedGroup| {
             kept += group.len_bytes();
             kept <= INLINE_FREE_BYTES / 4
-        });
+        };
+        let small = groups.iter().take_while(is_small).count();
         let long = groups.split_off(small);
         self.space.waiting = groups;
         self.space.joined(&long)?.into_iter().try_for_each(|group| self.shelve_group(&group))
