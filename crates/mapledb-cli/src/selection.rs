@@ -183,6 +183,11 @@ fn prefix_bytes(prefix: &OsStr, keys: &Type) -> Result<Vec<u8>, Failure> {
 }
 
 impl Bounds {
+    /// Whether they leave nothing out.
+    pub fn is_all(&self) -> bool {
+        (&self.low, &self.high) == (&Bound::Unbounded, &Bound::Unbounded)
+    }
+
     /// The keys that begin with `prefix`.
     fn of_prefix(prefix: Vec<u8>) -> Bounds {
         let high = after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);

@@ -38,7 +38,7 @@ fn a_malformed_dump_is_refused_by_line_and_nothing_of_it_is_kept() {
         (
             "a.dump",
             b"VERSION=3\nformat=print\nduplicates=1\nHEADER=END\nDATA=END\n",
-            "line 3: duplicates=1 asks for several values under one key, which MapleDB does not have yet (records read 0,",
+            "line 1: the default table holds one value to a key, and this is a multimap: name a table (--table) (records read 0,",
         ),
         (
             "a.dump",

@@ -60,10 +60,14 @@ pub fn run(args: &ScanArgs, manner: Manner) -> Result<(), Failure> {
     } else {
         let table = txn.table(&args.table.untyped()).map_err(failure)?;
         args.range.check_order(table.order())?;
+        // All there is needs no order, so it is read where the order is not at hand, too.
+        let (all, range) = (bounds.is_all(), bounds.as_range());
         match args.count {
-            true => count(args, manner, table.count(bounds.as_range()).map_err(failure)?, &mut output)?,
+            true if all => count(args, manner, table.len(), &mut output)?,
+            true => count(args, manner, table.count(range).map_err(failure)?, &mut output)?,
             false => {
-                scan(args, manner, table.range(bounds.as_range()).map_err(failure)?, &types, &mut output)?
+                let entries = if all { table.iter() } else { table.range(range) };
+                scan(args, manner, entries.map_err(failure)?, &types, &mut output)?
             }
         }
     }
