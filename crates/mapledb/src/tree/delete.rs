@@ -6,7 +6,7 @@
 
 use mapledb_format::branch::{Branch, BranchCells, Entry};
 use mapledb_format::header;
-use mapledb_format::leaf::{LeafCells, ValueField};
+use mapledb_format::leaf::LeafCells;
 use mapledb_format::node::{Node, NodeMut, capacity};
 use mapledb_format::order::Order;
 use mapledb_format::{FormatError, Pgno, plan};
@@ -28,7 +28,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             return Ok(false);
         }
         let path = self.touch_path(key)?;
-        self.remove_at(&path)?;
+        self.take_out(&path)?;
         Ok(true)
     }
 
@@ -69,20 +69,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let node = leaf(self.pages, at)?;
         let key = node.key(path.at.index).map_err(|cause| corrupt(at.pgno, cause))?.to_vec();
         let value = self.reading().value(&node, at, path.at.index)?.to_vec();
-        self.remove_at(path)?;
+        self.take_out(path)?;
         Ok((key, value))
-    }
-
-    /// Takes the pair at the end of `path` out.
-    fn remove_at(&mut self, path: &OwnPath) -> Result<()> {
-        let (pgno, index) = (path.leaf, path.at.index);
-        let fault = |cause| corrupt(pgno, cause);
-        let value = leaf(self.pages, PageRef { pgno, tag: 0 })?.value(index).map_err(fault)?;
-        if let ValueField::Overflow(run) = value {
-            self.free_run(&run)?;
-        }
-        self.leaf_mut(pgno)?.remove(index).map_err(fault)?;
-        self.shrink(path, 1)
     }
 
     /// Counts `gone` pairs less in every ancestor, and joins or drops what has become sparse or empty.
