@@ -99,6 +99,17 @@ pub trait PagesMut: Pages {
     /// Gives pages up that transaction `born` wrote.
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()>;
 
+    /// Whether the committed page `at` is known as a sound node, so that it need not be looked through again.
+    fn is_sound(&self, at: PageRef, page: &[u8]) -> bool {
+        let _ = (at, page);
+        false
+    }
+
+    /// Takes note that the committed page `at` is a sound node.
+    fn found_sound(&self, at: PageRef, page: &[u8]) {
+        let _ = (at, page);
+    }
+
     /// Copies a committed page to a new one of the running transaction, renumbered, and frees the old.
     fn copy(&mut self, at: PageRef) -> Result<Pgno>;
 

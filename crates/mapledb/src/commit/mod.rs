@@ -265,9 +265,7 @@ impl Committer<'_> {
         head.committed_at = mapledb_os::process::unix_nanos();
         let live = draft.space.live();
         self.announce(draft, &live)?;
-        if durability != Durability::Relaxed {
-            vouch(draft, &live)?;
-        }
+        vouch(draft, &live)?;
         let (waiting, waiting_max) = attached.waiting_heads();
         if waiting + 1 >= waiting_max {
             // One place is left for those who publish at once.

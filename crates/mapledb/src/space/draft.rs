@@ -454,6 +454,14 @@ impl PagesMut for Draft {
         self.txnid
     }
 
+    fn is_sound(&self, at: PageRef, page: &[u8]) -> bool {
+        self.view.is_sound(&self.store, at.pgno, page)
+    }
+
+    fn found_sound(&self, at: PageRef, page: &[u8]) {
+        self.view.found_sound(&self.store, at.pgno, page);
+    }
+
     fn allocate(&mut self, pages: u64) -> Result<Pgno> {
         let first = if pages == 1 { self.next_page()? } else { self.take_exact(pages)? };
         self.note_handed_out(first);

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mapledb_format::{PageSize, Pgno};
 
 use super::maps::Maps;
+use super::memo::Known;
 
 /// For so many batches an absent page is taken as a sign.
 const BATCHES: u32 = 64;
@@ -48,10 +49,7 @@ impl Cold {
 
     fn expects_absent(&self, maps: &Maps, size: PageSize, mut pages: impl Iterator<Item = Pgno> + Clone) -> bool {
         let is_absent = |pgno: Pgno| !maps.read.is_present(pgno.offset(size));
-        let is_new = |pgno: &Pgno| {
-            let memo = maps.memo.words().get(pgno.get() as usize);
-            memo.is_none_or(|memo| memo.load(Ordering::Relaxed) == 0)
-        };
+        let is_new = |pgno: &Pgno| maps.memo.of(*pgno).is_none_or(Known::is_nothing);
         let looked_at = pages.clone().find(is_new).or_else(|| pages.next().filter(|first| first.get() % LOOK_EVERY == 0));
         if looked_at.is_some_and(is_absent) {
             self.batches.store(BATCHES, Ordering::Relaxed);

@@ -6,6 +6,7 @@ use mapledb_format::PageSize;
 use mapledb_os::sigbus::{Alarm, Guard};
 use mapledb_os::{AnonMap, DataFile, MapAdvice, ReadMap, WriteMap};
 
+use super::memo::Memo;
 use crate::error::{Error, Result};
 
 /// Which maps a transaction reads through.
@@ -18,8 +19,7 @@ pub(super) struct Maps {
     guards: Vec<Guard>,
     pub(super) read: ReadMap,
     pub(super) write: Option<WriteMap>,
-    /// For each page the txnid whose version of it has been verified, 0 for none (I7).
-    pub(super) memo: AnonMap,
+    pub(super) memo: Memo,
     /// The part of the file that both maps reach.
     pub(super) covered_bytes: u64,
     /// The fork generation of the process that made them.
@@ -74,7 +74,7 @@ impl Maps {
         };
         let covered_bytes = write.as_ref().map_or(u64::MAX, WriteMap::len_bytes).min(read.len_bytes());
         let words = (covered_bytes >> size.shift()) as usize;
-        let memo = AnonMap::map(words, (file.stat()?.len_bytes >> size.shift()) as usize + 1)?;
+        let memo = Memo::new(AnonMap::map(words, (file.stat()?.len_bytes >> size.shift()) as usize + 1)?);
         let made_in = mapledb_os::fork::generation();
         let mut guards = Vec::new();
         if let Some(alarm) = alarm {

@@ -17,6 +17,7 @@ mod cold;
 mod folios;
 mod layer;
 mod maps;
+mod memo;
 mod view;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -415,11 +416,11 @@ impl Store {
         Ok(unsafe { map.slice_mut(first.offset(self.size), len) })
     }
 
-    /// Takes a page the running transaction sealed just now as verified.
+    /// Takes a node that the running transaction sealed just now as verified and sound.
     #[inline]
     pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid) {
-        if let Some(memo) = self.maps(generation).memo.words().get(pgno.get() as usize) {
-            memo.store(txnid.get(), Ordering::Relaxed);
+        if let Some(known) = self.maps(generation).memo.of(pgno) {
+            known.sound(txnid.get());
         }
     }
 

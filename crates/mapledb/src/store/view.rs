@@ -13,12 +13,12 @@
 //! everything at every touch.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mapledb_format::overflow::{OverflowRef, Run, RunGeometry};
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Txnid, header};
 use mapledb_os::planted;
 
+use super::memo::Known;
 use super::{Generation, Store, Verify};
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
@@ -83,12 +83,34 @@ impl View {
     #[inline(always)]
     fn verify_once(&self, store: &Store, pgno: Pgno, page: &[u8]) -> Result<()> {
         let written = header::stored_txnid(page).map_or(0, Txnid::get);
-        let memo = store.maps(self.generation).memo.words().get(pgno.get() as usize);
-        let is_known = memo.is_some_and(|memo| vouches(memo, written));
-        if is_known && (written <= self.settled.get() || !store.is_in_doubt()) {
+        let known = store.maps(self.generation).memo.of(pgno);
+        if known.is_some_and(|known| known.is_verified(written)) && self.believes(store, written) {
             return Ok(());
         }
-        verify_anew(store, pgno, page, written, memo)
+        verify_anew(store, pgno, page, written, known)
+    }
+
+    /// Whether what the memo says of pages that transaction `written` wrote still stands.
+    #[inline(always)]
+    fn believes(&self, store: &Store, written: u64) -> bool {
+        written <= self.settled.get() || !store.is_in_doubt()
+    }
+
+    /// Whether the page `at`, which was got from this view, is known as a sound node.
+    pub(crate) fn is_sound(&self, store: &Store, pgno: Pgno, page: &[u8]) -> bool {
+        let written = header::stored_txnid(page).map_or(0, Txnid::get);
+        let known = store.maps(self.generation).memo.of(pgno);
+        store.verify != Verify::Always && known.is_some_and(|known| known.is_sound(written)) && self.believes(store, written)
+    }
+
+    /// Notes that a page, which was got from this view, is a sound node.
+    pub(crate) fn found_sound(&self, store: &Store, pgno: Pgno, page: &[u8]) {
+        let written = header::stored_txnid(page).map_or(0, Txnid::get);
+        if store.verify == Verify::FirstTouch
+            && let Some(known) = store.maps(self.generation).memo.of(pgno)
+        {
+            known.sound(written);
+        }
     }
 
     /// The snapshot that was durable when the view was made; nothing if pages may have been lost to faults.
@@ -121,17 +143,16 @@ impl View {
         let bytes = store.slice(self.generation, at.pgno, geometry.pages);
         header::check_identity(bytes, at.pgno, at.tag, self.txnid).map_err(fault)?;
         let written = header::stored_txnid(bytes).map_or(0, Txnid::get);
-        let memo = store.maps(self.generation).memo.words().get(at.pgno.get() as usize);
-        let known = memo.is_some_and(|memo| vouches(memo, written))
-            && (written <= self.settled.get() || !store.is_in_doubt());
+        let known = store.maps(self.generation).memo.of(at.pgno);
+        let is_known = known.is_some_and(|known| known.is_verified(written)) && self.believes(store, written);
         let run = Run::open(bytes, store.size).map_err(fault)?;
         if run.head().len != at.len {
             return Err(fault(FormatError::BadReference("its length is not the run's")));
         }
-        if store.verify == Verify::Always || (store.verify == Verify::FirstTouch && !known) {
+        if store.verify == Verify::Always || (store.verify == Verify::FirstTouch && !is_known) {
             run.check_all().map_err(fault)?;
-            if let Some(memo) = memo {
-                memo.store(written, Ordering::Relaxed);
+            if let Some(known) = known {
+                known.verified(written);
             }
         }
         Ok(bytes)
@@ -144,9 +165,7 @@ impl View {
         for line in 0..4 {
             maps.read.prefetch(offset + 64 * line);
         }
-        if let Some(memo) = maps.memo.words().get(pgno.get() as usize) {
-            mapledb_os::prefetch(memo);
-        }
+        maps.memo.prefetch(pgno);
     }
 
     /// Asks the disk for those of `pages` that are not in memory, all at once; see [`cold`](super::cold).
@@ -166,18 +185,11 @@ impl View {
     }
 }
 
-/// Whether a page's memo says that what transaction `written` wrote there has been verified (I7).
-#[inline(always)]
-fn vouches(memo: &AtomicU64, written: u64) -> bool {
-    let verified = memo.load(Ordering::Relaxed);
-    verified == written || (planted("memo_ignores_txnid") && verified != 0)
-}
-
 #[cold]
-fn verify_anew(store: &Store, pgno: Pgno, page: &[u8], written: u64, memo: Option<&AtomicU64>) -> Result<()> {
+fn verify_anew(store: &Store, pgno: Pgno, page: &[u8], written: u64, known: Option<Known<'_>>) -> Result<()> {
     store.check_sum(pgno, page)?;
-    if let Some(memo) = memo {
-        memo.store(written, Ordering::Relaxed);
+    if let Some(known) = known {
+        known.verified(written);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use mapledb_format::node::{Node, NodeMut, capacity};
 use mapledb_format::order::Order;
 use mapledb_format::{FormatError, Pgno, plan};
 
-use super::insert::{OwnPath, Taken, used_of, validate};
+use super::insert::{OwnPath, Taken, used_of};
 use super::split::push_all;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::Result;
@@ -120,12 +120,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         let node = branch(self.pages, PageRef { pgno: parent, tag: 0 }, level + 1)?;
         let (a, b) = (node.entry(left).map_err(fault)?, node.entry(left + 1).map_err(fault)?);
         let separator = node.key(left + 1).map_err(fault)?;
-        let (page_a, page_b) = (self.pages.page(a.into())?, self.pages.page(b.into())?);
-        for (entry, page) in [(a, page_a), (b, page_b)] {
-            if entry.tag != 0 {
-                validate(self.order, page, level).map_err(|cause| corrupt(entry.child, cause))?;
-            }
-        }
+        let (page_a, page_b) = (self.sound_page(a.into(), level)?, self.sound_page(b.into(), level)?);
         let used = |page| used_of(page).map_err(fault);
         let fence = if level == 0 { 0 } else { separator.len() };
         if !plan::joins(used(page_a)? + used(page_b)? + fence, capacity(page_a.len())) {

@@ -19,7 +19,7 @@ use mapledb_format::{FormatError, Pgno};
 use super::nested::check_layout;
 use super::redistribute::NewPair;
 use super::split::Half;
-use super::{DEPTH_MAX, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
+use super::{check_level, DEPTH_MAX, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::{Error, Result};
 
 /// What is to be stored under a key.
@@ -280,18 +280,30 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok(child)
     }
 
-    /// An own copy of the page `at`. A page is validated whole before it is first copied, so that own pages can be
-    /// changed without a doubt about their layout.
+    /// An own copy of the page `at`.
     pub(super) fn touch(&mut self, at: PageRef, level: usize) -> Result<Pgno> {
         if at.is_own() {
             return Ok(at.pgno);
         }
-        let page = self.pages.page(at)?;
-        validate(self.order, page, level).map_err(|cause| corrupt(at.pgno, cause))?;
+        let page = self.sound_page(at, level)?;
         if level == 0 {
             check_layout(self.record, page, at)?;
         }
         self.pages.copy(at)
+    }
+
+    /// The page `at`, which is validated whole unless that is known: so own pages can be changed without a doubt about their
+    /// layout.
+    pub(super) fn sound_page(&self, at: PageRef, level: usize) -> Result<&[u8]> {
+        let fault = |cause| corrupt(at.pgno, cause);
+        let page = self.pages.page(at)?;
+        if at.is_own() || self.pages.is_sound(at, page) {
+            check_level(page, level).map_err(fault)?;
+        } else {
+            validate(self.order, page, level).map_err(fault)?;
+            self.pages.found_sound(at, page);
+        }
+        Ok(page)
     }
 
     pub(super) fn set_entry(&mut self, parent: Pgno, index: usize, entry: Entry) -> Result<()> {
