@@ -117,6 +117,11 @@ pub trait PagesMut: Pages {
     /// caller to write, and the old run for it to free.
     fn copy_run(&mut self, at: &OverflowRef) -> Result<Pgno>;
 
+    /// Takes note that an own node has been sealed just now.
+    fn sealed(&mut self, pgno: Pgno) {
+        let _ = pgno;
+    }
+
     /// Own pages, to write.
     fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]>;
 }

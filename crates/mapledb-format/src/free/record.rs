@@ -274,10 +274,8 @@ fn span(chunk: ChunkNo, available: &AvailableIn) -> Option<(u64, u64)> {
     let begin = chunk.first_pgno().get();
     match available {
         AvailableIn::Bitmap(bitmap) => {
-            let mut runs = bitmap.runs();
-            let Some(first) = runs.next() else { return Some((begin, begin)) };
-            let end = runs.last().map_or(first.end, |last| last.end);
-            Some((begin + u64::from(first.start), begin + u64::from(end)))
+            let span = bitmap.span();
+            Some((begin + u64::from(span.start), begin + u64::from(span.end)))
         }
         AvailableIn::Chunks(chunks) => {
             let end = chunk.get().checked_add(*chunks).filter(|&end| end <= ChunkNo::COUNT)?;

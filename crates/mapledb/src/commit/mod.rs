@@ -19,7 +19,7 @@ mod written;
 use std::time::Instant;
 
 use mapledb_format::{
-    Extent, HeadBody, Identity, Kind, Manifest, Meta, PageHeader, Pgno, Slot, Txnid, ids, manifest, meta,
+    Extent, HeadBody, Identity, Kind, Manifest, Meta, PageHeader, Pgno, Slot, Txnid, ids, meta,
     overflow::OverflowHead,
 };
 use mapledb_os::planted;
@@ -265,7 +265,6 @@ impl Committer<'_> {
         head.committed_at = mapledb_os::process::unix_nanos();
         let live = draft.space.live();
         self.announce(draft, &live)?;
-        vouch(draft, &live)?;
         let (waiting, waiting_max) = attached.waiting_heads();
         if waiting + 1 >= waiting_max {
             // One place is left for those who publish at once.
@@ -363,19 +362,6 @@ impl Committer<'_> {
             counters.growths.add(1);
         }
     }
-}
-
-/// Notes in the memo that a commit's own pages have just been sealed, unless they are too many for it to be worth it.
-fn vouch(draft: &Draft, live: &[Extent]) -> Result<()> {
-    if draft.space.handed_pages() > manifest::MANIFEST_PAGES_MAX {
-        return Ok(());
-    }
-    let (store, generation) = (draft.store(), draft.generation());
-    each_page(live.iter().copied(), store, |at| store.own(generation, at, 1), |at, header, _| {
-        if header.kind != Kind::Overflow {
-            store.vouch(generation, at, header.txnid);
-        }
-    })
 }
 
 /// The manifest of these pages of a view, which are sealed; `None` if they are too many.

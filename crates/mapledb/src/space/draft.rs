@@ -462,6 +462,10 @@ impl PagesMut for Draft {
         self.view.found_sound(&self.store, at.pgno, page);
     }
 
+    fn sealed(&mut self, pgno: Pgno) {
+        self.store.vouch(self.generation, pgno, self.txnid);
+    }
+
     fn allocate(&mut self, pages: u64) -> Result<Pgno> {
         let first = if pages == 1 { self.next_page()? } else { self.take_exact(pages)? };
         self.note_handed_out(first);

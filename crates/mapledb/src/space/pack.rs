@@ -105,7 +105,7 @@ impl Draft {
             if record.punched && !self.allocate_again(*run)? {
                 continue;
             }
-            self.take_out(chunk, &record, *run)?;
+            self.take_out(chunk, &record, std::slice::from_ref(run))?;
             self.poison(*run)?;
             self.space.make_available(*run)?;
             is_any = true;

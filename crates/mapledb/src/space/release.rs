@@ -23,8 +23,8 @@ impl Draft {
     }
 
     /// Moves a run of up to `wish` and at least `least` pages from the free tree to the pool: the shortest run that
-    /// grants the wish, else the longest there is. If none serves, some waiting pages are looked at and it is tried
-    /// once more. Answers whether one was found.
+    /// grants the wish, else the longest there is and others of its chunk that are nearly as long. If none serves, some
+    /// waiting pages are looked at and it is tried once more. Answers whether one was found.
     ///
     /// A transaction that has found none of `least` pages is told so again without a look, as long as it asks for no less.
     ///
@@ -47,7 +47,7 @@ impl Draft {
 
     fn claim_available(&mut self, wish: u64, least: u64) -> Result<bool> {
         match self.find_run(wish)? {
-            Some((longest, chunk)) if longest >= least => self.take_from_chunk(chunk, wish),
+            Some((longest, chunk)) if longest >= least => self.take_from_chunk(chunk, wish, least),
             _ => Ok(false),
         }
     }
@@ -66,36 +66,43 @@ impl Draft {
         }
     }
 
-    /// Moves a run of up to `wish` pages from a chunk to the pool. Answers whether it could: a run without blocks is left
-    /// where it is when the disk has none for it.
-    fn take_from_chunk(&mut self, chunk: ChunkNo, wish: u64) -> Result<bool> {
+    /// Moves runs of up to `wish` pages together, each of at least `least`, from a chunk to the pool. Answers whether it
+    /// could: a run without blocks is left where it is when the disk has none for it.
+    fn take_from_chunk(&mut self, chunk: ChunkNo, wish: u64, least: u64) -> Result<bool> {
         let record = self.chunk_record(chunk)?.ok_or_else(|| {
             self.bad_record(mapledb_format::FormatError::BadFreeRecord("a size key leads to no chunk"))
         })?;
-        let run = choose_run(chunk, &record, wish).ok_or_else(|| {
+        let mut runs = choose_runs(chunk, &record, wish, least);
+        let Some(&first) = runs.first() else {
             let lie = mapledb_format::FormatError::BadFreeRecord("a size key leads to a chunk without a run");
-            self.bad_record(lie)
-        })?;
-        if record.punched && !self.allocate_again(run)? {
-            return Ok(false);
+            return Err(self.bad_record(lie));
+        };
+        if record.punched {
+            runs.truncate(1);
+            if !self.allocate_again(first)? {
+                return Ok(false);
+            }
         }
-        self.take_out(chunk, &record, run)?;
-        self.poison(run)?;
-        self.space.make_available(run)?;
+        self.take_out(chunk, &record, &runs)?;
+        for run in runs {
+            self.poison(run)?;
+            self.space.make_available(run)?;
+        }
         Ok(true)
     }
 
-    /// Takes a run out of the record of its chunk; of a run of chunks the run is the front.
-    pub(super) fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, run: Extent) -> Result<()> {
+    /// Takes runs out of the record of their chunk; of a run of chunks there is one, and it is the front.
+    pub(super) fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, runs: &[Extent]) -> Result<()> {
         let longest = record.longest();
         match record.available {
             AvailableIn::Bitmap(mut bitmap) => {
-                let start = ChunkNo::index_of(run.first);
-                // The run was found in this very bitmap.
-                let _ = bitmap.clear_range(start..start + run.pages as u32);
+                for run in runs {
+                    take_from(&mut bitmap, *run);
+                }
                 self.put_chunk(chunk, Some(longest), AvailableIn::Bitmap(bitmap), record.punched)
             }
             AvailableIn::Chunks(chunks) => {
+                let Some(run) = runs.first() else { return Ok(()) };
                 let whole = run.pages / u64::from(CHUNK_PAGES);
                 let part = (run.pages % u64::from(CHUNK_PAGES)) as u32;
                 self.drop_chunk(chunk, longest)?;
@@ -134,9 +141,9 @@ impl Draft {
                     return Ok(());
                 }
                 self.space.end_blocks_at(run.first);
-                self.take_out(chunk, &record, run)?;
+                self.take_out(chunk, &record, &[run])?;
             } else {
-                self.take_out(chunk, &record, run)?;
+                self.take_out(chunk, &record, &[run])?;
                 self.poison(run)?;
                 self.space.make_available(run)?;
             }
@@ -341,12 +348,42 @@ impl Draft {
     }
 }
 
+/// The runs of a chunk that are best for a wish of so many pages: the shortest that grants it alone, else the longest and
+/// those that are half as long or more, of at least `least` pages each.
+///
+/// A run at a time, the longest there is anywhere, would be a little less scattered; but each costs a descent to find it and two
+/// or three records, and a commit of a hundred scattered puts into an old file takes thirty of them.
+fn choose_runs(chunk: ChunkNo, record: &ChunkRecord, wish: u64, least: u64) -> Vec<Extent> {
+    let mut rest = *record;
+    let (mut runs, mut wish, mut least) = (Vec::new(), wish, least.max(1));
+    while wish > 0
+        && let Some(run) = choose_run(chunk, &rest, wish).filter(|run| run.pages >= least)
+    {
+        runs.push(run);
+        (wish, least) = (wish.saturating_sub(run.pages), least.max(run.pages / 2));
+        match &mut rest.available {
+            AvailableIn::Bitmap(bitmap) => take_from(bitmap, run),
+            AvailableIn::Chunks(_) => break,
+        }
+    }
+    runs
+}
+
+/// Takes a run out of the bitmap that it was found in.
+fn take_from(bitmap: &mut Bitmap, run: Extent) {
+    let start = ChunkNo::index_of(run.first);
+    let is_taken = bitmap.clear_range(start..start + run.pages as u32);
+    debug_assert!(is_taken, "{run:?} was found there");
+}
+
 /// The run of a chunk that is best for a wish of so many pages: the shortest that grants it, else the longest. A run of
 /// chunks is taken from the front.
 fn choose_run(chunk: ChunkNo, record: &ChunkRecord, wish: u64) -> Option<Extent> {
     match record.available {
         AvailableIn::Bitmap(bitmap) => {
-            let fit = bitmap.best_fit(wish.min(u64::from(CHUNK_PAGES)) as u32).or_else(|| bitmap.longest_run())?;
+            let longest = bitmap.longest_run()?;
+            let wish = wish.min(u64::from(CHUNK_PAGES)) as u32;
+            let fit = if longest.len() as u32 <= wish { longest } else { bitmap.best_fit(wish)? };
             Some(Extent::new(chunk.pgno(fit.start), u64::from(fit.end - fit.start)))
         }
         AvailableIn::Chunks(chunks) => {

@@ -44,7 +44,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
                 from = index + 1;
             }
         }
-        let page = self.pages.own_mut(pgno, 1)?;
-        Ok(header::tag(header::seal(page)))
+        let tag = header::tag(header::seal(self.pages.own_mut(pgno, 1)?));
+        self.pages.sealed(pgno);
+        Ok(tag)
     }
 }
