@@ -54,6 +54,10 @@ pub trait Engine: Sized + Send + Sync {
     fn read<R>(&self, body: impl FnOnce(&mut Self::Reader<'_>) -> Result<R>) -> Result<R>;
     /// Begins a write, hands it to `body` and commits it.
     fn write<R>(&self, body: impl FnOnce(&mut Self::Writer<'_>) -> Result<R>) -> Result<R>;
+    /// Puts an entry in a transaction of its own, or in one that it shares with other threads' if the mode is to.
+    fn put_alone(&self, entry: Entry<'_>) -> Result<()> {
+        self.write(|writer| writer.put_all(std::iter::once(entry)))
+    }
     /// Levels of the table's tree, of an engine that tells.
     fn height(&self) -> Result<Option<u64>> {
         Ok(None)

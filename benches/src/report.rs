@@ -84,7 +84,7 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
 /// MapleDB's better mode and the best of the others, for a measure.
 fn contest<'a>(results: &'a Results, measure: &str) -> Option<(&'a Row, &'a Row)> {
     let rows = || results.rows.iter().filter(|row| row.measure == measure);
-    let own = best(rows().filter(|row| matches!(row.engine.as_str(), "maple" | "maple-group")))?;
+    let own = best(rows().filter(|row| matches!(row.engine.as_str(), "maple" | "maple-group" | "maple-batch")))?;
     let peer = best(rows().filter(|row| !row.engine.starts_with("maple")))?;
     Some((own, peer))
 }
@@ -117,7 +117,11 @@ fn best_peers(page: &mut String, results: &Results) -> Result<()> {
     writeln!(page, "|---|---|---|---:|---:|---:|---:|")?;
     let contests = contests(results);
     for (own, peer, ratio) in &contests {
-        let mode = if own.engine == "maple-group" { " (group)" } else { "" };
+        let mode = match own.engine.as_str() {
+            "maple-group" => " (group)",
+            "maple-batch" => " (batch)",
+            _ => "",
+        };
         let shown = if *ratio >= 1.0 { format!("{ratio:.2}") } else { format!("**{ratio:.2}**") };
         let to_lmdb = own.ratio_to_lmdb.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         writeln!(

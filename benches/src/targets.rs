@@ -40,8 +40,8 @@ const fn stretching(target: Target, stretch: f64) -> Target {
     Target { stretch: Some(stretch), ..target }
 }
 
-const fn by_group(target: Target) -> Target {
-    Target { engine: "maple-group", ..target }
+const fn by_batch(target: Target) -> Target {
+    Target { engine: "maple-batch", ..target }
 }
 
 /// All of them.
@@ -58,8 +58,8 @@ pub const TARGETS: &[Target] = &[
     ratio("range of 100, forward", 1.5),
     ratio("begin and end of a read transaction", 1.4),
     stretching(ratio("durable commit, 1 thread, p50", 1.7), 2.0),
-    by_group(stretching(ratio("durable commits/s, 32 threads", 10.0), 20.0)),
-    by_group(stretching(ratio("durable commits/s, 4 processes x 8 threads", 8.0), 15.0)),
+    by_batch(stretching(ratio("durable commits/s, 32 threads", 10.0), 20.0)),
+    by_batch(stretching(ratio("durable commits/s, 4 processes x 8 threads", 8.0), 15.0)),
     ratio("durable batches of 1,000 random puts, fresh", 4.0),
     ratio("durable batches of 1,000 random puts, last tenth", 3.0),
     target("file to live data after five overwrites", Aim::AtMost(2.5)),

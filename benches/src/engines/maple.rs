@@ -83,6 +83,38 @@ impl Engine for Unverified {
     }
 }
 
+/// MapleDB whose single puts are done together with those of other threads.
+pub struct Batched(Maple);
+
+impl Engine for Batched {
+    type Reader<'e> = ReadTxn;
+    type Writer<'e> = WriteTxn;
+
+    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
+        Maple::open(dir, setup).map(Self)
+    }
+
+    #[inline]
+    fn read<R>(&self, body: impl FnOnce(&mut ReadTxn) -> Result<R>) -> Result<R> {
+        self.0.read(body)
+    }
+
+    #[inline]
+    fn write<R>(&self, body: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
+        self.0.write(body)
+    }
+
+    #[inline]
+    fn put_alone(&self, (key, value): Entry<'_>) -> Result<()> {
+        self.0.0.batch(|txn| txn.main().put(key, value).map(drop))?;
+        Ok(())
+    }
+
+    fn close(self) -> Result<()> {
+        self.0.close()
+    }
+}
+
 impl Reader for ReadTxn {
     type Table<'t> = ReadTable<'t, [u8], [u8]>;
 

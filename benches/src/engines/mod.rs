@@ -96,6 +96,14 @@ pub fn all() -> Vec<Peer> {
             open: open::<Maple>,
         },
         Peer {
+            name: "maple-batch",
+            options: "as maple, each put by Env::batch: durable when it returns, in a commit that threads of a process share",
+            crate_name: "mapledb",
+            role: Role::SharedSync,
+            many_processes: true,
+            open: open::<maple::Batched>,
+        },
+        Peer {
             name: "maple-unverified",
             options: "as maple, with Verify::Never",
             crate_name: "mapledb",

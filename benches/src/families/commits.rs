@@ -16,8 +16,8 @@ use crate::suite::{ENTRIES_100_MB, Seat, Suite, remove};
 use crate::workload::{Entries, Workload};
 
 pub const ABOUT: &str = "Commits of one overwrite of a random key each, on a database filled in random order. Rates and \
-    waits are by the wall clock; the wait of a commit begins before its transaction does. maple-group promises what the \
-    others do and shares syncs. Bytes are dirtied pages of the system's cache, by the kernel's count for this process. \
+    waits are by the wall clock; the wait of a commit begins before its transaction does. maple-group and maple-batch promise what the \
+    others do; they share syncs, and maple-batch transactions too. Bytes are dirtied pages of the system's cache, by the kernel's count for this process. \
     The limit is one write and sync after the other, for rates without sharing.";
 
 const PROCESSES: usize = 4;

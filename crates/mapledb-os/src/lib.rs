@@ -9,6 +9,7 @@ compile_error!("MapleDB runs on 64-bit little-endian Linux (x86-64 and aarch64) 
 mod anon;
 mod calls;
 mod canary;
+pub mod combine;
 mod create;
 mod error;
 mod file;

@@ -192,6 +192,16 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
+    /// The transaction that changes of several threads shared could not be committed.
+    #[error("the change was to be committed with those of other threads, and that failed for all of them: {cause}")]
+    BatchFailed {
+        /// Why it could not; every one of them is told.
+        #[source]
+        cause: std::sync::Arc<Error>,
+    },
+    /// A change that is done for a batch asked for another batch of the same environment, which would wait for itself.
+    #[error("a change of a batch cannot wait for another batch of the same environment: do both in one change")]
+    BatchWithin,
     /// An earlier error left the transaction half changed.
     #[error("an earlier error left this transaction unusable: drop it and begin another, or go back to a savepoint")]
     TxnUnusable,

@@ -8,6 +8,7 @@ use mapledb_format::free::PageBounds;
 use mapledb_format::{HeadBody, Identity, Txnid};
 use parking_lot::Mutex;
 
+use super::batch::Changes;
 use super::syncer::Syncer;
 use super::overdue::{ReaderPolicy, Told};
 use super::snapshots::{NamedPins, Naming};
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     /// What is pinned by name, and the commit that changed that last.
     pub(super) named: Mutex<Option<(Txnid, Arc<[Named]>)>>,
     pub(super) told: Told,
+    pub(super) changes: Changes,
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
@@ -75,6 +77,7 @@ impl Core {
             written: Mutex::default(),
             named: Mutex::default(),
             told: Told::default(),
+            changes: Changes::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
         }

@@ -167,7 +167,7 @@ impl WriteTxn {
     }
 
     /// Commits as far as it goes under the writer lock, and gives that up.
-    fn finish(mut self) -> Result<(Arc<Core>, u64, Reached)> {
+    pub(super) fn finish(mut self) -> Result<(Arc<Core>, u64, Reached)> {
         let (txnid, reached) = self.land()?;
         Ok((Arc::clone(&self.core), txnid, reached))
     }

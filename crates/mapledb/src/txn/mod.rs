@@ -1,5 +1,6 @@
 //! Transactions: where trees, free space and commits meet.
 
+mod batch;
 mod core;
 mod defragment;
 mod ending;
