@@ -66,7 +66,8 @@ const REASONS: [Reason; 13] = [
     Reason {
         measures: &["random insertion", "sorted load"],
         title: "loads in one transaction",
-        why: "New pages are stored through the map, with a fault or a populated entry each, and summed at the end.",
+        why: "New pages are stored through the map, with a fault or a populated entry each; those of unsorted input are summed \
+              at the end, and only then written.",
         remedy: "Writing the finished pages of a large transaction by `pwrite`.",
     },
     Reason {

@@ -65,6 +65,14 @@ pub(crate) fn dirty_pages(file: &File, offset: u64, len: u64) -> io::Result<u64>
     if answer != 0 { Err(io::Error::last_os_error()) } else { Ok(counts.0[1]) }
 }
 
+/// Begins to write dirty pages of `len` bytes at `offset`, without waiting for them.
+pub(crate) fn start_writing(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (offset, len) = (signed(offset)?, signed(len)?);
+    // SAFETY: takes a descriptor that is open and integers.
+    let answer = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+    if answer != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// What `fallocate` is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocks {

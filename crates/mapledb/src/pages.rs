@@ -117,8 +117,18 @@ pub trait PagesMut: Pages {
     /// caller to write, and the old run for it to free.
     fn copy_run(&mut self, at: &OverflowRef) -> Result<Pgno>;
 
+    /// Whether the running transaction owns a page, be it sealed already.
+    fn owns(&self, at: PageRef) -> bool {
+        at.is_own()
+    }
+
     /// Takes note that an own node has been sealed just now.
     fn sealed(&mut self, pgno: Pgno) {
+        let _ = pgno;
+    }
+
+    /// Takes note that an own node was sealed before the commit, because nothing more is expected to happen to it.
+    fn laid_down(&mut self, pgno: Pgno) {
         let _ = pgno;
     }
 

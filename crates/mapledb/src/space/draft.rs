@@ -4,6 +4,7 @@
 //! the tag of the reference says. New pages come in runs as long as the transaction's appetite has been so far, so
 //! that its sync is a few sequential writes and population a few calls.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use mapledb_format::overflow::{OverflowRef, RunGeometry};
@@ -37,6 +38,8 @@ const POPULATE_FROM: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that, if sorted input is laid
 /// down: a third less time for the load, at the price of larger folios, of which a later store to one page dirties all.
 const FILL_FROM: u64 = 1024;
+/// So many pages of sorted input are written to the disk at a time while the next ones are made.
+const WRITE_PAGES: u64 = 1024;
 
 /// A reader on whose account the file does not grow.
 #[derive(Clone, Debug)]
@@ -67,6 +70,10 @@ pub struct Draft {
     pub(super) is_laid_down: bool,
     /// Whether it takes whatever is at hand before it grows the file, in runs however short.
     is_frugal: bool,
+    /// Own pages that are sealed and as they will stay, and were not asked to be written yet; empty if there are none.
+    laid_down: Range<u64>,
+    /// Whether own pages were sealed before the commit.
+    has_laid_down: bool,
     /// Pages given up that were written since the last durable snapshot, and that no snapshot with a name reaches.
     pub(super) recent: Vec<Extent>,
     /// The levels that can be taken back, each alone, the last one first.
@@ -88,6 +95,8 @@ impl Draft {
             run: None,
             populated_to: 0,
             is_laid_down: false,
+            laid_down: 0..0,
+            has_laid_down: false,
             is_frugal: false,
             recent: Vec::new(),
             levels: Vec::new(),
@@ -97,6 +106,19 @@ impl Draft {
     /// Lets the file grow no further, on account of a reader.
     pub(crate) fn limit_growth(&mut self, limit: GrowthLimit) {
         self.growth_limit = Some(limit);
+    }
+
+    /// An own page that was sealed before the commit, where no committed one was found for `error`.
+    #[cold]
+    fn laid_down_page(&self, at: PageRef, error: Error) -> Result<&[u8]> {
+        if !self.owns(at) {
+            return Err(error);
+        }
+        let page = self.store.own(self.generation, at.pgno, 1)?;
+        match header::check_identity(page, at.pgno, at.tag, self.txnid) {
+            Ok(()) => Ok(page),
+            Err(cause) => Err(Error::Corrupt { pgno: at.pgno, cause }),
+        }
     }
 
     /// Takes note that sorted input is laid down from here on.
@@ -415,7 +437,10 @@ impl Pages for Draft {
 
     #[inline]
     fn page(&self, at: PageRef) -> Result<&[u8]> {
-        if at.is_own() { self.store.own(self.generation, at.pgno, 1) } else { self.view.page(&self.store, at) }
+        if at.is_own() {
+            return self.store.own(self.generation, at.pgno, 1);
+        }
+        self.view.page(&self.store, at).or_else(|error| self.laid_down_page(at, error))
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
@@ -439,7 +464,7 @@ impl Pages for Draft {
     }
 
     #[inline(always)]
-    fn prefetch_within(&self, pgno: Pgno, bytes: std::ops::Range<usize>) {
+    fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
         self.view.prefetch_within(&self.store, pgno, bytes);
     }
 
@@ -460,6 +485,27 @@ impl PagesMut for Draft {
 
     fn found_sound(&self, at: PageRef, page: &[u8]) {
         self.view.found_sound(&self.store, at.pgno, page);
+    }
+
+    #[inline]
+    fn owns(&self, at: PageRef) -> bool {
+        at.is_own() || self.has_laid_down && self.space.handed.holds(&Extent::new(at.pgno, 1))
+    }
+
+    fn laid_down(&mut self, pgno: Pgno) {
+        self.has_laid_down = true;
+        let (at, Range { start, end }) = (pgno.get(), self.laid_down.clone());
+        if at < end && at + WRITE_PAGES > start {
+            // A branch, made before its children and closed after them: the sync will see to it.
+            return;
+        }
+        let follows = end > 0 && at >= end && at - end < WRITE_PAGES;
+        self.laid_down = if follows { start..at + 1 } else { at..at + 1 };
+        let Range { start, end } = self.laid_down;
+        if end - start >= WRITE_PAGES {
+            self.store.start_writing(Pgno::new(start).unwrap_or(pgno), end - start);
+            self.laid_down = end..end;
+        }
     }
 
     fn sealed(&mut self, pgno: Pgno) {
@@ -490,7 +536,7 @@ impl PagesMut for Draft {
 
     fn copy(&mut self, at: PageRef) -> Result<Pgno> {
         let to = self.allocate(1)?;
-        let page = self.view.page(&self.store, at)?;
+        let page = self.page(at)?;
         let born = header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })?;
         let copy = self.store.own_mut(self.generation, to, 1)?;
         copy.copy_from_slice(page);

@@ -273,6 +273,11 @@ impl Store {
         self.folios.before_sync(&self.file, first.offset(self.size), pages << self.size.shift() >> 12);
     }
 
+    /// Has the system begin to write own pages that are as they will stay.
+    pub(crate) fn start_writing(&self, first: Pgno, pages: u64) {
+        self.file.start_writing(first.offset(self.size), pages << self.size.shift());
+    }
+
     /// Makes own pages present and writable in one call rather than a fault each.
     pub(crate) fn populate(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         let len = (pages << self.size.shift()) as usize;

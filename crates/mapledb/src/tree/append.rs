@@ -2,7 +2,8 @@
 //!
 //! The path to the last leaf is kept; a pair goes behind the last one, and a full node is left full and followed by a
 //! new one. Counts of the right edge are written when a node is closed and when the appender finishes, not at every
-//! pair.
+//! pair. A closed node is sealed at once, while it is in the processor's cache, and may be written to the disk while
+//! the next ones are made.
 
 use mapledb_format::branch::{Entry, cell_len};
 use mapledb_format::header::Kind;
@@ -102,14 +103,17 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
     fn close(&mut self, level: usize, separator: Vec<u8>, next: Pgno) -> Result<()> {
         let order = self.tree.order;
         let left_count = self.count(level)?;
-        self.edge[level] = next;
+        let closed = std::mem::replace(&mut self.edge[level], next);
+        let tag = self.tree.seal_node(closed, level)?;
+        self.tree.pages.laid_down(closed);
         let entry = Entry { child: next, tag: 0, count: 0 };
         let Some(&parent) = self.edge.get(level + 1) else {
             self.tree.grow_root(Carry { separator, left_count, right: next, right_count: 0 })?;
-            self.edge.push(self.tree.record.root);
-            return Ok(());
+            let root = self.tree.record.root;
+            self.edge.push(root);
+            return self.tree.set_entry(root, 0, Entry { child: closed, tag, count: left_count });
         };
-        self.set_last_count(parent, left_count)?;
+        self.set_last(parent, |entry| Entry { tag, count: left_count, ..entry })?;
         let fault = |cause| corrupt(parent, cause);
         let mut branch = self.tree.branch_mut(parent)?;
         if branch.fits(cell_len(separator.len())) {
@@ -135,12 +139,13 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         total(&self.tree.branch_mut(pgno)?).map_err(|cause| corrupt(pgno, cause))
     }
 
-    fn set_last_count(&mut self, parent: Pgno, count: u64) -> Result<()> {
+    /// Changes the last entry of an own branch.
+    fn set_last(&mut self, parent: Pgno, changed: impl FnOnce(Entry) -> Entry) -> Result<()> {
         let fault = |cause| corrupt(parent, cause);
         let mut branch = self.tree.branch_mut(parent)?;
         let node = branch.node().map_err(fault)?;
         let index = node.len().saturating_sub(1);
-        let entry = Entry { count, ..node.entry(index).map_err(fault)? };
+        let entry = changed(node.entry(index).map_err(fault)?);
         branch.set_entry(index, entry).map_err(fault)
     }
 
@@ -148,7 +153,7 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
     pub(crate) fn finish(mut self) -> Result<()> {
         for level in 1..self.edge.len() {
             let count = self.count(level - 1)?;
-            self.set_last_count(self.edge[level], count)?;
+            self.set_last(self.edge[level], |entry| Entry { count, ..entry })?;
         }
         self.tree.tidy_root()
     }

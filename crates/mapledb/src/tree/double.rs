@@ -109,6 +109,10 @@ impl PagesMut for Double {
         Ok(Pgno::new(first).unwrap())
     }
 
+    fn owns(&self, at: PageRef) -> bool {
+        self.own.contains(&at.pgno.get())
+    }
+
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()> {
         let run = self.runs.remove(&first.get()).expect("a page is freed once");
         assert_eq!(self.size.pages_for(run.len() as u64), pages);

@@ -282,7 +282,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
 
     /// An own copy of the page `at`.
     pub(super) fn touch(&mut self, at: PageRef, level: usize) -> Result<Pgno> {
-        if at.is_own() {
+        if self.pages.owns(at) {
             return Ok(at.pgno);
         }
         let page = self.sound_page(at, level)?;

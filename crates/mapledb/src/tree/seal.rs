@@ -20,7 +20,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         Ok(())
     }
 
-    fn seal_node(&mut self, pgno: Pgno, level: usize) -> Result<u32> {
+    /// Seals an own node and what lies below it; answers its tag.
+    pub(super) fn seal_node(&mut self, pgno: Pgno, level: usize) -> Result<u32> {
         let fault = |cause| corrupt(pgno, cause);
         let own = PageRef { pgno, tag: 0 };
         let mut from = 0;
