@@ -361,3 +361,38 @@ fn room_that_only_waits_for_a_sync_is_had_by_the_next_transaction() {
     }
     check(&env);
 }
+
+/// Relaxed commits leave what they give up to the snapshots on the disk, and a reader keeps its own: unless a sync comes
+/// in between, the file holds the data once for each.
+#[test]
+fn a_file_does_not_swell_for_want_of_a_sync() {
+    let file = TestFile::new();
+    let env = file
+        .open(options().durability(Durability::Relaxed).relaxed_bound(1 << 40, Duration::from_secs(3600)));
+    let mut txn = env.write().expect("write");
+    for n in 0..30_000u64 {
+        txn.main().put(&n.to_be_bytes(), &[1; 150]).expect("put");
+    }
+    txn.commit().expect("commit");
+    env.sync().expect("sync");
+    let reader = env.read().expect("read");
+    let mut word = 1u64;
+    for round in 0..1000 {
+        if round % 400 == 200 {
+            // As the bound would have it: what is on the disk is the reader's state no more.
+            env.sync().expect("sync");
+        }
+        let mut txn = env.write().expect("write");
+        for _ in 0..50 {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            txn.main().put(&((word >> 33) % 30_000).to_be_bytes(), &[2; 150]).expect("put");
+        }
+        txn.commit().expect("commit");
+    }
+    let space = env.space().expect("space");
+    let times = space.used_pages as f64 / space.pages_in_use as f64;
+    assert!(times < 3.5, "{times} times what is in use: {space:?}");
+    assert_eq!(reader.main().expect("main").get(&7u64.to_be_bytes()).expect("get"), Some(&[1; 150][..]));
+    drop(reader);
+    check(&env);
+}

@@ -1,7 +1,7 @@
 //! What an environment and its transactions share in one process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mapledb_format::free::PageBounds;
@@ -56,6 +56,8 @@ pub(crate) struct Core {
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
+    /// The most pages that a relaxed commit has found the file to use.
+    pub(super) largest_used: AtomicU64,
 }
 
 impl Core {
@@ -80,6 +82,7 @@ impl Core {
             changes: Changes::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
+            largest_used: AtomicU64::new(0),
         }
     }
 

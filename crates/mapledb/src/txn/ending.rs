@@ -1,6 +1,7 @@
 //! How a write transaction ends: by a commit in one of four ways, or by nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::level::Levels;
@@ -11,6 +12,9 @@ use crate::commit::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::pages::PagesMut;
 use crate::tree::TreeMut;
+
+/// A file of fewer pages may be as large as it likes.
+const SWOLLEN_PAGES_MIN: u64 = 1024;
 
 impl WriteTxn {
     /// Makes the changes visible and, unless relaxed, durable. Answers the commit's number; without any change the
@@ -195,7 +199,7 @@ impl WriteTxn {
         // free of runs that had been punched out, and were given blocks that may not be durable.
         let is_too_much = bytes >= self.core.options.relaxed_bytes || self.draft.space.has_refilled();
         let durability = match self.durability {
-            Durability::Relaxed if is_too_much => Durability::Sync,
+            Durability::Relaxed if is_too_much || self.swells() => Durability::Sync,
             asked => asked,
         };
         let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
@@ -213,6 +217,18 @@ impl WriteTxn {
             Reached::Appended => {}
         }
         Ok((txnid, reached))
+    }
+
+    /// Whether the file has become larger than this process has seen it, beyond twice what is in use, while a good part of that waits for a sync: what relaxed
+    /// commits give up is kept for the snapshots on the disk, so one that replaces those makes room.
+    fn swells(&self) -> bool {
+        let (used, in_use) = (self.draft.space.pages_used().get(), self.draft.space.pages_in_use());
+        let largest = self.core.largest_used.fetch_max(used, Ordering::Relaxed);
+        if used <= largest.max(SWOLLEN_PAGES_MIN).max(2 * in_use) {
+            return false;
+        }
+        let owed_pages = self.core.syncer.owed_bytes() >> self.core.store.page_size().shift();
+        owed_pages > in_use / 8
     }
 
     /// Begins the next transaction, with the writer lock still held.

@@ -88,6 +88,11 @@ impl Syncer {
         self.owe(core, Owed { bytes, has_own: true, ..Owed::since_now(txnid) })
     }
 
+    /// What relaxed commits of this process have written that is not durable, in bytes.
+    pub(super) fn owed_bytes(&self) -> u64 {
+        self.shared.0.lock().owed.map_or(0, |owed| owed.bytes)
+    }
+
     /// Whether the snapshot has been looked at. Cost: a load.
     #[inline]
     pub(super) fn has_looked_at(&self, txnid: u64) -> bool {
