@@ -20,6 +20,7 @@
 //! checks a whole page at once, and a page that passed may be changed through [`NodeMut`].
 
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -417,15 +418,17 @@ fn is_packed<C: Cells>(kind: u8) -> bool {
 
 /// The first slot whose head is not less than `head`; `slots` is not empty.
 ///
-/// The plain algorithm is `slots.partition_point(|s| head_of(s) < head)`. Here every round halves the length whatever
-/// the comparison says, so that the only branch is the loop's own, which the length alone decides.
+/// The plain algorithm is `slots.partition_point(|s| head_of(s) < head)`. Here every round halves what is left whatever
+/// the comparison says, so that the only branch is the loop's own, which the length alone decides. Left to itself the
+/// compiler makes a branch of the comparison, which is mispredicted every other time.
 #[inline]
 fn lower_bound(slots: &[[u8; SLOT_BYTES]], head: u32) -> usize {
     let mut base = 0;
     let mut len = slots.len();
     while len > 1 {
         let half = len / 2;
-        base += if head_of(&slots[base + half - 1]) < head { half } else { 0 };
+        let is_less = head_of(&slots[base + half - 1]) < head;
+        base = select_unpredictable(is_less, base + half, base);
         len -= half;
     }
     base + usize::from(head_of(&slots[base]) < head)
