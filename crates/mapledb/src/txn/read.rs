@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use mapledb_format::header::Kind;
 use mapledb_format::overflow::OverflowRef;
 use mapledb_format::{Extent, FormatError, HeadBody, PageSize, Pgno, SnapshotRecord, TableRecord, TreeRecord, Txnid};
 
@@ -398,8 +399,13 @@ impl Pages for ReadTxn {
     }
 
     #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        self.view.prefetch(&self.core.store, pgno);
+    fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
+        self.view.known_node(&self.core.store, at, kind, level)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
+        self.view.prefetch(&self.core.store, pgno, len_bytes);
     }
 
     fn will_need(&self, pages: &[Pgno]) {
