@@ -110,6 +110,14 @@ impl<'p> Node<'p, BranchCells> {
         Ok(if at.exact { at.index } else { at.index - 1 })
     }
 
+    /// As [`child_for`](Node::child_for), and what is known of the child; `None` where the page is not right.
+    #[inline(always)]
+    pub fn child_at<O: Order>(&self, order: O, key: &[u8], implied: usize) -> Option<(usize, Entry)> {
+        let at = self.search_slots(order, 1, key, implied, |_| ()).ok()?;
+        let index = at.index - usize::from(!at.exact);
+        Some((index, self.entry(index).ok()?))
+    }
+
     /// How many leading units every key below child `index` shares, when `outer` is what this branch's own fences imply.
     ///
     /// From the heads of the two separators around the child alone; a lower bound.

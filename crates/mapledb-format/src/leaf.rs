@@ -102,6 +102,25 @@ impl<'p> Node<'p, LeafCells> {
     }
 }
 
+impl<'p> Node<'p, LeafCells> {
+    /// The value of slot `index` if it stands in the leaf, and within it.
+    #[inline(always)]
+    pub fn inline_value(&self, index: usize) -> Option<&'p [u8]> {
+        let slot = self.slot(index).ok()?;
+        let at = usize::from(slot.offset);
+        if slot.field & REFERENCE == 0 { self.page().get(at..at + usize::from(slot.field)) } else { None }
+    }
+
+    /// Key and value of slot `index`, if the value stands in the leaf and both within it. Not of a packed leaf.
+    #[inline(always)]
+    pub fn inline_pair(&self, index: usize) -> Option<(&'p [u8], &'p [u8])> {
+        let slot = self.slotted(index).filter(|slot| slot.field & REFERENCE == 0)?;
+        let at = usize::from(slot.offset);
+        let value = self.page().get(at..at + usize::from(slot.field))?;
+        Some((LeafCells::key(self.page(), at, slot.field)?, value))
+    }
+}
+
 /// What is to be stored as a value field.
 #[derive(Clone, Copy, Debug)]
 pub enum NewValue<'v> {

@@ -20,6 +20,7 @@
 //! checks a whole page at once, and a page that passed may be changed through [`NodeMut`].
 
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -59,6 +60,17 @@ pub struct Position {
     /// Whether that slot's key is the one sought.
     pub exact: bool,
 }
+
+/// The slots among which a search is settled by comparing keys, those of one head; none where heads have settled it.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrowed {
+    low: usize,
+    high: usize,
+}
+
+/// The slot whose cell does not lie within the page.
+#[derive(Clone, Copy, Debug)]
+pub struct OutOfBounds(usize);
 
 /// One slot: where a cell lies and how its key begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +129,16 @@ impl<'p, C: Cells> Node<'p, C> {
             Some(&found) => return Err(FormatError::WrongKind { found }),
             None => return Err(FormatError::TooShort { what: "page header" }),
         }
+        Node::of_this_kind(page).ok_or(FormatError::SlotOutOfBounds { slot: u16_at(page, COUNT_AT) })
+    }
+
+    /// Reads `page`, whose kind byte is this kind's, as a node; `None` if its slots do not lie within it.
+    #[inline(always)]
+    pub fn of_this_kind(page: &'p [u8]) -> Option<Node<'p, C>> {
         let count = usize::from(u16_at(page, COUNT_AT));
-        let Some(raw) = page.get(HEADER_BYTES..HEADER_BYTES + count * SLOT_BYTES) else {
-            return Err(FormatError::SlotOutOfBounds { slot: count as u16 });
-        };
+        let raw = page.get(HEADER_BYTES..HEADER_BYTES + count * SLOT_BYTES)?;
         let (slots, _) = raw.as_chunks::<SLOT_BYTES>();
-        Ok(Node { page, slots, prefix_len: usize::from(u16_at(page, PREFIX_AT)), cells: PhantomData })
+        Some(Node { page, slots, prefix_len: usize::from(u16_at(page, PREFIX_AT)), cells: PhantomData })
     }
 
     /// A packed leaf is a node without slots: whoever finds no slot asks whether it is one.
@@ -183,6 +199,12 @@ impl<'p, C: Cells> Node<'p, C> {
             Some(raw) => Ok(Slot::read(raw)),
             None => self.packed_slot(index),
         }
+    }
+
+    /// Slot `index`, if the node has slots and that one.
+    #[inline(always)]
+    pub(crate) fn slotted(&self, index: usize) -> Option<Slot> {
+        self.slots.get(index).map(Slot::read)
     }
 
     /// What a slot would say of key `index` of a packed leaf: where it lies, and that its value is empty.
@@ -264,41 +286,96 @@ impl<'p, C: Cells> Node<'p, C> {
         implied: usize,
         hint: impl FnOnce(Slot),
     ) -> Result<Position, FormatError> {
+        if self.slots.len() <= from {
+            return self.search_slotless(order, from, key);
+        }
+        self.search_slots(order, from, key, implied, hint)
+            .map_err(|OutOfBounds(slot)| FormatError::CellOutOfBounds { slot: slot as u16 })
+    }
+
+    /// As [`search_hinting`](Node::search_hinting), of a node that has slots from `from` on; the only thing that may be wrong
+    /// is where a cell lies. Small enough an error that the way without one need not make room for it.
+    #[inline(always)]
+    pub fn search_slots<O: Order>(
+        &self,
+        order: O,
+        from: usize,
+        key: &[u8],
+        implied: usize,
+        hint: impl FnOnce(Slot),
+    ) -> Result<Position, OutOfBounds> {
+        let narrowed = self.narrow(order, from, key, implied)?;
+        if let Some(slot) = self.first_of(narrowed) {
+            hint(slot);
+        }
+        self.settle(order, key, narrowed)
+    }
+
+    /// The first half of a search: what the slots tell, and the bytes of one key if the page's prefix exceeds the implied one.
+    #[inline(always)]
+    pub fn narrow<O: Order>(
+        &self,
+        order: O,
+        from: usize,
+        key: &[u8],
+        implied: usize,
+    ) -> Result<Narrowed, OutOfBounds> {
         let slots = self.slots.get(from..).unwrap_or(&[]);
         if slots.is_empty() {
-            return self.search_slotless(order, from, key);
+            return Ok(Narrowed { low: from, high: from });
         }
         if self.prefix_len > implied {
             // Every key here has the prefix: one of them stands for all.
-            let any = self.key(from)?;
+            let any = self.slotted_key(from)?;
             if order.shared(key, any) < self.prefix_len {
                 let index = match order.compare(key, any) {
                     Ordering::Less => from,
                     _ => from + slots.len(),
                 };
                 // Only a page that lies about its prefix gets here with equal keys.
-                return Ok(Position { index, exact: false });
+                return Ok(Narrowed { low: index, high: index });
             }
         }
         let head = order.head(key, self.prefix_len);
         let first = lower_bound(slots, head);
-        let mut low = first;
-        let mut high = match slots.get(first) {
-            Some(raw) if head_of(raw) == head => {
-                hint(Slot::read(raw));
-                first + equal_heads(&slots[first..], head)
-            }
-            _ => first,
+        let equal = match slots.get(first) {
+            Some(raw) if head_of(raw) == head => equal_heads(&slots[first..], head),
+            _ => 0,
         };
+        Ok(Narrowed { low: from + first, high: from + first + equal })
+    }
+
+    /// The first slot whose key is to be compared, if one is.
+    #[inline(always)]
+    pub fn first_of(&self, narrowed: Narrowed) -> Option<Slot> {
+        if narrowed.low < narrowed.high { self.slotted(narrowed.low) } else { None }
+    }
+
+    /// The second half of a search: compares keys, as far as the slots have not settled it.
+    #[inline(always)]
+    pub fn settle<O: Order>(
+        &self,
+        order: O,
+        key: &[u8],
+        narrowed: Narrowed,
+    ) -> Result<Position, OutOfBounds> {
+        let Narrowed { mut low, mut high } = narrowed;
         while low < high {
             let middle = low + (high - low) / 2;
-            match order.compare(self.key(from + middle)?, key) {
+            match order.compare(self.slotted_key(middle)?, key) {
                 Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Ok(Position { index: from + middle, exact: true }),
+                Ordering::Equal => return Ok(Position { index: middle, exact: true }),
                 Ordering::Greater => high = middle,
             }
         }
-        Ok(Position { index: from + low, exact: false })
+        Ok(Position { index: low, exact: false })
+    }
+
+    /// The key of slot `index` of a node that has it.
+    #[inline(always)]
+    fn slotted_key(&self, index: usize) -> Result<&'p [u8], OutOfBounds> {
+        let slot = self.slotted(index).ok_or(OutOfBounds(index))?;
+        C::key(self.page, usize::from(slot.offset), slot.field).ok_or(OutOfBounds(index))
     }
 
     #[cold]
@@ -307,14 +384,6 @@ impl<'p, C: Cells> Node<'p, C> {
             Some(packed) => packed.search(order, from, key),
             None => Ok(Position { index: from, exact: false }),
         }
-    }
-
-    /// The slot that a search for `key` hints at, by heads alone and in a page of any contents.
-    #[inline]
-    pub fn hinted<O: Order>(&self, order: O, key: &[u8]) -> Option<Slot> {
-        let first =
-            if self.slots.is_empty() { 0 } else { lower_bound(self.slots, order.head(key, self.prefix_len)) };
-        self.slots.get(first).map(Slot::read)
     }
 
     /// Checks everything a later change relies on: cells within the heap and apart from each other in sum, keys of
@@ -417,15 +486,17 @@ fn is_packed<C: Cells>(kind: u8) -> bool {
 
 /// The first slot whose head is not less than `head`; `slots` is not empty.
 ///
-/// The plain algorithm is `slots.partition_point(|s| head_of(s) < head)`. Here every round halves the length whatever
-/// the comparison says, so that the only branch is the loop's own, which the length alone decides.
-#[inline]
+/// The plain algorithm is `slots.partition_point(|s| head_of(s) < head)`. Here every round halves what is left whatever
+/// the comparison says, so that the only branch is the loop's own, which the length alone decides. Left to itself the
+/// compiler makes a branch of the comparison, which is mispredicted every other time.
+#[inline(always)]
 fn lower_bound(slots: &[[u8; SLOT_BYTES]], head: u32) -> usize {
     let mut base = 0;
     let mut len = slots.len();
     while len > 1 {
         let half = len / 2;
-        base += if head_of(&slots[base + half - 1]) < head { half } else { 0 };
+        let is_less = head_of(&slots[base + half - 1]) < head;
+        base = select_unpredictable(is_less, base + half, base);
         len -= half;
     }
     base + usize::from(head_of(&slots[base]) < head)

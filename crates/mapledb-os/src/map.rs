@@ -122,6 +122,13 @@ impl ReadMap {
         self.reserve.prefetch(offset);
     }
 
+    /// Asks the CPU for the cache lines of `len_bytes` bytes from the line at `offset` on, likewise; nothing happens unless
+    /// all lie within the reserve.
+    #[inline(always)]
+    pub fn prefetch_lines(&self, offset: u64, len_bytes: usize) {
+        self.reserve.prefetch_lines(offset, len_bytes);
+    }
+
     /// Makes `len` bytes at `offset` present in one system call (`MADV_POPULATE_READ`), which answers with an error where
     /// a touch would raise a signal. Under [`MapAdvice::Random`] nothing else is read. `false` from kernels before 5.14,
     /// which do not know the call: read the bytes from the file to learn of errors.

@@ -23,6 +23,9 @@ use crate::limits::{ROOM_BYTES, page_size};
 use crate::seam::{Effect, Seam};
 use crate::sigbus::{Alarm, Guard};
 
+/// What a processor fetches at once.
+const LINE_BYTES: usize = 64;
+
 /// Whether a mapping may be stored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -86,7 +89,7 @@ impl Reserve {
 
     #[inline(always)]
     pub(crate) fn covers(&self, offset: u64, len: usize) -> bool {
-        len as u64 <= self.len_bytes() && offset <= self.len_bytes() - len as u64
+        offset.checked_add(len as u64).is_some_and(|end| end <= self.len_bytes())
     }
 
     /// The address of `offset`. Panics unless `len` bytes from there lie within the reserve.
@@ -106,6 +109,17 @@ impl Reserve {
     pub(crate) fn prefetch(&self, offset: u64) {
         if offset < self.len_bytes() {
             prefetch_line(self.base().wrapping_add(offset as usize));
+        }
+    }
+
+    /// Asks the CPU for the cache lines of `len_bytes` bytes from the line at `offset` on, as [`Reserve::prefetch`] does.
+    #[inline(always)]
+    pub(crate) fn prefetch_lines(&self, offset: u64, len_bytes: usize) {
+        if self.covers(offset, len_bytes) {
+            let first = self.base().wrapping_add(offset as usize & !(LINE_BYTES - 1));
+            for line in (0..len_bytes).step_by(LINE_BYTES) {
+                prefetch_line(first.wrapping_add(line));
+            }
         }
     }
 

@@ -113,6 +113,7 @@ fn prefetch_and_read_ahead_are_harmless_everywhere() {
     let map = ReadMap::map(&file, RESERVE, MapAdvice::Random).unwrap();
     for offset in [0, 7, 16 * page(), RESERVE - 1, RESERVE, u64::MAX] {
         map.prefetch(offset);
+        map.prefetch_lines(offset, 1000);
         map.will_need(offset, 1);
         map.will_need(offset, usize::MAX);
     }

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use mapledb_format::branch::Entry;
+use mapledb_format::header::{self, Kind};
 use mapledb_format::overflow::OverflowRef;
-use mapledb_format::{PageSize, Pgno, Txnid, header};
+use mapledb_format::{PageSize, Pgno, Txnid};
 
 use crate::error::{Error, Result};
 
@@ -43,6 +44,14 @@ pub trait Pages {
     /// the policy asks.
     fn page(&self, at: PageRef) -> Result<&[u8]>;
 
+    /// The page `at`, if it is a node of this kind and level and everything that [`Pages::page`] asks of it is known to hold by
+    /// a few comparisons. `None` says nothing: whoever gets it asks for the page.
+    #[inline(always)]
+    fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
+        let _ = (at, kind, level);
+        None
+    }
+
     /// The whole run that holds a multi-page value, verified likewise.
     fn run(&self, at: &OverflowRef) -> Result<&[u8]>;
 
@@ -70,10 +79,10 @@ pub trait Pages {
         let _ = count;
     }
 
-    /// Hints that the first cache lines of a page will be read next.
+    /// Hints that the first bytes of a page will be read next, so many.
     #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        let _ = pgno;
+    fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
+        let _ = (pgno, len_bytes);
     }
 
     /// Hints that these pages will be read soon, so that the disk is asked for all that are not in memory at once.

@@ -58,6 +58,10 @@ impl Group {
         self.len = 0;
         for (end, key) in self.ends.iter_mut().zip(keys) {
             K::with_bytes(key, |key| {
+                if self.bytes.capacity() == 0 {
+                    // Most keys are about as long as the first, and none is longer than a quarter of a page.
+                    self.bytes.reserve(key.len().min(1024) * GROUP_MAX);
+                }
                 self.bytes.extend_from_slice(key);
                 Ok(())
             })?;
@@ -192,14 +196,14 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         let tree = self.comparing()?;
         let mut keys = keys.into_iter().peekable();
         let mut values = Vec::with_capacity(keys.size_hint().0);
-        let (mut group, mut found) = (Group::default(), Vec::with_capacity(GROUP_MAX));
+        let mut group = Group::default();
         while keys.peek().is_some() {
             group.take(&mut keys)?;
             self.pages.count_gets(group.len);
-            tree.get_group(&group.keys()[..group.len], &mut found)?;
-            for value in found.drain(..) {
+            tree.get_group(&group.keys()[..group.len], |value| {
                 values.push(value.map(V::decode).transpose()?);
-            }
+                Ok(())
+            })?;
         }
         Ok(values)
     }
@@ -250,7 +254,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
         tree::Range::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(Range::new)
     }
 
-    /// The entries between two bounds; none if they cross. Cost: two descents, then a slot and a cell an entry.
+    /// The entries between two bounds; none if they cross. Cost: a descent for each bound, then a slot and a cell an
+    /// entry.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {

@@ -77,8 +77,8 @@ impl Pages for Passing<'_> {
         self.txn.run(at)
     }
 
-    fn prefetch(&self, pgno: Pgno) {
-        self.txn.prefetch(pgno);
+    fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
+        self.txn.prefetch(pgno, len_bytes);
     }
 
     fn will_need(&self, pages: &[Pgno]) {

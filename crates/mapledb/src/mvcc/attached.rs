@@ -92,7 +92,7 @@ impl Attached {
     /// Ends the read of a pinned slot for one of its owners, who keeps the copy of the head.
     #[inline]
     pub(crate) fn unpin_slot(&self, place: Place) {
-        self.member.release_place(place);
+        self.member.release_place(place, 0);
     }
 
     /// Counts one more owner of a pinned slot.
@@ -100,10 +100,11 @@ impl Attached {
         self.member.share_slot(place);
     }
 
-    /// Counts one owner of a pinned slot less; the last one ends the read. The copy of the head is kept for the next.
+    /// Counts one owner of a pinned slot less, and its lookups; the last one ends the read. The copy of the head is kept for
+    /// the next.
     #[inline]
-    pub(crate) fn release_slot(&self, place: Place, kept: Box<KeptHead>) {
-        self.member.release_slot(place, kept);
+    pub(crate) fn release_slot(&self, place: Place, kept: Box<KeptHead>, gets: u64) {
+        self.member.release_slot(place, kept, gets);
     }
 
     /// The newest head, published or not: what the next writer builds on. Stable under the writer lock.

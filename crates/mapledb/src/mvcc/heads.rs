@@ -72,19 +72,24 @@ pub struct HeadRecord {
 
 /// Makes `head` a copy of the reader's part of the record that is published now, unless it is one. It means nothing until
 /// [`still_published`] has said so; from then on it stays one, for a record is never changed and no sequence used twice.
-#[inline]
+#[inline(always)]
 pub(super) fn copy_published(memory: &LockMemory, head: &mut Head) {
     let seq = memory.header().published_seq.load(Ordering::Acquire);
     if head.seq != seq {
-        let record = place(memory, seq);
-        head.seq = seq;
-        for (word, from) in head.words.iter_mut().zip(&record.sealed) {
-            *word = from.load(Ordering::Relaxed);
-        }
-        // The models have no page whose age it would tell.
-        if cfg!(not(loom)) {
-            head.durable_txnid = record.sealed[BODY_WORDS].load(Ordering::Relaxed);
-        }
+        copy_words(memory, seq, head);
+    }
+}
+
+/// Makes `head` a copy of the reader's part of record `seq`.
+fn copy_words(memory: &LockMemory, seq: u64, head: &mut Head) {
+    let record = place(memory, seq);
+    head.seq = seq;
+    for (word, from) in head.words.iter_mut().zip(&record.sealed) {
+        *word = from.load(Ordering::Relaxed);
+    }
+    // The models have no page whose age it would tell.
+    if cfg!(not(loom)) {
+        head.durable_txnid = record.sealed[BODY_WORDS].load(Ordering::Relaxed);
     }
 }
 

@@ -552,7 +552,7 @@ fn loom_a_reader_that_reads_is_never_evicted() {
                 if kept.head.txnid() == 1 {
                     assert_eq!(page.read(), 1, "a page was reused under its reader");
                 }
-                reader.release_slot(place, kept);
+                reader.release_slot(place, kept, 0);
             })
         };
         publish(&writer, 2);

@@ -101,7 +101,7 @@ impl Clone for Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.member.release_place(self.place);
+        self.member.release_place(self.place, 0);
     }
 }
 
@@ -148,8 +148,8 @@ impl Member {
             _ => KeptHead::new(self.id, Head::NONE),
         };
         heads::copy_published(&self.memory, &mut kept.head);
-        let place = self.take_slot(pin_word(&kept.head))?;
-        self.settle_pin(place, &mut kept.head)?;
+        let (place, slot) = self.take_slot(pin_word(&kept.head))?;
+        self.settle_pin(slot, &mut kept.head)?;
         Ok((place, kept))
     }
 
@@ -158,9 +158,9 @@ impl Member {
     /// after that, so of the two one sees the other.
     pub(super) fn pin_slot_at(&self, head: Head) -> Result<(Place, Box<KeptHead>)> {
         self.check()?;
-        let place = self.take_slot(pin_word(&head))?;
+        let (place, slot) = self.take_slot(pin_word(&head))?;
         fence(Ordering::SeqCst);
-        note_begin(&self.memory.block(place.block)?.slots[place.slot], 0);
+        note_begin(slot, 0);
         Ok((place, KeptHead::new(self.id, head)))
     }
 
@@ -170,11 +170,9 @@ impl Member {
         self.check()?;
         heads::copy_published(&self.memory, &mut kept.head);
         let word = pin_word(&kept.head);
-        let place = match take(&self.memory.block(place.block)?.slots[place.slot], word) {
-            true => place,
-            false => self.take_slot(word)?,
-        };
-        self.settle_pin(place, &mut kept.head)?;
+        let slot = self.slot(place)?;
+        let (place, slot) = if take(slot, word) { (place, slot) } else { self.take_slot(word)? };
+        self.settle_pin(slot, &mut kept.head)?;
         Ok(place)
     }
 
@@ -186,15 +184,15 @@ impl Member {
         self.check()?;
         let record = heads::head(&self.memory)?;
         let kept = KeptHead::new(self.id, Head::of(&record));
-        let place = self.take_slot(pin_word(&kept.head))?;
-        note_begin(&self.memory.block(place.block)?.slots[place.slot], kept.head.seq);
+        let (place, slot) = self.take_slot(pin_word(&kept.head))?;
+        note_begin(slot, kept.head.seq);
         Ok((place, kept))
     }
 
     /// Pins the newest head, as [`Member::pin_newest`], in a slot that pins an older one for nobody but the caller.
     pub(super) fn repin_newest(&self, place: Place, kept: &mut KeptHead) -> Result<()> {
         kept.head = Head::of(&heads::head(&self.memory)?);
-        self.memory.block(place.block)?.slots[place.slot].pin.swap(pin_word(&kept.head), Ordering::AcqRel);
+        self.slot(place)?.pin.swap(pin_word(&kept.head), Ordering::AcqRel);
         Ok(())
     }
 
@@ -206,8 +204,7 @@ impl Member {
 
     /// Makes sure that the slot pins the published snapshot, whose head `head` is a copy of from then on.
     #[inline(always)]
-    fn settle_pin(&self, place: Place, head: &mut Head) -> Result<()> {
-        let slot = &self.memory.block(place.block)?.slots[place.slot];
+    fn settle_pin(&self, slot: &ReaderSlot, head: &mut Head) -> Result<()> {
         loop {
             // The pin above comes before this, the look at the publication after it; `pinned` has the same the
             // other way round. Without either fence both could miss the other's store.
@@ -287,24 +284,30 @@ impl Member {
         }
     }
 
-    /// Counts one owner less; the last one frees the slot.
+    /// Counts one owner less, and the lookups it has not handed in; the last one frees the slot.
     #[inline]
-    pub(super) fn release_slot(&self, place: Place, kept: Box<KeptHead>) {
+    pub(super) fn release_slot(&self, place: Place, kept: Box<KeptHead>, gets: u64) {
         hint::keep(kept);
-        self.release_place(place);
+        self.release_place(place, gets);
     }
 
     #[inline]
-    pub(super) fn release_place(&self, place: Place) {
+    pub(super) fn release_place(&self, place: Place, gets: u64) {
         let Some(slot) = self.own_slot(place) else { return };
-        // Alone, nobody can clone under our hands. Else we count ourselves off; of two that do so at the same time
-        // the later finds 0 and is the last.
-        let last =
-            slot.clones.load(Ordering::Acquire) == 0 || slot.clones.fetch_sub(1, Ordering::AcqRel) == 0;
-        if last {
+        if slot.clones.load(Ordering::Acquire) == 0 {
+            // Alone, nobody can clone under our hands, or count.
+            if gets > 0 {
+                slot.gets.store(slot.gets.load(Ordering::Relaxed).wrapping_add(gets), Ordering::Relaxed);
+            }
+        } else {
+            slot.gets.fetch_add(gets, Ordering::Relaxed);
+            // We count ourselves off; of two that do so at the same time the later finds 0 and is the last.
+            if slot.clones.fetch_sub(1, Ordering::AcqRel) != 0 {
+                return;
+            }
             slot.clones.store(0, Ordering::Relaxed);
-            slot.pin.store(0, Ordering::Release);
         }
+        slot.pin.store(0, Ordering::Release);
     }
 
     /// A slot while it is this process's: not in a forked child, and not after leaving, when it may be another's.
@@ -317,15 +320,27 @@ impl Member {
     }
 
     #[inline]
-    fn take_slot(&self, word: u64) -> Result<Place> {
-        if let Some(place) = hint::get(self.id)
-            && take(&self.memory.block(place.block)?.slots[place.slot], word)
-        {
-            return Ok(place);
+    fn slot(&self, place: Place) -> Result<&ReaderSlot> {
+        Ok(&self.memory.block(place.block)?.slots[place.slot])
+    }
+
+    /// Takes the slot that the thread used last, if it is free, or any other.
+    #[inline(always)]
+    fn take_slot(&self, word: u64) -> Result<(Place, &ReaderSlot)> {
+        if let Some(place) = hint::get(self.id) {
+            let slot = self.slot(place)?;
+            if take(slot, word) {
+                return Ok((place, slot));
+            }
         }
+        self.take_any_slot(word)
+    }
+
+    #[cold]
+    fn take_any_slot(&self, word: u64) -> Result<(Place, &ReaderSlot)> {
         let place = self.find_slot(word)?;
         hint::set(self.id, place);
-        Ok(place)
+        Ok((place, self.slot(place)?))
     }
 
     /// Takes the first free slot of the process's blocks, claiming a further block if there is none.
@@ -508,9 +523,12 @@ mod hint {
     /// The copy of a head that this thread kept last.
     #[inline]
     pub(super) fn take_kept() -> Option<Box<KeptHead>> {
-        let mut kept = KEPT.take()?;
-        KEPT.set(kept.next.take());
-        Some(kept)
+        let take = |top: &Cell<Option<Box<KeptHead>>>| {
+            let mut kept = top.take()?;
+            top.set(kept.next.take());
+            Some(kept)
+        };
+        KEPT.try_with(take).ok().flatten()
     }
 
     /// Keeps a copy of a head for the thread's next read. A thread that is ending keeps nothing.

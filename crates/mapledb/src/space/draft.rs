@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use mapledb_format::overflow::{OverflowRef, RunGeometry};
 use mapledb_format::free::blocker;
+use mapledb_format::header::Kind;
 use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
 
 use super::Space;
@@ -455,8 +456,13 @@ impl Pages for Draft {
     }
 
     #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        self.view.prefetch(&self.store, pgno);
+    fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
+        if at.is_own() { None } else { self.view.known_node(&self.store, at, kind, level) }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
+        self.view.prefetch(&self.store, pgno, len_bytes);
     }
 
     fn will_need(&self, pages: &[Pgno]) {

@@ -45,11 +45,11 @@ impl Known<'_> {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether what transaction `written` wrote there has been verified.
+    /// Whether what transaction `written` wrote there has been verified. A page that says nobody wrote it is none that was.
     #[inline(always)]
     pub(super) fn is_verified(self, written: u64) -> bool {
         let word = self.0.load(Ordering::Relaxed);
-        word & !SOUND == written || (planted("memo_ignores_txnid") && word != 0)
+        word != 0 && (word & !SOUND == written || planted("memo_ignores_txnid"))
     }
 
     /// Whether what transaction `written` wrote there is verified and sound.

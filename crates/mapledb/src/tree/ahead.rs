@@ -42,6 +42,12 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    /// Whether the walk has taken a step this way already.
+    #[inline]
+    pub(super) fn goes(&self, way: Way) -> bool {
+        self.way == Some(way)
+    }
+
     /// The walk has come to child `index` of `branch`, the parent of leaves; `is_new` if the leaf before had another parent.
     #[inline]
     pub(super) fn step<P: Pages>(&mut self, pages: &P, branch: &Branch<'_>, index: usize, way: Way, is_new: bool) {

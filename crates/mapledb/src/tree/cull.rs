@@ -11,7 +11,7 @@ use mapledb_format::header;
 use mapledb_format::order::Order;
 
 use super::nested::{Owned, owned_at, weigh, weight};
-use super::{PageRef, PagesMut, TreeMut, branch, child, corrupt, leaf};
+use super::{PageRef, PagesMut, TreeMut, branch, child, corrupt, leaf, prefetch_child};
 use crate::error::Result;
 
 /// What is to become of a subtree.
@@ -320,7 +320,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             }
             for (index, entry) in children.iter().enumerate() {
                 if let Some(next) = children.get(index + 1) {
-                    self.pages.prefetch(next.child);
+                    prefetch_child(self.pages, *next, level - 1);
                 }
                 self.free_subtree(child(at, *entry)?, level - 1)?;
             }

@@ -2,13 +2,14 @@
 
 use mapledb_format::branch::Branch;
 use mapledb_format::leaf::Leaf;
+use mapledb_format::node::Position;
 use mapledb_format::order::{Bytewise, Order};
 use mapledb_format::tree_record::TreeRecord;
 
 use super::ahead::Ahead;
 use super::nested::{weigh, weight};
 use super::search::value_in;
-use super::{PageRef, Pages, Tree, branch, child, corrupt, leaf};
+use super::{PageRef, Pages, Tree, branch, child, corrupt, known_branch, known_leaf, leaf, prefetch_child};
 use crate::error::Result;
 
 /// Which way to go.
@@ -48,8 +49,7 @@ pub(crate) struct Path<'p, P> {
 impl<'p, P: Pages> Path<'p, P> {
     pub(crate) fn new<O: Order>(tree: Tree<'p, P, O>) -> Path<'p, P> {
         let Tree { pages, record, .. } = tree;
-        let steps = Vec::with_capacity(usize::from(record.depth));
-        Path { pages, record, steps, spot: None, ahead: Ahead::default(), whole: None }
+        Path { pages, record, steps: Vec::new(), spot: None, ahead: Ahead::default(), whole: None }
     }
 
     /// A path of the tree that is one leaf, a sub-page of the page `at`.
@@ -70,9 +70,8 @@ impl<'p, P: Pages> Path<'p, P> {
 
     /// A path of the same tree, at no place yet.
     pub(crate) fn again(&self) -> Path<'p, P> {
-        let steps = Vec::with_capacity(usize::from(self.record.depth));
         let (pages, record, whole) = (self.pages, self.record, self.whole);
-        Path { pages, record, steps, spot: None, ahead: Ahead::default(), whole }
+        Path { pages, record, steps: Vec::new(), spot: None, ahead: Ahead::default(), whole }
     }
 
     fn root(&self) -> PageRef {
@@ -81,6 +80,7 @@ impl<'p, P: Pages> Path<'p, P> {
 
     fn leave(&mut self) {
         self.steps.clear();
+        self.steps.reserve(usize::from(self.record.depth));
         self.spot = None;
         self.ahead = Ahead::default();
     }
@@ -100,15 +100,46 @@ impl<'p, P: Pages> Path<'p, P> {
         let mut at = self.root();
         let mut implied = 0;
         for level in (1..depth).rev() {
-            let branch = branch(self.pages, at, level)?;
-            let index = branch.child_for(order, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+            let known = known_branch(self.pages, at, level)
+                .and_then(|branch| Some((branch, branch.child_at(order, key, implied)?.0)));
+            let (branch, index) = match known {
+                Some(choice) => choice,
+                None => self.choose(order, at, level, key, implied)?,
+            };
             implied = branch.implied_for(index, implied);
-            at = self.push(branch, at, index)?;
+            at = self.push(branch, at, index, level)?;
         }
-        let leaf = self.leaf(at)?;
-        let place = leaf.search_from(order, 0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        let tree = Tree::in_order(self.pages, &self.record, order);
+        let known = if self.whole.is_none() { tree.place_known(at, key, implied) } else { None };
+        let (leaf, place) = match known {
+            Some(found) => found,
+            None => self.place(order, at, key, implied)?,
+        };
         self.spot = Some(Spot { leaf, at, index: place.index });
         Ok(place.exact)
+    }
+
+    /// The branch `at` and the child in it where `key` is.
+    #[inline(never)]
+    fn choose<O: Order>(
+        &self,
+        order: O,
+        at: PageRef,
+        level: usize,
+        key: &[u8],
+        implied: usize,
+    ) -> Result<(Branch<'p>, usize)> {
+        let branch = branch(self.pages, at, level)?;
+        let index = branch.child_for(order, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        Ok((branch, index))
+    }
+
+    /// The leaf `at` and the place of `key` in it.
+    #[inline(never)]
+    fn place<O: Order>(&self, order: O, at: PageRef, key: &[u8], implied: usize) -> Result<(Leaf<'p>, Position)> {
+        let leaf = self.leaf(at)?;
+        let place = leaf.search_from(order, 0, key, implied).map_err(|cause| corrupt(at.pgno, cause))?;
+        Ok((leaf, place))
     }
 
     /// Goes before the first entry (`Forward`) or behind the last (`Back`).
@@ -141,7 +172,7 @@ impl<'p, P: Pages> Path<'p, P> {
                 left -= count;
                 index += 1;
             }
-            at = self.push(branch, at, index)?;
+            at = self.push(branch, at, index, level)?;
         }
         let leaf = self.leaf(at)?;
         let mut index = usize::try_from(left).unwrap_or(usize::MAX).min(leaf.len());
@@ -224,7 +255,11 @@ impl<'p, P: Pages> Path<'p, P> {
             Way::Back => step.index.wrapping_sub(1),
         };
         if let Ok(next) = step.branch.entry(beyond) {
-            self.pages.prefetch(next.child);
+            // A walk that has come this far will read all of it; one over few entries may end before.
+            match height == 1 && self.ahead.goes(way) {
+                true => self.pages.prefetch(next.child, self.pages.page_size().bytes()),
+                false => prefetch_child(self.pages, next, height - 1),
+            }
         }
         self.fall(next_at, height - 1, way)?;
         if let Some(parent) = self.steps.last() {
@@ -241,9 +276,13 @@ impl<'p, P: Pages> Path<'p, P> {
                 Way::Forward => 0,
                 Way::Back => branch.len().saturating_sub(1),
             };
-            at = self.push(branch, at, index)?;
+            at = self.push(branch, at, index, level)?;
         }
-        let leaf = self.leaf(at)?;
+        let known = if self.whole.is_none() { known_leaf(self.pages, at) } else { None };
+        let leaf = match known {
+            Some(leaf) => leaf,
+            None => self.leaf(at)?,
+        };
         let index = match way {
             Way::Forward => 0,
             Way::Back => leaf.len(),
@@ -252,9 +291,10 @@ impl<'p, P: Pages> Path<'p, P> {
         Ok(())
     }
 
-    fn push(&mut self, branch: Branch<'p>, at: PageRef, index: usize) -> Result<PageRef> {
+    #[inline]
+    fn push(&mut self, branch: Branch<'p>, at: PageRef, index: usize, level: usize) -> Result<PageRef> {
         let entry = branch.entry(index).map_err(|cause| corrupt(at.pgno, cause))?;
-        self.pages.prefetch(entry.child);
+        prefetch_child(self.pages, entry, level - 1);
         self.steps.push(Step { branch, at, index });
         child(at, entry)
     }
@@ -405,8 +445,20 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn pair_at<'p, P: Pages>(
+    pages: &'p P,
+    spot: &Spot<'p>,
+    index: usize,
+) -> Result<Pair<'p>> {
+    match spot.leaf.inline_pair(index) {
+        Some(pair) => Ok(pair),
+        None => pair_elsewhere(pages, spot, index),
+    }
+}
+
+#[inline(never)]
+fn pair_elsewhere<'p, P: Pages>(
     pages: &'p P,
     spot: &Spot<'p>,
     index: usize,

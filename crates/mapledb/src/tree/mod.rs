@@ -33,8 +33,9 @@ pub(crate) mod double;
 mod tests;
 
 use mapledb_format::branch::{Branch, Entry};
-use mapledb_format::header;
+use mapledb_format::header::{self, HEADER_BYTES, Kind};
 use mapledb_format::leaf::Leaf;
+use mapledb_format::node::SLOT_BYTES;
 use mapledb_format::order::{Bytewise, Order};
 use mapledb_format::overflow::OverflowRef;
 use mapledb_format::tree_record::TreeRecord;
@@ -54,6 +55,9 @@ pub(crate) use order::in_its_order;
 pub use order::{KeyOrder, NamedOrder};
 pub(crate) use range::Range;
 pub(crate) use walk::{Visit, walk, walk_since};
+
+/// The most slots that are asked for before a node is searched: 16 cache lines with the header.
+const PREFETCHED_SLOTS_MAX: u64 = ((16 * 64 - HEADER_BYTES) / SLOT_BYTES) as u64;
 
 /// The deepest tree, as an index can have it.
 pub(crate) const DEPTH_MAX: usize = mapledb_format::tree_record::DEPTH_MAX as usize;
@@ -166,6 +170,28 @@ fn branch<P: Pages>(pages: &P, at: PageRef, level: usize) -> Result<Branch<'_>> 
 fn leaf<P: Pages>(pages: &P, at: PageRef) -> Result<Leaf<'_>> {
     let page = pages.page(at)?;
     Leaf::view(page).map_err(|cause| corrupt(at.pgno, cause))
+}
+
+/// The page `at` as a branch on `level`, if it is known to be right: see [`Pages::known_node`].
+#[inline(always)]
+fn known_branch<P: Pages>(pages: &P, at: PageRef, level: usize) -> Option<Branch<'_>> {
+    Branch::of_this_kind(pages.known_node(at, Kind::Branch, level as u8)?)
+}
+
+/// The page `at` as a leaf with slots, likewise.
+#[inline(always)]
+fn known_leaf<P: Pages>(pages: &P, at: PageRef) -> Option<Leaf<'_>> {
+    Leaf::of_this_kind(pages.known_node(at, Kind::Leaf, 0)?)
+}
+
+/// Asks for what a search of the child `entry` will read first: the header and all slots. Of a leaf their number is known;
+/// a branch has at least as many as fit beside separators of a few bytes.
+#[inline(always)]
+fn prefetch_child<P: Pages>(pages: &P, entry: Entry, level: usize) {
+    match level {
+        0 => pages.prefetch(entry.child, HEADER_BYTES + entry.count.min(PREFETCHED_SLOTS_MAX) as usize * SLOT_BYTES),
+        _ => pages.prefetch(entry.child, HEADER_BYTES + PREFETCHED_SLOTS_MAX as usize * SLOT_BYTES),
+    }
 }
 
 /// The child that the node `from` refers to by `entry`.

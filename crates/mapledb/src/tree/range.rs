@@ -1,7 +1,8 @@
 //! All entries between two bounds, from either end.
 //!
-//! Both ends are gaps, found by one descent each. Walking never compares keys: an end is reached when both gaps are in
-//! the same leaf and meet. A forward step inside a leaf is one slot and one cell.
+//! Both ends are gaps, found by one descent each; an end that has no bound is not looked for before it is needed. Walking
+//! never compares keys: an end is reached when both gaps are in the same leaf and meet. A forward step inside a leaf is one
+//! slot and one cell.
 
 use std::ops::Bound;
 
@@ -15,24 +16,29 @@ use crate::error::Result;
 pub(crate) struct Range<'p, P> {
     front: Path<'p, P>,
     back: Path<'p, P>,
+    /// Whether the front is the tree's first entry, and the path to it has not been gone.
+    is_front_open: bool,
+    /// Whether the back is the tree's last entry, likewise.
+    is_back_open: bool,
 }
 
 impl<'p, P: Pages> Range<'p, P> {
     /// The entries of `tree` from `low` to `high`; none if they cross.
     ///
-    /// Cost: two descents.
+    /// Cost: a descent for each bound.
     pub(crate) fn new<O: Order>(tree: Tree<'p, P, O>, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Result<Self> {
-        let mut range = Range { front: Path::new(tree), back: Path::new(tree) };
+        let (front, back) = (Path::new(tree), Path::new(tree));
+        let mut range = Range { front, back, is_front_open: false, is_back_open: false };
         if crosses(tree.order, low, high) {
             return Ok(range);
         }
         match low {
-            Bound::Unbounded => range.front.edge(Way::Forward)?,
+            Bound::Unbounded => range.is_front_open = true,
             Bound::Included(key) => pass(&mut range.front, tree.order, key, false)?,
             Bound::Excluded(key) => pass(&mut range.front, tree.order, key, true)?,
         }
         match high {
-            Bound::Unbounded => range.back.edge(Way::Back)?,
+            Bound::Unbounded => range.is_back_open = true,
             Bound::Included(key) => pass(&mut range.back, tree.order, key, true)?,
             Bound::Excluded(key) => pass(&mut range.back, tree.order, key, false)?,
         }
@@ -43,7 +49,7 @@ impl<'p, P: Pages> Range<'p, P> {
     ///
     /// Cost: two descents.
     fn between(of: &Path<'p, P>, from: u64, to: u64) -> Result<Self> {
-        let mut range = Range { front: of.again(), back: of.again() };
+        let mut range = Range { front: of.again(), back: of.again(), is_front_open: false, is_back_open: false };
         if from < to {
             range.front.nth(from)?;
             range.back.nth(to)?;
@@ -55,7 +61,7 @@ impl<'p, P: Pages> Range<'p, P> {
     ///
     /// Cost: two descents for each.
     pub(crate) fn split(&self, parts: usize) -> Result<Vec<Self>> {
-        let (from, len) = (self.front.rank()?, self.remaining()?);
+        let (from, len) = (self.front_rank()?, self.remaining()?);
         // The product may need more than 64 bits.
         let cut = |part: usize| from + (u128::from(len) * part as u128 / parts as u128) as u64;
         (0..parts).map(|part| Range::between(&self.front, cut(part), cut(part + 1))).collect()
@@ -65,38 +71,62 @@ impl<'p, P: Pages> Range<'p, P> {
     ///
     /// Cost: no page beyond the two paths already held.
     pub(crate) fn remaining(&self) -> Result<u64> {
-        Ok(self.back.rank()?.saturating_sub(self.front.rank()?))
+        let end = if self.is_back_open { self.back.record().entries } else { self.back.rank()? };
+        Ok(end.saturating_sub(self.front_rank()?))
+    }
+
+    fn front_rank(&self) -> Result<u64> {
+        if self.is_front_open { Ok(0) } else { self.front.rank() }
     }
 
     /// The next entry from the front.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Pair<'p>>> {
+        if self.is_front_open {
+            self.front.edge(Way::Forward)?;
+            self.is_front_open = false;
+        }
         loop {
-            let (Some(front), Some(back)) = (&mut self.front.spot, &self.back.spot) else { return Ok(None) };
-            let end = if front.at == back.at { back.index } else { front.leaf.len() };
+            let Some(front) = &mut self.front.spot else { return Ok(None) };
+            let is_last = self.back.spot.as_ref().is_some_and(|back| back.at == front.at);
+            let end = match &self.back.spot {
+                Some(back) if is_last => back.index,
+                None if !self.is_back_open => return Ok(None),
+                _ => front.leaf.len(),
+            };
             if front.index < end {
                 let index = front.index;
                 front.index += 1;
                 let front = &*front;
                 return pair_at(self.front.pages, front, index).map(Some);
             }
-            if front.at == back.at || !self.front.step_leaf(Way::Forward)? {
+            if is_last || !self.front.step_leaf(Way::Forward)? {
                 return Ok(None);
             }
         }
     }
 
     /// The next entry from the back.
+    #[inline]
     pub(crate) fn next_back(&mut self) -> Result<Option<Pair<'p>>> {
+        if self.is_back_open {
+            self.back.edge(Way::Back)?;
+            self.is_back_open = false;
+        }
         loop {
-            let (Some(front), Some(back)) = (&self.front.spot, &mut self.back.spot) else { return Ok(None) };
-            let start = if front.at == back.at { front.index } else { 0 };
+            let Some(back) = &mut self.back.spot else { return Ok(None) };
+            let is_first = self.front.spot.as_ref().is_some_and(|front| front.at == back.at);
+            let start = match &self.front.spot {
+                Some(front) if is_first => front.index,
+                None if !self.is_front_open => return Ok(None),
+                _ => 0,
+            };
             if back.index > start {
                 back.index -= 1;
                 let back = &*back;
                 return pair_at(self.back.pages, back, back.index).map(Some);
             }
-            if front.at == back.at || !self.back.step_leaf(Way::Back)? {
+            if is_first || !self.back.step_leaf(Way::Back)? {
                 return Ok(None);
             }
         }

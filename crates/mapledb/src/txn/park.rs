@@ -88,7 +88,7 @@ impl ParkedTxn {
 impl Drop for ParkedTxn {
     fn drop(&mut self) {
         if let Some(kept) = self.kept.take() {
-            self.core.attached.release_slot(self.place, kept);
+            self.core.attached.release_slot(self.place, kept, 0);
         }
     }
 }

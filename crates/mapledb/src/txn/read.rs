@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use mapledb_format::header::Kind;
 use mapledb_format::overflow::OverflowRef;
 use mapledb_format::{Extent, FormatError, HeadBody, PageSize, Pgno, SnapshotRecord, TableRecord, TreeRecord, Txnid};
 
@@ -52,7 +53,7 @@ impl ReadTxn {
         match view_of(core, &kept.head) {
             Ok(view) => Ok(ReadTxn { place, kept: Some(kept), view, core: Arc::clone(core) }),
             Err(error) => {
-                core.attached.release_slot(place, kept);
+                core.attached.release_slot(place, kept, 0);
                 Err(error)
             }
         }
@@ -74,7 +75,7 @@ impl ReadTxn {
         match view_of(core, &kept.head) {
             Ok(view) => Ok(ReadTxn { place, kept: Some(kept), view, core: Arc::clone(core) }),
             Err(error) => {
-                core.attached.release_slot(place, kept);
+                core.attached.release_slot(place, kept, 0);
                 Err(error)
             }
         }
@@ -317,10 +318,14 @@ impl ReadTxn {
 /// The window of the snapshot that `head` describes.
 #[inline]
 fn view_of(core: &Core, head: &Head) -> Result<View> {
-    let pages_used = Pgno::new(head.words[PAGES_USED_WORD]).ok_or(Error::BadHead {
-        cause: FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are")),
-    })?;
+    let Some(pages_used) = Pgno::new(head.words[PAGES_USED_WORD]) else { return Err(too_many_pages()) };
     core.store.view(Txnid(head.txnid()), pages_used, Txnid(head.durable_txnid))
+}
+
+#[cold]
+fn too_many_pages() -> Error {
+    let cause = FormatError::BadMeta(mapledb_format::MetaFault::BadField("it uses more pages than there are"));
+    Error::BadHead { cause }
 }
 
 /// A read transaction at rest: it pins no snapshot and holds no pages, but the environment open. See [`ReadTxn::reset`].
@@ -367,11 +372,7 @@ impl Drop for ReadTxn {
     #[inline]
     fn drop(&mut self) {
         if let Some(kept) = self.kept.take() {
-            let gets = GETS.take();
-            if gets > 0 {
-                self.core.attached.count_gets(self.place, gets);
-            }
-            self.core.attached.release_slot(self.place, kept);
+            self.core.attached.release_slot(self.place, kept, GETS.take());
         }
     }
 }
@@ -398,8 +399,13 @@ impl Pages for ReadTxn {
     }
 
     #[inline(always)]
-    fn prefetch(&self, pgno: Pgno) {
-        self.view.prefetch(&self.core.store, pgno);
+    fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
+        self.view.known_node(&self.core.store, at, kind, level)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
+        self.view.prefetch(&self.core.store, pgno, len_bytes);
     }
 
     fn will_need(&self, pages: &[Pgno]) {
