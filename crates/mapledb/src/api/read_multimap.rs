@@ -74,6 +74,7 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// The duplicates of `key`, in order; none if there is no such key.
     pub fn get(&self, key: &K) -> Result<Values<'t, V, P>> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| {
             let all = Bound::Included(PairBound::of_key(key));
             dup::PairRange::new(self.comparing()?, all, all)
@@ -83,16 +84,19 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 
     /// Whether `key` has any duplicate.
     pub fn contains_key(&self, key: &K) -> Result<bool> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| self.comparing()?.contains(key))
     }
 
     /// Whether this pair is there.
     pub fn contains(&self, key: &K, value: &V) -> Result<bool> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| V::with_bytes(value, |value| dup::contains(self.comparing()?, key, value)))
     }
 
     /// How many duplicates `key` has. Cost: one descent of the keys, however many they are.
     pub fn count_of(&self, key: &K) -> Result<u64> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| dup::count_of(self.comparing()?, key))
     }
 
@@ -110,6 +114,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// other, else one by one. Each slice begins at a multiple of 8 bytes if they have one length, so numbers in it are read in
     /// place (`bytemuck::cast_slice`).
     pub fn chunks(&self, key: &K) -> Result<Chunks<'t, P>> {
+        self.pages.count_gets(1);
         let mut cursor = dup::PairCursor::new(self.comparing()?);
         K::with_bytes(key, |key| cursor.seek_key(key))?;
         cursor.chunks().map(Chunks::new)
@@ -243,7 +248,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     }
 }
 
-fn with_pair_bound<K: Key + ?Sized, V: Key + ?Sized, R>(
+pub(super) fn with_pair_bound<K: Key + ?Sized, V: Key + ?Sized, R>(
     bound: Bound<&(&K, &V)>,
     act: impl FnOnce(Bound<PairBound<'_>>) -> Result<R>,
 ) -> Result<R> {
