@@ -7,6 +7,7 @@ use super::codec::{Codec, Key, Typed};
 use super::entry::Entry;
 use super::extract::ExtractIf;
 use super::gap::{self, GapCursorMut};
+use super::load::load;
 use super::owned::Owned;
 use super::read_table::{ReadTable, TableStat, with_bound, with_bounds};
 use crate::error::{Error, Result};
@@ -312,30 +313,9 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
         self.check_order()?;
-        let mut stored = 0;
-        let mut fault = None;
         self.txn.lay_down();
-        change!(self, |tree| {
-            let mut appender = Appender::new(tree)?;
-            for pair in pairs {
-                let pushed = pair.and_then(|(key, value)| appender.push(key.as_ref(), value.as_ref()));
-                match pushed {
-                    Ok(()) => stored += 1,
-                    Err(error) => {
-                        fault = Some(error);
-                        break;
-                    }
-                }
-            }
-            match fault.take_if(|error| !error.is_about_arguments() && !matches!(error, Error::Input { .. })) {
-                Some(error) => Err(error),
-                None => appender.finish(),
-            }
-        })?;
-        match fault {
-            None => Ok(stored),
-            Some(error) => Err(error),
-        }
+        let (stored, fault) = change!(self, |tree| load(Appender::new(tree)?, pairs))?;
+        fault.map_or(Ok(stored), Err)
     }
 }
 
