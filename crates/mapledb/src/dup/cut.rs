@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 
 use mapledb_format::order::Order;
+use mapledb_os::planted;
 
 use super::read::{PairBound, PairRange, count_of};
 use super::write::{Held, delete_in_sub_page, delete_in_tree, held, kind_of};
@@ -50,8 +51,8 @@ fn behind(key: Option<&[u8]>) -> Bound<&[u8]> {
 fn part(bound: Bound<PairBound<'_>>) -> Option<Bound<&[u8]>> {
     match bound {
         Bound::Unbounded => Some(Bound::Unbounded),
-        Bound::Included(bound) => Some(bound.dup.map_or(Bound::Unbounded, Bound::Included)),
-        Bound::Excluded(bound) => bound.dup.map(Bound::Excluded),
+        Bound::Excluded(bound) if !planted("greedy_cut") => bound.dup.map(Bound::Excluded),
+        Bound::Included(bound) | Bound::Excluded(bound) => Some(bound.dup.map_or(Bound::Unbounded, Bound::Included)),
     }
 }
 
