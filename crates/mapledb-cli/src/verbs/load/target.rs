@@ -10,8 +10,8 @@ use crate::selection::{self, Bytes, Types, untyped};
 /// A table that is there.
 pub struct Target {
     name: Option<String>,
-    /// Whether it is a multimap.
-    pub is_multimap: bool,
+    /// What its duplicates are if it is a multimap.
+    pub duplicates: Option<Duplicates>,
     /// The types of its keys and values.
     pub types: Types,
 }
@@ -56,7 +56,7 @@ impl Target {
                         "the dump is of a multimap of other duplicates than the table's, or the table is no multimap",
                     ))
                 }
-                _ => Ok(Target { name, types, is_multimap: info.duplicates.is_some() }),
+                _ => Ok(Target { name, types, duplicates: info.duplicates }),
             };
         }
         let types =
@@ -75,6 +75,6 @@ impl Target {
                     .map_err(failure)?;
             }
         }
-        Ok(Target { name, types, is_multimap: duplicates.is_some() })
+        Ok(Target { name, types, duplicates })
     }
 }
