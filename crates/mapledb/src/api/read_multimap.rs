@@ -20,6 +20,42 @@ use crate::txn::ReadTxn;
 ///
 /// Unless said otherwise a call costs one descent of the keys, and one of the key's duplicates if they have a tree: one page
 /// touch a level.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Multimap;
+///
+/// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+///
+/// let mut txn = env.write()?;
+/// let mut tags = txn.open_multimap(&TAGS)?;
+/// tags.insert_all("red", [5, 1, 3])?;
+/// tags.insert_all("tan", [2, 4])?;
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let tags = txn.multimap(&TAGS)?;
+/// assert_eq!((tags.len(), tags.is_empty(), tags.stat().leaf_pages), (5, false, 1));
+/// assert_eq!(tags.get("red")?.collect::<mapledb::Result<Vec<_>>>()?, [1, 3, 5]);
+/// assert_eq!((tags.first_of("red")?, tags.last_of("red")?, tags.count_of("red")?), (Some(1), Some(5), 3));
+/// assert!(tags.contains("tan", &4)? && !tags.contains("tan", &5)? && tags.contains_key("tan")?);
+/// assert_eq!((tags.first()?, tags.last()?), (Some(("red", 1)), Some(("tan", 4))));
+///
+/// // Pairs are what is counted, placed and gone through.
+/// assert_eq!((tags.count("s"..)?, tags.rank("tan", &4)?, tags.nth(3)?), (2, 4, Some(("tan", 2))));
+/// assert_eq!(tags.iter()?.rev().next().transpose()?, Some(("tan", 4)));
+/// assert_eq!(tags.range(.."s")?.remaining(), 3);
+/// assert_eq!(tags.keys().collect::<mapledb::Result<Vec<_>>>()?, ["red", "tan"]);
+///
+/// // Values of one length, as they lie in the page.
+/// let pages: Vec<&[u8]> = tags.chunks("red")?.collect::<mapledb::Result<_>>()?;
+/// assert_eq!(pages, [[0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 5]]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct ReadMultimap<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     pages: &'t P,
     record: TreeRecord,

@@ -20,6 +20,36 @@ use crate::txn::{TableId, WriteTxn};
 /// duplicates if they have a tree; each page once in a transaction. An error about arguments ([`Error::KeyTooLong`],
 /// [`Error::DuplicateTooLong`], [`Error::DuplicateLength`], [`Error::NotSorted`]) changes nothing; after any other the transaction is
 /// unusable.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Multimap;
+///
+/// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+///
+/// let mut txn = env.write()?;
+/// let mut tags = txn.open_multimap(&TAGS)?;
+/// assert!(tags.insert("red", &1)? && !tags.insert("red", &1)?); // there already
+/// assert_eq!(tags.insert_all("red", [1, 2, 3])?, 2);
+/// tags.append("tan", &7)?; // behind all there is
+/// let sorted = (0..4u32).map(|value| Ok(("teal", value.to_be_bytes())));
+/// assert_eq!(tags.load_sorted(sorted)?, 4); // and many of them, as bytes
+///
+/// assert!(tags.delete("red", &2)?);
+/// assert_eq!(tags.delete_pairs(("red", &3)..("teal", &1))?, 3);
+/// assert_eq!(tags.delete_range(.."t")?, 1);
+/// assert_eq!(tags.reading()?.get("teal")?.count(), 3);
+/// assert_eq!((tags.len(), tags.stat().entries, tags.next_sequence(1)?), (3, 3, 0));
+/// assert_eq!(tags.delete_all("teal")?, 3);
+/// tags.clear()?;
+/// assert!(tags.is_empty());
+/// txn.commit()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct WriteMultimap<'t, K: ?Sized, V: ?Sized> {
     txn: &'t mut WriteTxn,
     table: TableId,
