@@ -249,3 +249,26 @@ fn pairs_are_loaded_in_any_order_and_in_batches_of_any_size() {
     assert_eq!(refused.code, Some(3));
     assert!(refused.stderr.contains("line 3: the key \"1\" has this value already"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_load_makes_a_multimap_where_it_is_asked_to() {
+    let place = filled();
+    let load = |arguments: &str| place.maple_reading(arguments, b"k,2\nk,1\nk,2\n");
+    let made = load(
+        "load a.maple -t made -f csv --no-header --keys str --values u8 --multimap --value-order reverse -q",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert_eq!(place.ok("scan a.maple -t made"), "k\t1\nk\t2\n");
+    let tables: Value = serde_json::from_str(&place.ok("tables a.maple --json")).unwrap();
+    let made = tables["tables"].as_array().unwrap().iter().find(|table| table["table"] == "made").unwrap();
+    assert_eq!(made["duplicates"], json!({ "order": "reverse", "len_bytes": 1 }));
+    for (table, why) in
+        [("-t plain", "holds one value to a key, and --multimap asks for many"), ("", "(--table)")]
+    {
+        let refused = load(format!("load a.maple -f csv --no-header --multimap {table}").trim_end());
+        assert_eq!(refused.code, Some(3));
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    }
+    assert_eq!(load("load a.maple -t tags -f csv --no-header --multimap -q").code, Some(0), "one is there");
+    assert_eq!(load("load a.maple -t other -f csv --no-header --value-order reverse").code, Some(2));
+}

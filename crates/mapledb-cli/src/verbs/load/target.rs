@@ -6,6 +6,7 @@ use super::work::Rules;
 use crate::door::failure;
 use crate::failure::Failure;
 use crate::selection::{self, Bytes, Types, untyped};
+use crate::verbs::create;
 
 /// A table that is there.
 pub struct Target {
@@ -56,11 +57,21 @@ impl Target {
                         "the dump is of a multimap of other duplicates than the table's, or the table is no multimap",
                     ))
                 }
+                _ if rules.multimap && info.duplicates.is_none() => Err(Failure::input(match name {
+                    None => {
+                        "the default table holds one value to a key: name a table for the multimap (--table)"
+                    }
+                    Some(_) => {
+                        "the table is there and holds one value to a key, and --multimap asks for many"
+                    }
+                })),
                 _ => Ok(Target { name, types, duplicates: info.duplicates }),
             };
         }
         let types =
             dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
+        let asked = rules.multimap.then(|| create::duplicates(&types.values, rules.value_order));
+        let duplicates = duplicates.or(asked);
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
         let order = order.map_or(Ok(rules.order), selection::order)?;
         let name_or_none = name.as_deref().unwrap_or_default();

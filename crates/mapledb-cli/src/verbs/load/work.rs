@@ -35,6 +35,12 @@ pub struct Rules {
     /// The order of the keys of tables to be created, where the input does not say
     #[arg(long, value_name = "ORDER", default_value = "bytewise", value_parser = create::key_order)]
     pub order: KeyOrder,
+    /// Make tables to be created multimaps, which keep every value of a key
+    #[arg(long)]
+    pub multimap: bool,
+    /// The order of the values of multimaps to be created, where the input does not say
+    #[arg(long, value_name = "ORDER", requires = "multimap", default_value = "bytewise", value_parser = create::key_order)]
+    pub value_order: KeyOrder,
 }
 
 /// What to do with a record whose key is there already.
