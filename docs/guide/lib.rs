@@ -8,8 +8,12 @@ mod chapters {
     mod concepts {}
     #[doc = include_str!("transactions.md")]
     mod transactions {}
+    #[doc = include_str!("changing.md")]
+    mod changing {}
     #[doc = include_str!("multimaps.md")]
     mod multimaps {}
+    #[doc = include_str!("readers.md")]
+    mod readers {}
     #[doc = include_str!("snapshots.md")]
     mod snapshots {}
     #[doc = include_str!("choosing-durability.md")]
@@ -18,6 +22,8 @@ mod chapters {
     mod processes {}
     #[doc = include_str!("async.md")]
     mod async_programs {}
+    #[doc = include_str!("memory.md")]
+    mod memory {}
     #[doc = include_str!("backup.md")]
     mod backup {}
     #[doc = include_str!("upgrading.md")]

@@ -6,6 +6,7 @@
 
 mod argument;
 mod cli;
+mod contents;
 mod door;
 mod dump;
 mod entry;

@@ -4,10 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 
-use clap::Args;
-use mapledb::{Env, KeyOrder, Multimap, ReadTable, ReadTxn, Table, TableInfo, WriteTxn};
+use clap::{ArgGroup, Args};
+use mapledb::{Env, KeyOrder, Multimap, ReadTxn, Table, TableInfo, WriteTxn};
 
 use crate::argument;
+use crate::contents::Pair;
 use crate::door::failure;
 use crate::failure::Failure;
 use crate::text::Type;
@@ -15,9 +16,6 @@ use crate::text::form::{self, Form};
 
 /// A table of bytes, as the engine knows it.
 pub type Bytes<'n> = Table<'n, [u8], [u8]>;
-
-/// Such a table, open to read.
-pub type Untyped<'t> = ReadTable<'t, [u8], [u8]>;
 
 /// The table a verb works on.
 #[derive(Debug, Args)]
@@ -103,6 +101,7 @@ pub fn missing(name: &str) -> Failure {
 
 /// The entries a verb works on: those between two bounds, or those whose keys begin alike.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("low").args(["from", "after"]), group = ArgGroup::new("high").args(["to", "until"]))]
 pub struct RangeArgs {
     /// Begin at this key
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
@@ -116,19 +115,39 @@ pub struct RangeArgs {
     /// End before this key
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with = "to")]
     until: Option<OsString>,
+    /// In a multimap, begin at this value of that key, or after it with --after
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, requires = "low")]
+    from_value: Option<OsString>,
+    /// In a multimap, end with this value of that key, or before it with --until
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, requires = "high")]
+    to_value: Option<OsString>,
     /// Only keys that begin with these bytes
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with_all = ["from", "after", "to", "until"])]
     prefix: Option<OsString>,
 }
 
-/// Two bounds of keys as bytes.
-#[derive(Debug, PartialEq, Eq)]
+/// Two bounds as bytes, of keys or, where values are named, of pairs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// Where the range begins.
     pub low: Bound<Vec<u8>>,
     /// Where it ends.
     pub high: Bound<Vec<u8>>,
+    /// At which value of the key at `low`.
+    low_value: Option<Vec<u8>>,
+    /// At which value of the key at `high`.
+    high_value: Option<Vec<u8>>,
 }
+
+/// Two bounds of pairs as bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PairBounds {
+    low: Bound<(Vec<u8>, Vec<u8>)>,
+    high: Bound<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The first and the last value of a key; none if it has none.
+pub type Ends = [Option<Vec<u8>>; 2];
 
 impl RangeArgs {
     /// Whether there is any bound.
@@ -147,8 +166,12 @@ impl RangeArgs {
         )))
     }
 
-    /// The bounds in a table with such keys.
-    pub fn bounds(&self, keys: &Type) -> Result<Bounds, Failure> {
+    /// The bounds in a table of these types, or in such a multimap.
+    pub fn bounds(&self, types: &Types, is_multimap: bool) -> Result<Bounds, Failure> {
+        let Types { keys, values } = types;
+        let flags = [("--from-value", &self.from_value), ("--to-value", &self.to_value)];
+        let given = flags.into_iter().filter(|(_, value)| value.is_some());
+        given.into_iter().try_for_each(|(flag, _)| check_flag_of_multimaps(flag, is_multimap))?;
         if let Some(prefix) = &self.prefix {
             return Ok(Bounds::of_prefix(prefix_bytes(prefix, keys)?));
         }
@@ -163,8 +186,20 @@ impl RangeArgs {
             (None, Some(key)) => Bound::Excluded(key),
             (None, None) => Bound::Unbounded,
         };
-        Ok(Bounds { low, high })
+        let value =
+            |value: &Option<OsString>| value.as_ref().map(|value| argument::bytes(value, values)).transpose();
+        Ok(Bounds { low, high, low_value: value(&self.from_value)?, high_value: value(&self.to_value)? })
     }
+}
+
+/// Refuses what names one of a key's values where a key has one.
+pub fn check_flag_of_multimaps(flag: &str, is_multimap: bool) -> Result<(), Failure> {
+    if is_multimap {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{flag} names one of a key's values in a multimap, and this is a table with one value to a key"
+    )))
 }
 
 /// The bytes of a prefix, which need not be a whole key.
@@ -191,12 +226,59 @@ impl Bounds {
     /// The keys that begin with `prefix`.
     fn of_prefix(prefix: Vec<u8>) -> Bounds {
         let high = after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        Bounds { low: Bound::Included(prefix), high }
+        Bounds { low: Bound::Included(prefix), high, low_value: None, high_value: None }
+    }
+
+    /// What lies before them; `None` if they let everything in from the front.
+    pub fn before(&self) -> Option<Bounds> {
+        let high = match self.low.clone() {
+            Bound::Unbounded => return None,
+            Bound::Included(key) => Bound::Excluded(key),
+            Bound::Excluded(key) => Bound::Included(key),
+        };
+        Some(Bounds { low: Bound::Unbounded, high, low_value: None, high_value: self.low_value.clone() })
+    }
+
+    /// The bounds as pairs, if a value is named in one. `ends` answers the values of a key that has none named: from its first to
+    /// its last.
+    pub fn of_pairs(
+        &self,
+        ends: impl Fn(&[u8]) -> mapledb::Result<Ends>,
+    ) -> Result<Option<PairBounds>, Failure> {
+        if (&self.low_value, &self.high_value) == (&None, &None) {
+            return Ok(None);
+        }
+        let pair = |key: &Vec<u8>, value: &Option<Vec<u8>>, end: usize| match value {
+            Some(value) => Ok((key.clone(), value.clone())),
+            None => {
+                ends(key).map(|ends| (key.clone(), ends[end].clone().unwrap_or_default())).map_err(failure)
+            }
+        };
+        let low = match &self.low {
+            Bound::Unbounded => Bound::Unbounded,
+            Bound::Included(key) => Bound::Included(pair(key, &self.low_value, 0)?),
+            Bound::Excluded(key) => Bound::Excluded(pair(key, &self.low_value, 1)?),
+        };
+        let high = match &self.high {
+            Bound::Unbounded => Bound::Unbounded,
+            Bound::Included(key) => Bound::Included(pair(key, &self.high_value, 1)?),
+            Bound::Excluded(key) => Bound::Excluded(pair(key, &self.high_value, 0)?),
+        };
+        Ok(Some(PairBounds { low, high }))
     }
 
     /// The bounds as the engine takes them.
     pub fn as_range(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         (self.low.as_ref().map(Vec::as_slice), self.high.as_ref().map(Vec::as_slice))
+    }
+}
+
+impl PairBounds {
+    /// The bounds as the engine takes them.
+    pub fn as_range(&self) -> (Bound<Pair<'_>>, Bound<Pair<'_>>) {
+        let [low, high] =
+            [&self.low, &self.high].map(|bound| bound.as_ref().map(|(key, value)| (&key[..], &value[..])));
+        (low, high)
     }
 }
 
@@ -213,9 +295,15 @@ mod tests {
     use super::*;
 
     fn args(set: impl FnOnce(&mut RangeArgs)) -> RangeArgs {
-        let mut args = RangeArgs { from: None, after: None, to: None, until: None, prefix: None };
+        let (from_value, to_value) = (None, None);
+        let mut args =
+            RangeArgs { from: None, after: None, to: None, until: None, from_value, to_value, prefix: None };
         set(&mut args);
         args
+    }
+
+    fn types(keys: &str) -> Types {
+        Types { keys: Type::recorded(keys), values: Type::recorded("u8") }
     }
 
     #[test]
@@ -234,22 +322,47 @@ mod tests {
             (args(|args| args.prefix = Some("".into())), included(b""), Bound::Unbounded),
         ];
         for (args, low, high) in table {
-            assert_eq!(args.bounds(&Type::Bytes).unwrap(), Bounds { low, high }, "{args:?}");
+            let expected = Bounds { low, high, low_value: None, high_value: None };
+            assert_eq!(args.bounds(&types("bytes"), false).unwrap(), expected, "{args:?}");
         }
     }
 
     #[test]
+    fn a_key_without_a_value_in_bounds_of_pairs_stands_for_all_of_its_values() {
+        let ends = |key: &[u8]| Ok(if key == b"k" { [Some(vec![1]), Some(vec![9])] } else { [None, None] });
+        let pairs = |set: fn(&mut RangeArgs)| {
+            let bounds = args(set).bounds(&types("bytes"), true).unwrap();
+            bounds.of_pairs(ends).unwrap().map(|pairs| (pairs.low, pairs.high))
+        };
+        let pair = |key: &[u8], value: u8| (key.to_vec(), vec![value]);
+        let named = pairs(|args| {
+            (args.from, args.from_value, args.to) = (Some("a".into()), Some("7".into()), Some("k".into()))
+        });
+        assert_eq!(named, Some((Bound::Included(pair(b"a", 7)), Bound::Included(pair(b"k", 9)))));
+        let named = pairs(|args| {
+            (args.after, args.until, args.to_value) = (Some("k".into()), Some("z".into()), Some("7".into()))
+        });
+        assert_eq!(named, Some((Bound::Excluded(pair(b"k", 9)), Bound::Excluded(pair(b"z", 7)))));
+        let named = pairs(|args| (args.to, args.to_value) = (Some("k".into()), Some("7".into())));
+        assert_eq!(named, Some((Bound::Unbounded, Bound::Included(pair(b"k", 7)))));
+        assert_eq!(pairs(|args| args.to = Some("k".into())), None);
+        let refused =
+            args(|args| args.to_value = Some("7".into())).bounds(&types("bytes"), false).unwrap_err();
+        assert!(refused.message.starts_with("--to-value names one of a key's values"), "{}", refused.message);
+    }
+
+    #[test]
     fn bounds_are_typed_and_prefixes_are_bytes() {
-        let numbers = Type::recorded("u16");
-        let bounds = args(|args| args.from = Some("258".into())).bounds(&numbers).unwrap();
+        let numbers = types("u16");
+        let bounds = args(|args| args.from = Some("258".into())).bounds(&numbers, false).unwrap();
         assert_eq!(bounds.low, Bound::Included(vec![1, 2]));
-        let refused = args(|args| args.prefix = Some("1".into())).bounds(&numbers).unwrap_err();
+        let refused = args(|args| args.prefix = Some("1".into())).bounds(&numbers, false).unwrap_err();
         assert!(
             refused.message.starts_with("keys of type u16 have no prefix as text"),
             "{}",
             refused.message
         );
-        let bounds = args(|args| args.prefix = Some("hex:01".into())).bounds(&numbers).unwrap();
+        let bounds = args(|args| args.prefix = Some("hex:01".into())).bounds(&numbers, false).unwrap();
         assert_eq!(bounds.as_range(), (Bound::Included(&[1][..]), Bound::Excluded(&[2][..])));
     }
 }

@@ -125,6 +125,7 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     std::fs::write(place.path("big"), vec![b'x'; 100_000]).unwrap();
     place.ok("load a.maple rows.csv --no-header");
     place.ok("put a.maple zbig @big");
+    place.ok("create a.maple -t many --multimap");
     place.ok("del a.maple --prefix key0001");
     let root = |of: &str| -> Value {
         serde_json::from_str(&place.ok(&format!("page a.maple {of} --json"))).unwrap()
@@ -151,6 +152,8 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         "create f.maple -t t",
         "create g.maple -t t --keys u64",
         "create g.maple -t u",
+        "create f.maple -t kind",
+        "create g.maple -t kind --multimap --order reverse",
         "put f.maple k old",
         "put f.maple l x",
         "put g.maple k new",

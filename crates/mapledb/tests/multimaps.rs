@@ -103,6 +103,21 @@ fn transactions(seed: u64, count: u32) {
                     let gone = into.delete_all(&key).expect("delete");
                     assert_eq!(gone, any.remove(&key).map_or(0, |dups| dups.len() as u64));
                 }
+                15 => {
+                    // From a pair on, some 30 of them: within a key, or across keys.
+                    let (low, all) = ((key.clone(), dup), pairs(&any));
+                    let at = all.partition_point(|pair| *pair < low);
+                    let high = all.get(at + rng.random_range(0..30)).cloned().unwrap_or((vec![255], vec![]));
+                    let going = all.iter().filter(|pair| **pair > low && **pair <= high).count();
+                    let bounds = (
+                        Bound::Excluded((&low.0[..], &low.1[..])),
+                        Bound::Included((&high.0[..], &high.1[..])),
+                    );
+                    assert_eq!(into.delete_pairs(bounds).expect("delete"), going as u64);
+                    for (key, dup) in all.iter().filter(|pair| **pair > low && **pair <= high) {
+                        take(&mut any, key, dup);
+                    }
+                }
                 _ => {}
             }
             let mut into = txn.multimap(&PACKED).expect("open");
@@ -304,6 +319,110 @@ impl mapledb::NamedOrder for Shouted {
     fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
         a.to_ascii_uppercase().cmp(&b.to_ascii_uppercase())
     }
+}
+
+#[test]
+fn views_of_multimaps_that_are_not_committed_are_read_by_many_threads() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("begin");
+    txn.open_multimap(&POSTINGS).expect("open").insert_all("oak", 0..10_000).expect("insert");
+    txn.commit().expect("commit");
+    let before = env.read().expect("begin");
+    let mut txn = env.write().expect("begin");
+    let mut postings = txn.multimap(&POSTINGS).expect("open");
+    assert_eq!(postings.delete_pairs(("oak", &100)..).expect("delete"), 9900);
+    postings.insert_all("ash", (0..10_000).map(|n| 3 * n)).expect("insert");
+    txn.open_multimap(&PACKED).expect("open").insert(b"new", &[7; 6]).expect("insert");
+    let view = txn.view();
+    let start = std::sync::Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                start.wait();
+                let postings = view.multimap(&POSTINGS).expect("there");
+                assert_eq!((postings.len(), postings.count_of("oak").expect("count")), (10_100, 100));
+                let ash = postings.get("ash").expect("get").map(|number| number.expect("a number"));
+                assert!(ash.eq((0..10_000).map(|n| 3 * n)));
+                assert_eq!(postings.nth(10_000).expect("nth"), Some(("oak", 0)));
+                let bytes: usize =
+                    postings.chunks("oak").expect("there").map(|page| page.expect("a page").len()).sum();
+                assert_eq!(bytes, 800);
+                assert!(view.multimap(&PACKED).expect("there").contains(b"new", &[7; 6]).expect("contains"));
+                assert_eq!(view.tables().expect("tables").len(), 3);
+            });
+        }
+    });
+    assert!(matches!(view.multimap(&Multimap::<str, u64>::new("none")), Err(Error::TableMissing { .. })));
+    assert!(matches!(view.multimap(&Multimap::<str, str>::new("postings")), Err(Error::TableKind { .. })));
+    assert!(matches!(view.table(&Table::<str, u64>::new("postings")), Err(Error::TableKind { .. })));
+    let mut nested = txn.nested().expect("nested");
+    assert!(nested.drop_table("postings").expect("drop"));
+    assert!(matches!(nested.view().multimap(&POSTINGS), Err(Error::TableMissing { .. })));
+    nested.abort().expect("abort");
+    assert_eq!(txn.view().multimap(&POSTINGS).expect("there").len(), 10_100);
+    assert_eq!(before.multimap(&POSTINGS).expect("there").len(), 10_000);
+    assert!(matches!(before.multimap(&PACKED), Err(Error::TableMissing { .. })));
+    txn.commit().expect("commit");
+    check(&env);
+}
+
+#[test]
+fn reads_of_multimaps_are_counted_as_those_of_tables_are() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("begin");
+    txn.open_multimap(&POSTINGS).expect("open").insert_all("oak", 0..1000).expect("insert");
+    txn.commit().expect("commit");
+    let counted = || env.metrics().get("gets").expect("counted");
+    let before = counted();
+    let txn = env.read().expect("begin");
+    let postings = txn.multimap(&POSTINGS).expect("there");
+    assert_eq!(postings.get("oak").expect("get").count(), 1000);
+    assert!(
+        postings.contains_key("oak").expect("contains") && postings.contains("oak", &7).expect("contains")
+    );
+    assert_eq!(postings.count_of("oak").expect("count"), 1000);
+    assert_eq!(
+        (postings.first_of("oak").expect("first"), postings.last_of("ash").expect("last")),
+        (Some(0), None)
+    );
+    assert_eq!(postings.chunks("oak").expect("chunks").count(), 2);
+    assert_eq!(postings.arrays::<8>("oak").expect("arrays").count(), 2);
+    drop(txn);
+    assert_eq!(counted() - before, 8);
+    check(&env);
+}
+
+/// All but the ends of a large set, and of the keys behind it, go by whole pages: nothing of them is written.
+#[test]
+fn a_range_of_pairs_is_cut_out_by_whole_subtrees() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("begin");
+    let keys = ["ash", "maple", "oak", "pine"];
+    let sorted = keys.iter().flat_map(|key| (0..200_000u64).map(move |n| Ok((key, n.to_be_bytes()))));
+    assert_eq!(txn.open_multimap(&POSTINGS).expect("open").load_sorted(sorted).expect("load"), 800_000);
+    txn.commit().expect("commit");
+    for (low, high, gone, most) in [
+        (("maple", 1000), ("maple", 199_000), 198_000, 12),
+        (("ash", 5), ("oak", 150_000), 351_995, 20),
+        (("oak", 150_000), ("oak", 149_000), 0, 0),
+    ] {
+        let before = env.metrics().get("pages_written").expect("counted");
+        let mut txn = env.write().expect("begin");
+        let mut postings = txn.multimap(&POSTINGS).expect("open");
+        assert_eq!(postings.delete_pairs((low.0, &low.1)..(high.0, &high.1)).expect("delete"), gone);
+        txn.commit().expect("commit");
+        let written = env.metrics().get("pages_written").expect("counted") - before;
+        // What is left is two pages of each key; the free space and the catalog are in the rest.
+        assert!(written <= most.max(4), "{written} pages for {gone} pairs");
+        check(&env);
+    }
+    let txn = env.read().expect("begin");
+    let postings = txn.multimap(&POSTINGS).expect("there");
+    let counts = keys.map(|key| postings.count_of(key).expect("count"));
+    assert_eq!(counts, [5, 0, 50_000, 200_000]);
 }
 
 /// One duplicate more in a large set costs the path to it, and nothing of the rest.

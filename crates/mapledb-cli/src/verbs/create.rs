@@ -103,13 +103,17 @@ fn create_table(env: &Env, name: &str, args: &CreateArgs) -> Result<u64, Failure
     }
     let (keys, values) = (args.keys.to_string(), args.values.to_string());
     if args.multimap {
-        let duplicates =
-            Duplicates { order: args.value_order, len: args.values.fixed_len().filter(|len| *len > 0) };
+        let duplicates = duplicates(&args.values, args.value_order);
         let _ = txn.open_multimap_as(name, &keys, &values, Some(args.order), duplicates).map_err(failure)?;
     } else {
         let _ = txn.open_table_as_in_order(name, &keys, &values, Some(args.order)).map_err(failure)?;
     }
     txn.commit().map_err(failure)
+}
+
+/// What the duplicates of a multimap are whose values have this type and are in this order.
+pub fn duplicates(values: &Type, order: KeyOrder) -> Duplicates {
+    Duplicates { order, len: values.fixed_len().filter(|len| *len > 0) }
 }
 
 const TYPES: &str =

@@ -1,4 +1,4 @@
-//! `maple del FILE KEY…`: take out keys, ranges, or a whole table.
+//! `maple del FILE KEY…`: take out keys, pairs, ranges, or a whole table.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::selection::{
-    Bounds, RangeArgs, TableArgs, Types, find, is_multimap, types_of, untyped_multimap, write_as,
+    Bounds, RangeArgs, TableArgs, Types, check_flag_of_multimaps, find, untyped_multimap, write_as,
 };
 use crate::table;
 
-/// Take out keys, a range of keys, or a table
+/// Take out keys, a range of keys, a table, or pairs of a multimap
 #[derive(Debug, Args)]
 #[command(override_usage = "maple del [OPTIONS] <FILE> [KEY]...", after_help = ALL_OR_NOTHING)]
 #[command(group = ArgGroup::new("what").args(["keys", "from", "after", "to", "until", "prefix", "all", "drop"])
@@ -25,9 +25,12 @@ use crate::table;
 pub struct DelArgs {
     /// The database
     file: PathBuf,
-    /// Keys
+    /// Keys; in a multimap, with all their values
     #[arg(value_name = "KEY", allow_negative_numbers = true, conflicts_with_all = ["from", "after", "to", "until", "prefix"])]
     keys: Vec<OsString>,
+    /// In a multimap, this value of the key alone; may be given several times
+    #[arg(long = "value", value_name = "VALUE", allow_hyphen_values = true, requires = "keys")]
+    values: Vec<OsString>,
     #[command(flatten)]
     table: TableArgs,
     #[command(flatten)]
@@ -41,12 +44,17 @@ pub struct DelArgs {
 }
 
 const ALL_OR_NOTHING: &str = "\
-One transaction. Exit code 1 if a key that was named is not there: then nothing is taken out.";
+One transaction. Exit code 1 if a key or a pair that was named is not there: then nothing is taken out.";
 
 #[derive(Debug, Serialize)]
 struct Deleted {
     deleted: u64,
     txnid: u64,
+    /// Whether the command line says how many that was.
+    #[serde(skip)]
+    is_told: bool,
+    #[serde(skip)]
+    is_multimap: bool,
 }
 
 /// Takes them out.
@@ -54,40 +62,31 @@ pub fn run(args: &DelArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_write(&args.file, manner)?;
     let deleted = delete(args, &env)?;
     env.close().map_err(failure)?;
-    let by_name = !args.keys.is_empty();
-    output::report(manner.json, &deleted, |deleted, output| deleted.in_words(by_name, output))
+    output::report(manner.json, &deleted, Deleted::in_words)
 }
 
 fn delete(args: &DelArgs, env: &Env) -> Result<Deleted, Failure> {
     let name = args.table.table.as_deref();
-    let types = types_of(&env.read().map_err(failure)?, name)?;
-    let what = args.understand(&types)?;
-    let is_multimap = is_multimap(&env.read().map_err(failure)?, name)?;
+    let tables = env.read().and_then(|txn| txn.tables()).map_err(failure)?;
+    let info = find(&tables, name)?;
+    let (types, is_multimap) = (Types::recorded(info), info.duplicates.is_some());
+    let what = args.understand(&types, is_multimap)?;
     let mut txn = write_as(env, name, &types)?;
-    if is_multimap && !matches!(what, What::Table(_)) {
-        let mut multimap = txn.multimap(&untyped_multimap(name)).map_err(failure)?;
-        let deleted = match &what {
-            What::Keys(keys) => delete_pairs(&mut multimap, keys, &types)?,
-            What::Range(bounds) => multimap.delete_range(bounds.as_range()).map_err(failure)?,
-            What::Everything | What::Table(_) => {
-                let pairs = multimap.len();
-                multimap.clear().map_err(failure)?;
-                pairs
-            }
-        };
-        return Ok(Deleted { deleted, txnid: txn.commit().map_err(failure)? });
-    }
     let deleted = match &what {
         What::Table(name) => drop_table(&mut txn, name)?,
-        What::Everything => clear(&mut args.open(&mut txn)?)?,
-        What::Range(bounds) => {
-            let mut table = args.open(&mut txn)?;
-            args.range.check_order(table.order())?;
-            table.delete_range(bounds.as_range()).map_err(failure)?
+        what if is_multimap => {
+            let mut multimap = txn.multimap(&untyped_multimap(name)).map_err(failure)?;
+            args.range.check_order(multimap.order())?;
+            of_multimap(&mut multimap, what, &types)?
         }
-        What::Keys(keys) => delete_keys(&mut args.open(&mut txn)?, keys, &types)?,
+        what => {
+            let mut table = txn.table(&args.table.untyped()).map_err(failure)?;
+            args.range.check_order(table.order())?;
+            of_table(&mut table, what, &types)?
+        }
     };
-    Ok(Deleted { deleted, txnid: txn.commit().map_err(failure)? })
+    let is_told = matches!(what, What::Pairs(..)) || matches!(what, What::Keys(_) if !is_multimap);
+    Ok(Deleted { deleted, txnid: txn.commit().map_err(failure)?, is_told, is_multimap })
 }
 
 /// What is to be taken out.
@@ -96,27 +95,39 @@ enum What<'a> {
     Everything,
     Range(Bounds),
     Keys(Vec<Vec<u8>>),
+    /// Values of one key.
+    Pairs(Vec<u8>, Vec<Vec<u8>>),
 }
 
 impl DelArgs {
-    fn understand(&self, types: &Types) -> Result<What<'_>, Failure> {
+    fn understand(&self, types: &Types, is_multimap: bool) -> Result<What<'_>, Failure> {
         match &self.table.table {
-            Some(name) if self.drop => Ok(What::Table(name)),
-            _ if self.all => Ok(What::Everything),
-            _ if self.range.is_given() => self.range.bounds(&types.keys).map(What::Range),
-            _ => {
-                let keys = self.keys.iter().map(|key| argument::bytes(key, &types.keys));
-                keys.collect::<Result<_, _>>().map(What::Keys)
+            Some(name) if self.drop => return Ok(What::Table(name)),
+            _ if self.all => return Ok(What::Everything),
+            _ if self.range.is_given() => return self.range.bounds(types, is_multimap).map(What::Range),
+            _ => {}
+        }
+        let bytes = |arguments: &[OsString], kind| {
+            arguments.iter().map(|argument| argument::bytes(argument, kind)).collect::<Result<Vec<_>, _>>()
+        };
+        let mut keys = bytes(&self.keys, &types.keys)?;
+        match keys.pop() {
+            Some(key) if !self.values.is_empty() => {
+                check_flag_of_multimaps("--value", is_multimap)?;
+                if !keys.is_empty() {
+                    return Err(Failure::usage(
+                        "--value names values of one key, and there are several keys",
+                    ));
+                }
+                Ok(What::Pairs(key, bytes(&self.values, &types.values)?))
+            }
+            last => {
+                keys.extend(last);
+                Ok(What::Keys(keys))
             }
         }
     }
-
-    fn open<'t>(&self, txn: &'t mut WriteTxn) -> Result<Untyped<'t>, Failure> {
-        txn.table(&self.table.untyped()).map_err(failure)
-    }
 }
-
-type Untyped<'t> = WriteTable<'t, [u8], [u8]>;
 
 fn drop_table(txn: &mut WriteTxn, name: &str) -> Result<u64, Failure> {
     let entries = find(&txn.tables().map_err(failure)?, Some(name))?.stat.entries;
@@ -124,42 +135,86 @@ fn drop_table(txn: &mut WriteTxn, name: &str) -> Result<u64, Failure> {
     Ok(entries)
 }
 
-fn clear(table: &mut Untyped<'_>) -> Result<u64, Failure> {
-    let entries = table.len();
-    table.clear().map_err(failure)?;
-    Ok(entries)
-}
-
-fn delete_keys(table: &mut Untyped<'_>, keys: &[Vec<u8>], types: &Types) -> Result<u64, Failure> {
-    for key in keys {
-        if !table.delete(key).map_err(failure)? {
-            return Err(Failure::absent(format!("there is no key \"{}\"", types.keys.text_of(key))));
+/// Takes entries of a table out; answers how many.
+fn of_table(table: &mut WriteTable<'_, [u8], [u8]>, what: &What<'_>, types: &Types) -> Result<u64, Failure> {
+    match what {
+        What::Keys(keys) => {
+            for key in keys {
+                if !table.delete(key).map_err(failure)? {
+                    return Err(no_key(key, types));
+                }
+            }
+            Ok(keys.len() as u64)
+        }
+        What::Range(bounds) => table.delete_range(bounds.as_range()).map_err(failure),
+        _ => {
+            let entries = table.len();
+            table.clear().map_err(failure)?;
+            Ok(entries)
         }
     }
-    Ok(keys.len() as u64)
 }
 
-/// Takes every pair of these keys out.
-fn delete_pairs(
+/// Takes pairs of a multimap out; answers how many.
+fn of_multimap(
     multimap: &mut WriteMultimap<'_, [u8], [u8]>,
-    keys: &[Vec<u8>],
+    what: &What<'_>,
     types: &Types,
 ) -> Result<u64, Failure> {
-    let mut deleted = 0;
-    for key in keys {
-        match multimap.delete_all(key).map_err(failure)? {
-            0 => return Err(Failure::absent(format!("there is no key \"{}\"", types.keys.text_of(key)))),
-            pairs => deleted += pairs,
+    match what {
+        What::Keys(keys) => {
+            let mut deleted = 0;
+            for key in keys {
+                match multimap.delete_all(key).map_err(failure)? {
+                    0 => return Err(no_key(key, types)),
+                    pairs => deleted += pairs,
+                }
+            }
+            Ok(deleted)
+        }
+        What::Pairs(key, values) => {
+            for value in values {
+                if !multimap.delete(key, value).map_err(failure)? {
+                    let (key, value) = (types.keys.text_of(key), types.values.text_of(value));
+                    return Err(Failure::absent(format!("the key \"{key}\" has no value \"{value}\"")));
+                }
+            }
+            Ok(values.len() as u64)
+        }
+        What::Range(bounds) => delete_range(multimap, bounds),
+        What::Everything | What::Table(_) => {
+            let pairs = multimap.len();
+            multimap.clear().map_err(failure)?;
+            Ok(pairs)
         }
     }
-    Ok(deleted)
+}
+
+fn delete_range(multimap: &mut WriteMultimap<'_, [u8], [u8]>, bounds: &Bounds) -> Result<u64, Failure> {
+    let reading = multimap.reading().map_err(failure)?;
+    let ends = |key: &[u8]| {
+        Ok([reading.first_of(key)?, reading.last_of(key)?].map(|value| value.map(<[u8]>::to_vec)))
+    };
+    match bounds.of_pairs(ends)? {
+        None => multimap.delete_range(bounds.as_range()),
+        Some(bounds) => multimap.delete_pairs(bounds.as_range()),
+    }
+    .map_err(failure)
+}
+
+fn no_key(key: &[u8], types: &Types) -> Failure {
+    Failure::absent(format!("there is no key \"{}\"", types.keys.text_of(key)))
 }
 
 impl Deleted {
-    fn in_words(&self, by_name: bool, output: &mut Output) -> Result<(), Failure> {
-        if by_name {
+    fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
+        if self.is_told {
             return Ok(());
         }
-        output.line(format!("{} taken out", table::plural(self.deleted, "entry", "entries")))
+        let deleted = match self.is_multimap {
+            true => table::plural(self.deleted, "pair", "pairs"),
+            false => table::plural(self.deleted, "entry", "entries"),
+        };
+        output.line(format!("{deleted} taken out"))
     }
 }

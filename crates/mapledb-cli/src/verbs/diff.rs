@@ -1,23 +1,24 @@
-//! `maple diff A B`: the entries in which two databases differ, by one merge of both in key order.
+//! `maple diff A B`: the entries and pairs in which two databases differ, by one merge of both in their order.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mapledb::{Env, Range, ReadTxn, TableInfo};
+use mapledb::{Duplicates, Env, KeyOrder, ReadTable, ReadTxn, TableInfo};
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading};
+use crate::contents::{Contents, Entries, Pair};
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{self, Types, missing, untyped};
+use crate::selection::{self, Types, missing};
 use crate::text::form;
 use crate::text::json::Json;
 use crate::{interrupt, table};
 
-/// Print the entries in which two databases differ; exit code 1 if there are any
+/// Print the entries and pairs in which two databases differ; exit code 1 if there are any
 #[derive(Debug, Args)]
 #[command(after_help = AS_WHAT)]
 pub struct DiffArgs {
@@ -41,8 +42,9 @@ pub struct DiffArgs {
 
 const AS_WHAT: &str = "\
 A line begins with - where it is in A alone, and with + where it is in B alone; an entry whose value differs is one of each. \
-What differs in a table comes after a line with its name. Each database is read as one snapshot, once, from front to back; \
-free space, page size and history do not matter. Tables in different orders are compared key by key.";
+Pairs of multimaps are in A or in B alone. What differs in a table comes after a line with its name. Each database is read as \
+one snapshot, once, from front to back; free space, page size and history do not matter. Tables in different orders are \
+compared key by key, and a multimap with a table, or with one of another order, pair by pair.";
 
 /// One line of JSON.
 #[derive(Serialize)]
@@ -59,6 +61,9 @@ enum Change<'a> {
         /// Where they differ.
         #[serde(skip_serializing_if = "Option::is_none")]
         orders: Option<[String; 2]>,
+        /// What each is, where that differs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kinds: Option<[String; 2]>,
     },
     Removed {
         table: Option<&'a str>,
@@ -98,24 +103,63 @@ impl Side {
         self.tables.iter().find(|table| table.name.as_deref() == name)
     }
 
-    fn entries(&self, name: Option<&str>) -> Result<Entries<'_>, Failure> {
-        let range = self.txn.table(&untyped(name)).and_then(|table| table.iter()).map_err(failure)?;
-        let mut entries = Entries { range, next: None };
-        entries.step()?;
-        Ok(entries)
+    fn contents(&self, table: &TableInfo) -> Result<Contents<'_>, Failure> {
+        Contents::of(&self.txn, table.name.as_deref(), table.duplicates)
     }
 }
 
-/// Entries in key order with a look at the next.
-struct Entries<'t> {
-    range: Range<'t, [u8], [u8]>,
-    next: Option<(&'t [u8], &'t [u8])>,
+/// Entries in order with a look at the next.
+struct Ahead<'t> {
+    entries: Entries<'t>,
+    next: Option<Pair<'t>>,
 }
 
-impl Entries<'_> {
+impl<'t> Ahead<'t> {
+    fn of(contents: &Contents<'t>) -> Result<Ahead<'t>, Failure> {
+        let mut ahead = Ahead { entries: contents.all()?, next: None };
+        ahead.step()?;
+        Ok(ahead)
+    }
+
     fn step(&mut self) -> Result<(), Failure> {
-        self.next = self.range.next().transpose().map_err(failure)?;
+        self.next = self.entries.next().transpose()?;
         Ok(())
+    }
+}
+
+/// The order of the entries of a table, or of the pairs of a multimap.
+#[derive(Clone, Copy)]
+struct PairOrder {
+    keys: KeyOrder,
+    duplicates: Option<KeyOrder>,
+}
+
+impl PairOrder {
+    fn of(table: &TableInfo) -> Result<PairOrder, Failure> {
+        let duplicates = table.duplicates.map(|duplicates| duplicates.order);
+        Ok(PairOrder { keys: selection::order(&table.order)?, duplicates })
+    }
+
+    fn compare(self, a: Pair<'_>, b: Pair<'_>) -> Ordering {
+        let by_value = || self.duplicates.map_or(Ordering::Equal, |order| order.compare(a.1, b.1));
+        self.keys.compare(a.0, b.0).then_with(by_value)
+    }
+}
+
+/// Whether the entries of both come in one order.
+fn are_alike(a: &TableInfo, b: &TableInfo) -> bool {
+    let order = |table: &TableInfo| table.duplicates.map(|duplicates| duplicates.order);
+    a.order == b.order && order(a) == order(b)
+}
+
+/// What a table is, in words.
+fn kind(table: &TableInfo) -> String {
+    match table.duplicates {
+        None => "a table".to_owned(),
+        Some(Duplicates { order, len: None }) => format!("a multimap in {} order", order.name()),
+        Some(Duplicates { order, len: Some(len) }) => {
+            format!("a multimap of {len} bytes each in {} order", order.name())
+        }
     }
 }
 
@@ -171,26 +215,30 @@ impl Diff {
             (None, None) => return Ok(()),
         };
         let types = (Types::recorded(of_a), Types::recorded(of_b));
-        if types.0 != types.1 || of_a.order != of_b.order {
+        if types.0 != types.1 || of_a.order != of_b.order || of_a.duplicates != of_b.duplicates {
             self.types(name, of_a, of_b)?;
         }
         if self.is_brief && of_a.stat.entries != of_b.stat.entries {
             self.found += 1;
             return Ok(());
         }
-        if of_a.order != of_b.order {
-            [of_a, of_b].iter().try_for_each(|table| selection::order(&table.order).map(drop))?;
-            return self.unsorted(name, &types, a, b);
+        let order = PairOrder::of(of_a)?;
+        PairOrder::of(of_b)?;
+        let (left, right) = (a.contents(of_a)?, b.contents(of_b)?);
+        if !are_alike(of_a, of_b) {
+            return match (&left, &right) {
+                (Contents::Table(left), Contents::Table(right)) => self.unsorted(name, &types, left, right),
+                _ => self.unsorted_pairs(name, &types, &left, &right),
+            };
         }
-        let order = selection::order(&of_a.order)?;
-        let (mut left, mut right) = (a.entries(name)?, b.entries(name)?);
+        let (mut left, mut right) = (Ahead::of(&left)?, Ahead::of(&right)?);
         while !self.is_done() {
             interrupt::check()?;
             match (left.next, right.next) {
                 (None, None) => break,
                 (Some(old), None) => self.removed(name, &types.0, old).and_then(|()| left.step())?,
                 (None, Some(new)) => self.added(name, &types.1, new).and_then(|()| right.step())?,
-                (Some(old), Some(new)) => match order.compare(old.0, new.0) {
+                (Some(old), Some(new)) => match order.compare(old, new) {
                     Ordering::Less => self.removed(name, &types.0, old).and_then(|()| left.step())?,
                     Ordering::Greater => self.added(name, &types.1, new).and_then(|()| right.step())?,
                     Ordering::Equal => {
@@ -211,11 +259,9 @@ impl Diff {
         &mut self,
         name: Option<&str>,
         types: &(Types, Types),
-        a: &Side,
-        b: &Side,
+        left: &ReadTable<'_, [u8], [u8]>,
+        right: &ReadTable<'_, [u8], [u8]>,
     ) -> Result<(), Failure> {
-        let [left, right] = [a, b].map(|side| side.txn.table(&untyped(name)).map_err(failure));
-        let (left, right) = (left?, right?);
         for entry in left.iter().map_err(failure)? {
             let old = entry.map_err(failure)?;
             interrupt::check()?;
@@ -241,6 +287,38 @@ impl Diff {
         Ok(())
     }
 
+    /// The differences of two tables of which one at least is a multimap, and whose pairs do not come in one order: each is looked
+    /// for in the other.
+    fn unsorted_pairs(
+        &mut self,
+        name: Option<&str>,
+        types: &(Types, Types),
+        left: &Contents<'_>,
+        right: &Contents<'_>,
+    ) -> Result<(), Failure> {
+        for entry in left.all()? {
+            let old = entry?;
+            interrupt::check()?;
+            if !right.holds(old)? {
+                self.removed(name, &types.0, old)?;
+            }
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+        for entry in right.all()? {
+            let new = entry?;
+            interrupt::check()?;
+            if !left.holds(new)? {
+                self.added(name, &types.1, new)?;
+            }
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     fn only_in(&mut self, name: Option<&str>, only_in: &'static str) -> Result<(), Failure> {
         let sign = if only_in == "a" { '-' } else { '+' };
         let words = format!("{sign} table {}", form::harmless(&table::name(name)));
@@ -248,12 +326,13 @@ impl Diff {
     }
 
     fn types(&mut self, name: Option<&str>, a: &TableInfo, b: &TableInfo) -> Result<(), Failure> {
-        let differ = a.order != b.order;
+        let (differ, kinds_differ) = (a.order != b.order, a.duplicates != b.duplicates);
         let line = |sign, table: &TableInfo| {
             let order =
                 if differ { format!(", order {}", form::harmless(&table.order)) } else { String::new() };
+            let kind = if kinds_differ { format!(", {}", kind(table)) } else { String::new() };
             format!(
-                "{sign} keys {}, values {}{order}",
+                "{sign} keys {}, values {}{order}{kind}",
                 form::harmless(&table.key_type),
                 form::harmless(&table.value_type)
             )
@@ -263,6 +342,7 @@ impl Diff {
             keys: [a.key_type.clone(), b.key_type.clone()],
             values: [a.value_type.clone(), b.value_type.clone()],
             orders: differ.then(|| [a.order.clone(), b.order.clone()]),
+            kinds: kinds_differ.then(|| [kind(a), kind(b)]),
         };
         self.tell(&change, Some(name), &[line('-', a), line('+', b)])
     }

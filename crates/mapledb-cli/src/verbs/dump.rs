@@ -12,11 +12,12 @@ use mapledb_os::NamedDraft;
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading, StateArgs};
+use crate::contents::Contents;
 use crate::door::{self, failure};
 use crate::dump::{self, Format, Sink, TableHead};
 use crate::failure::{Failure, Kind};
 use crate::output;
-use crate::selection::{Types, find, untyped, untyped_multimap};
+use crate::selection::{Types, find};
 use crate::{interrupt, progress, table};
 
 /// Write tables as text that "maple load" and other programs read
@@ -229,33 +230,15 @@ impl Dump<'_> {
             line: 0,
         };
         sink.begin(&head).map_err(wrong)?;
-        let name = table.name.as_deref();
-        match table.duplicates {
-            None => {
-                let entries = self.txn.table(&untyped(name)).and_then(|table| table.iter());
-                self.records(sink, entries.map_err(failure)?)?;
-            }
-            Some(_) => {
-                let pairs = self.txn.multimap(&untyped_multimap(name)).and_then(|multimap| multimap.iter());
-                self.records(sink, pairs.map_err(failure)?)?;
-            }
-        }
-        self.dumped.tables += 1;
-        Ok(())
-    }
-
-    fn records<'r>(
-        &mut self,
-        sink: &mut dyn Sink,
-        records: impl Iterator<Item = mapledb::Result<(&'r [u8], &'r [u8])>>,
-    ) -> Result<(), Failure> {
-        for record in records {
-            let (key, value) = record.map_err(failure)?;
+        let txn = self.txn;
+        for record in Contents::of(txn, table.name.as_deref(), table.duplicates)?.all()? {
+            let (key, value) = record?;
             interrupt::check()?;
             sink.record(key, value).map_err(|error| Failure::writing(&self.to, &error))?;
             self.dumped.records += 1;
             self.bar.inc(1);
         }
+        self.dumped.tables += 1;
         Ok(())
     }
 }

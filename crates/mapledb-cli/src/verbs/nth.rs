@@ -1,16 +1,16 @@
-//! `maple nth FILE N`: the entry that has so many before it.
+//! `maple nth FILE N`: the entry, or the pair of a multimap, that has so many before it.
 
 use clap::Args;
 
 use crate::cli::{Manner, Reading, StateArgs};
-use crate::door::{self, failure};
+use crate::contents::Contents;
+use crate::door;
 use crate::entry::Printing;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{TableArgs, types_of};
-use crate::table;
+use crate::selection::TableArgs;
 
-/// Print the entry that has so many before it; exit code 1 if there is none
+/// Print the entry, or the pair of a multimap, that has so many before it; exit code 1 if there is none
 #[derive(Debug, Args)]
 #[command(after_help = COST)]
 pub struct NthArgs {
@@ -37,14 +37,12 @@ Reads one path of the tree, however large the table is. \"maple rank\" is the wa
 pub fn run(args: &NthArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
     let txn = args.state.read(&env)?;
-    let types = types_of(&txn, args.table.table.as_deref())?;
-    let table = txn.table(&args.table.untyped()).map_err(failure)?;
-    let entries = table.len();
-    let place = from_the_first(args.n, entries, args.reverse);
-    let found = place.map(|place| table.nth(place)).transpose().map_err(failure)?.flatten();
+    let (contents, types) = Contents::open(&txn, args.table.table.as_deref())?;
+    let place = from_the_first(args.n, contents.len(), args.reverse);
+    let found = place.map(|place| contents.nth(place)).transpose()?.flatten();
     let Some((key, value)) = found else {
-        let entries = table::plural(entries, "entry", "entries");
-        return Err(Failure::absent(format!("there is no entry {}: the table has {entries}", args.n)));
+        let ((one, whole), all) = (contents.nouns(), contents.plural(contents.len()));
+        return Err(Failure::absent(format!("there is no {one} {}: the {whole} has {all}", args.n)));
     };
     let mut output = Output::open();
     Printing { manner, types: &types, keys_only: args.keys_only }.print(key, value, &mut output)?;

@@ -1,4 +1,4 @@
-//! `maple rank FILE KEY`: how many entries come before a key.
+//! `maple rank FILE KEY`: how many entries come before a key, or before a pair of a multimap.
 
 use std::ffi::OsString;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use crate::argument;
 use crate::cli::{Manner, Reading, StateArgs};
+use crate::contents::Contents;
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output;
-use crate::selection::{TableArgs, types_of};
-use crate::table;
+use crate::selection::{TableArgs, check_flag_of_multimaps};
 
-/// Print how many entries come before a key
+/// Print how many entries come before a key, or before a pair of a multimap
 #[derive(Debug, Args)]
 #[command(after_help = COST)]
 pub struct RankArgs {
@@ -24,12 +24,16 @@ pub struct RankArgs {
     /// The key, which need not be there
     #[arg(allow_negative_numbers = true)]
     key: OsString,
+    /// In a multimap, one of its values: then the place of this pair
+    #[arg(allow_negative_numbers = true)]
+    value: Option<OsString>,
     #[command(flatten)]
     table: TableArgs,
 }
 
 const COST: &str = "\
-Reads one path of the tree, however large the table is. \"maple nth\" is the way back.";
+Reads one path of the tree, however large the table is. What is counted in a multimap is pairs. \"maple nth\" is the way \
+back.";
 
 #[derive(Debug, Serialize)]
 struct Rank {
@@ -42,16 +46,34 @@ struct Rank {
 pub fn run(args: &RankArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
     let txn = args.state.read(&env)?;
-    let types = types_of(&txn, args.table.table.as_deref())?;
+    let (contents, types) = Contents::open(&txn, args.table.table.as_deref())?;
     let key = argument::bytes(&args.key, &types.keys)?;
-    let table = txn.table(&args.table.untyped()).map_err(failure)?;
-    let rank = Rank {
-        rank: table.rank(&key).map_err(failure)?,
-        entries: table.len(),
-        present: table.contains(&key).map_err(failure)?,
-    };
+    if args.value.is_some() {
+        check_flag_of_multimaps("VALUE", contents.is_multimap())?;
+    }
+    let value = args.value.as_ref().map(|value| argument::bytes(value, &types.values)).transpose()?;
+    let (rank, present) = place(&contents, &key, value.as_deref())?;
+    let rank = Rank { rank, entries: contents.len(), present };
     output::report(manner.json, &rank, |rank, output| {
-        let note = if rank.present { "" } else { ", where the key would stand: it is not there" };
-        output.line(format!("{} of {}{note}", rank.rank, table::plural(rank.entries, "entry", "entries")))
+        let what = if value.is_some() { "pair" } else { "key" };
+        let note = match rank.present {
+            true => String::new(),
+            false => format!(", where the {what} would stand: it is not there"),
+        };
+        output.line(format!("{} of {}{note}", rank.rank, contents.plural(rank.entries)))
     })
+}
+
+/// How many entries or pairs come before a key or a pair, and whether it is there.
+fn place(contents: &Contents<'_>, key: &[u8], value: Option<&[u8]>) -> Result<(u64, bool), Failure> {
+    let place = match (contents, value) {
+        (Contents::Table(table), _) => table.rank(key).and_then(|rank| Ok((rank, table.contains(key)?))),
+        (Contents::Multimap(multimap), None) => {
+            multimap.count(..key).and_then(|rank| Ok((rank, multimap.contains_key(key)?)))
+        }
+        (Contents::Multimap(multimap), Some(value)) => {
+            multimap.rank(key, value).and_then(|rank| Ok((rank, multimap.contains(key, value)?)))
+        }
+    };
+    place.map_err(failure)
 }

@@ -1,9 +1,7 @@
-//! `maple sample FILE`: entries chosen by chance, each as likely as any other.
+//! `maple sample FILE`: entries, or pairs of a multimap, chosen by chance, each as likely as any other.
 //!
 //! Positions are drawn, not keys: the counts in the branches lead to the entry at each, so the choice is fair however
 //! the keys lie, and costs one path of the tree an entry.
-
-use std::ops::Bound;
 
 use clap::Args;
 use rand::SeedableRng;
@@ -11,13 +9,14 @@ use rand::rngs::SmallRng;
 use rand::seq::index;
 
 use crate::cli::{Manner, Reading, StateArgs};
+use crate::contents::Contents;
 use crate::door::{self, failure};
 use crate::entry::Printing;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::selection::{Bounds, RangeArgs, TableArgs, Untyped, types_of};
+use crate::selection::{RangeArgs, TableArgs};
 
-/// Print entries chosen by chance, each as likely as any other
+/// Print entries, or pairs of a multimap, chosen by chance, each as likely as any other
 #[derive(Debug, Args)]
 #[command(after_help = FAIRNESS)]
 pub struct SampleArgs {
@@ -48,16 +47,16 @@ table is.";
 pub fn run(args: &SampleArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
     let txn = args.state.read(&env)?;
-    let types = types_of(&txn, args.table.table.as_deref())?;
-    let bounds = args.range.bounds(&types.keys)?;
-    let table = txn.table(&args.table.untyped()).map_err(failure)?;
-    args.range.check_order(table.order())?;
+    let (contents, types) = Contents::open(&txn, args.table.table.as_deref())?;
+    let bounds = args.range.bounds(&types, contents.is_multimap())?;
+    args.range.check_order(contents.order())?;
     let seed = args.seed.map_or_else(|| own_seed(manner), Ok)?;
-    let (first, entries) = places(&table, &bounds)?;
+    let first = bounds.before().map_or(Ok(0), |before| contents.count(&before))?;
+    let entries = contents.count(&bounds)?;
     let printing = Printing { manner, types: &types, keys_only: args.keys_only };
     let mut output = Output::open();
     for place in choose(entries, args.limit, seed) {
-        if let Some((key, value)) = table.nth(first.saturating_add(place)).map_err(failure)? {
+        if let Some((key, value)) = contents.nth(first.saturating_add(place))? {
             printing.print(key, value, &mut output)?;
         }
     }
@@ -71,16 +70,6 @@ fn own_seed(manner: Manner) -> Result<u64, Failure> {
     let seed = u64::from_le_bytes(bytes);
     door::tell_note(&format!("--seed {seed} chooses these entries again"), manner);
     Ok(seed)
-}
-
-/// How many entries come before a range, and how many are in it.
-fn places(table: &Untyped<'_>, bounds: &Bounds) -> Result<(u64, u64), Failure> {
-    let before = match &bounds.low {
-        Bound::Unbounded => 0,
-        Bound::Included(low) => table.count(..low.as_slice()).map_err(failure)?,
-        Bound::Excluded(low) => table.count(..=low.as_slice()).map_err(failure)?,
-    };
-    Ok((before, table.count(bounds.as_range()).map_err(failure)?))
 }
 
 /// `limit` different numbers below `entries`, or all, in order.

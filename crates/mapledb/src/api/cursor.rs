@@ -21,6 +21,32 @@ pub(super) fn decode<'t, K: Codec + ?Sized, V: Codec + ?Sized>(
 ///
 /// Every move answers the entry it came to. Cost: a seek is a descent; a step touches one slot and its cell, and at the
 /// end of a leaf the next one.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// let mut txn = env.write()?;
+/// for key in [b"a", b"c", b"e"] {
+///     txn.main().put(key, b"")?;
+/// }
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let mut cursor = txn.main()?.cursor();
+/// let key = |entry: Option<(&[u8], &[u8])>| entry.map(|(key, _)| key[0] as char);
+/// assert_eq!(key(cursor.next()?), Some('a')); // from nowhere to the first
+/// assert_eq!(key(cursor.next()?), Some('c'));
+/// assert_eq!(key(cursor.current()?), Some('c'));
+/// assert_eq!(key(cursor.previous()?), Some('a'));
+/// assert_eq!(key(cursor.last()?), Some('e'));
+/// assert_eq!((key(cursor.seek(b"b")?), key(cursor.ceiling(b"b")?)), (None, Some('c')));
+/// assert_eq!((key(cursor.higher(b"c")?), key(cursor.floor(b"d")?)), (Some('e'), Some('c')));
+/// assert_eq!((key(cursor.lower(b"c")?), key(cursor.nth(2)?), key(cursor.first()?)), (Some('a'), Some('e'), Some('a')));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Cursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     inner: tree::Cursor<'t, P, KeyOrder>,
     types: Typed<K, V>,

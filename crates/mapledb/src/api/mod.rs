@@ -13,6 +13,7 @@ mod jiff;
 mod lazy;
 #[cfg(all(test, feature = "seam"))]
 mod level_tests;
+mod load;
 #[cfg(feature = "serde")]
 mod msgpack;
 mod multimap;

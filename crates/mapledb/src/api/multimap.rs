@@ -10,6 +10,7 @@ use super::codec::{Key, Typed};
 use super::{ReadMultimap, WriteMultimap};
 use crate::catalog::{Asked, Kind, Types};
 use crate::error::{Error, Result};
+use crate::pages::Pages;
 use crate::tree::KeyOrder;
 use crate::txn::{ReadTxn, WriteTxn};
 
@@ -114,7 +115,7 @@ impl<'n> Multimap<'n, [u8], [u8]> {
 }
 
 impl<K: Key + ?Sized, V: Key + ?Sized> Multimap<'_, K, V> {
-    fn asked(&self, len_max: usize) -> Result<Asked> {
+    pub(super) fn asked(&self, len_max: usize) -> Result<Asked> {
         if self.is_untyped {
             return Ok(Asked { types: None, order: self.order, kind: Some(Kind::Multimap(None)) });
         }
@@ -141,9 +142,8 @@ impl ReadTxn {
         multimap: &Multimap<'_, K, V>,
     ) -> Result<ReadMultimap<'_, K, V>> {
         let name = multimap.name;
-        let record = self.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
-        let len_max = key_max(crate::pages::Pages::page_size(self).bytes());
-        let order = multimap.asked(len_max)?.check(name, &record, self.known_orders())?;
+        let asked = multimap.asked(dup_max(self))?;
+        let (record, order) = asked.open(name, self.find_table(name)?, self.known_orders())?;
         Ok(ReadMultimap::new(self, &record.tree, order))
     }
 }
@@ -157,7 +157,7 @@ impl WriteTxn {
         &mut self,
         multimap: &Multimap<'_, K, V>,
     ) -> Result<WriteMultimap<'_, K, V>> {
-        let asked = multimap.asked(self.key_max())?;
+        let asked = multimap.asked(dup_max(self.draft()))?;
         let (id, order) = self.open_named(multimap.name, &asked, false)?;
         Ok(WriteMultimap::new(self, id, order))
     }
@@ -170,7 +170,7 @@ impl WriteTxn {
         &mut self,
         multimap: &Multimap<'_, K, V>,
     ) -> Result<WriteMultimap<'_, K, V>> {
-        let asked = multimap.asked(self.key_max())?;
+        let asked = multimap.asked(dup_max(self.draft()))?;
         let (id, order) = self.open_named(multimap.name, &asked, true)?;
         Ok(WriteMultimap::new(self, id, order))
     }
@@ -191,12 +191,13 @@ impl WriteTxn {
         duplicates: Duplicates,
     ) -> Result<WriteMultimap<'_, [u8], [u8]>> {
         let types = Types { key: key_type.to_string(), value: value_type.to_string() };
-        let kind = Kind::Multimap(Some(duplicates.record(self.key_max())?));
+        let kind = Kind::Multimap(Some(duplicates.record(dup_max(self.draft()))?));
         let (id, order) = self.open_named(name, &Asked { types: Some(types), order, kind: Some(kind) }, true)?;
         Ok(WriteMultimap::new(self, id, order))
     }
+}
 
-    fn key_max(&self) -> usize {
-        key_max(crate::pages::Pages::page_size(self.draft()).bytes())
-    }
+/// The length in bytes of the longest duplicate.
+pub(super) fn dup_max(pages: &impl Pages) -> usize {
+    key_max(pages.page_size().bytes())
 }

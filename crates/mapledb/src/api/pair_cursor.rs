@@ -14,6 +14,37 @@ use crate::txn::ReadTxn;
 ///
 /// Pairs are in the order of their keys, and those of a key in the order of its duplicates. Every move answers the pair it came
 /// to. Cost: a seek is a descent, of the keys and then of the duplicates if they have a tree; a step touches one slot.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Multimap;
+///
+/// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+///
+/// let mut txn = env.write()?;
+/// let mut tags = txn.open_multimap(&TAGS)?;
+/// tags.insert_all("red", [1, 3, 5])?;
+/// tags.insert_all("tan", [2, 4])?;
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let mut cursor = txn.multimap(&TAGS)?.cursor();
+/// assert_eq!(cursor.next()?, Some(("red", 1))); // from nowhere to the first
+/// assert_eq!((cursor.next()?, cursor.next_key()?), (Some(("red", 3)), Some(("tan", 2))));
+/// assert_eq!((cursor.previous()?, cursor.first_in_key()?), (Some(("red", 5)), Some(("red", 1))));
+/// assert_eq!((cursor.last_in_key()?, cursor.next_in_key()?), (Some(("red", 5)), None));
+/// assert_eq!(cursor.current()?, Some(("red", 5))); // it stayed
+/// assert_eq!((cursor.previous_in_key()?, cursor.count_in_key(), cursor.rank()?), (Some(("red", 3)), 3, 1));
+/// assert_eq!((cursor.seek_key("tan")?, cursor.previous_key()?), (Some(("tan", 2)), Some(("red", 5))));
+/// assert_eq!((cursor.seek("red", &2)?, cursor.ceiling("red", &2)?), (None, Some(("red", 3))));
+/// assert_eq!((cursor.floor("tan", &1)?, cursor.ceiling_key("s")?), (Some(("red", 5)), Some(("tan", 2))));
+/// assert_eq!((cursor.nth(4)?, cursor.first()?, cursor.last()?), (Some(("tan", 4)), Some(("red", 1)), Some(("tan", 4))));
+/// # Ok(())
+/// # }
+/// ```
 pub struct PairCursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     inner: dup::PairCursor<'t, P>,
     types: Typed<K, V>,

@@ -20,6 +20,42 @@ use crate::txn::ReadTxn;
 ///
 /// Unless said otherwise a call costs one descent of the keys, and one of the key's duplicates if they have a tree: one page
 /// touch a level.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Multimap;
+///
+/// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+///
+/// let mut txn = env.write()?;
+/// let mut tags = txn.open_multimap(&TAGS)?;
+/// tags.insert_all("red", [5, 1, 3])?;
+/// tags.insert_all("tan", [2, 4])?;
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let tags = txn.multimap(&TAGS)?;
+/// assert_eq!((tags.len(), tags.is_empty(), tags.stat().leaf_pages), (5, false, 1));
+/// assert_eq!(tags.get("red")?.collect::<mapledb::Result<Vec<_>>>()?, [1, 3, 5]);
+/// assert_eq!((tags.first_of("red")?, tags.last_of("red")?, tags.count_of("red")?), (Some(1), Some(5), 3));
+/// assert!(tags.contains("tan", &4)? && !tags.contains("tan", &5)? && tags.contains_key("tan")?);
+/// assert_eq!((tags.first()?, tags.last()?), (Some(("red", 1)), Some(("tan", 4))));
+///
+/// // Pairs are what is counted, placed and gone through.
+/// assert_eq!((tags.count("s"..)?, tags.rank("tan", &4)?, tags.nth(3)?), (2, 4, Some(("tan", 2))));
+/// assert_eq!(tags.iter()?.rev().next().transpose()?, Some(("tan", 4)));
+/// assert_eq!(tags.range(.."s")?.remaining(), 3);
+/// assert_eq!(tags.keys().collect::<mapledb::Result<Vec<_>>>()?, ["red", "tan"]);
+///
+/// // Values of one length, as they lie in the page.
+/// let pages: Vec<&[u8]> = tags.chunks("red")?.collect::<mapledb::Result<_>>()?;
+/// assert_eq!(pages, [[0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 5]]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct ReadMultimap<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     pages: &'t P,
     record: TreeRecord,
@@ -74,6 +110,7 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// The duplicates of `key`, in order; none if there is no such key.
     pub fn get(&self, key: &K) -> Result<Values<'t, V, P>> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| {
             let all = Bound::Included(PairBound::of_key(key));
             dup::PairRange::new(self.comparing()?, all, all)
@@ -83,16 +120,19 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 
     /// Whether `key` has any duplicate.
     pub fn contains_key(&self, key: &K) -> Result<bool> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| self.comparing()?.contains(key))
     }
 
     /// Whether this pair is there.
     pub fn contains(&self, key: &K, value: &V) -> Result<bool> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| V::with_bytes(value, |value| dup::contains(self.comparing()?, key, value)))
     }
 
     /// How many duplicates `key` has. Cost: one descent of the keys, however many they are.
     pub fn count_of(&self, key: &K) -> Result<u64> {
+        self.pages.count_gets(1);
         K::with_bytes(key, |key| dup::count_of(self.comparing()?, key))
     }
 
@@ -110,6 +150,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// other, else one by one. Each slice begins at a multiple of 8 bytes if they have one length, so numbers in it are read in
     /// place (`bytemuck::cast_slice`).
     pub fn chunks(&self, key: &K) -> Result<Chunks<'t, P>> {
+        self.pages.count_gets(1);
         let mut cursor = dup::PairCursor::new(self.comparing()?);
         K::with_bytes(key, |key| cursor.seek_key(key))?;
         cursor.chunks().map(Chunks::new)
@@ -243,7 +284,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     }
 }
 
-fn with_pair_bound<K: Key + ?Sized, V: Key + ?Sized, R>(
+pub(super) fn with_pair_bound<K: Key + ?Sized, V: Key + ?Sized, R>(
     bound: Bound<&(&K, &V)>,
     act: impl FnOnce(Bound<PairBound<'_>>) -> Result<R>,
 ) -> Result<R> {

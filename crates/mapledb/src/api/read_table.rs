@@ -87,6 +87,45 @@ impl Group {
 /// the transaction.
 ///
 /// Unless said otherwise a call costs one descent: one page touch a level of the tree.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Table;
+///
+/// const TOWNS: Table<'static, str, u32> = Table::new("towns");
+///
+/// let mut txn = env.write()?;
+/// let mut towns = txn.open_table(&TOWNS)?;
+/// for (town, people) in [("Bern", 134_000), ("Graz", 292_000), ("Linz", 213_000), ("Wels", 64_000)] {
+///     towns.put(town, &people)?;
+/// }
+/// txn.commit()?;
+///
+/// let txn = env.read()?;
+/// let towns = txn.table(&TOWNS)?;
+/// assert_eq!((towns.len(), towns.is_empty(), towns.stat().leaf_pages), (4, false, 1));
+/// assert_eq!((towns.get("Graz")?, towns.get("Rome")?, towns.contains("Wels")?), (Some(292_000), None, true));
+/// assert_eq!((towns.first()?, towns.last()?), (Some(("Bern", 134_000)), Some(("Wels", 64_000))));
+///
+/// // The nearest key, be it there or not.
+/// assert_eq!((towns.floor("Graz")?, towns.lower("Graz")?), (Some(("Graz", 292_000)), Some(("Bern", 134_000))));
+/// assert_eq!((towns.ceiling("H")?, towns.higher("Linz")?), (Some(("Linz", 213_000)), Some(("Wels", 64_000))));
+///
+/// // Counted by the branches: a descent or two, however many entries there are.
+/// assert_eq!((towns.count("C"..="Linz")?, towns.rank("Linz")?, towns.nth(3)?), (2, 2, Some(("Wels", 64_000))));
+///
+/// // From either end.
+/// assert_eq!(towns.iter()?.rev().next().transpose()?, towns.last()?);
+/// assert_eq!(towns.keys()?.collect::<mapledb::Result<Vec<_>>>()?, ["Bern", "Graz", "Linz", "Wels"]);
+/// assert_eq!(towns.prefix("L")?.count(), 1);
+/// let mut gap = towns.upper_bound(std::ops::Bound::Included("Graz"))?;
+/// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (towns.floor("Graz")?, towns.higher("Graz")?));
+/// # Ok(())
+/// # }
+/// ```
 pub struct ReadTable<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     pages: &'t P,
     record: TreeRecord,

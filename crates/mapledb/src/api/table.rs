@@ -163,8 +163,7 @@ impl ReadTxn {
             table.check_main()?;
             return Ok(ReadTable::new(self, &self.main_tree()?, KeyOrder::BYTEWISE));
         };
-        let record = self.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
-        let order = table.asked().check(name, &record, self.known_orders())?;
+        let (record, order) = table.asked().open(name, self.find_table(name)?, self.known_orders())?;
         Ok(ReadTable::new(self, &record.tree, order))
     }
 

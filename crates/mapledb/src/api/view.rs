@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::codec::{Codec, Key};
-use super::{ReadTable, Table, TableInfo};
-use crate::error::{Error, Result};
+use super::multimap::dup_max;
+use super::{Multimap, ReadMultimap, ReadTable, Table, TableInfo};
+use crate::error::Result;
 use crate::space::Draft;
 use crate::tree::KeyOrder;
 use crate::txn::{TableId, WriteTxn};
@@ -23,6 +24,7 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<TxnView<'_>>();
     is_send_and_sync::<ReadTable<'_, [u8], [u8], Draft>>();
+    is_send_and_sync::<ReadMultimap<'_, [u8], [u8], Draft>>();
 };
 
 impl WriteTxn {
@@ -68,7 +70,8 @@ impl<'t> TxnView<'t> {
     /// The default table.
     ///
     /// # Errors
-    /// [`Error::TxnUnusable`], [`Error::AfterFork`], [`Error::Fault`].
+    /// [`Error::TxnUnusable`](crate::Error::TxnUnusable), [`Error::AfterFork`](crate::Error::AfterFork),
+    /// [`Error::Fault`](crate::Error::Fault).
     pub fn main(&self) -> Result<ReadTable<'t, [u8], [u8], Draft>> {
         let (draft, record) = self.txn.reading(TableId::Main)?;
         Ok(ReadTable::new(draft, record, KeyOrder::BYTEWISE))
@@ -89,9 +92,45 @@ impl<'t> TxnView<'t> {
             let (draft, record) = self.txn.reading(TableId::Main)?;
             return Ok(ReadTable::new(draft, record, KeyOrder::BYTEWISE));
         };
-        let record = self.txn.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
-        let order = table.asked().check(name, &record, self.txn.known_orders())?;
+        let (record, order) = table.asked().open(name, self.txn.find_table(name)?, self.txn.known_orders())?;
         Ok(ReadTable::new(self.txn.draft(), &record.tree, order))
+    }
+
+    /// A multimap.
+    ///
+    /// Cost: as [`TxnView::table`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("tags.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// use mapledb::Multimap;
+    ///
+    /// const TAGS: Multimap<'static, str, u64> = Multimap::new("tags");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_multimap(&TAGS)?.insert_all("red", [7, 3, 5])?;
+    ///
+    /// // Looked at before it is committed, by as many threads as one likes.
+    /// let tags = txn.view().multimap(&TAGS)?;
+    /// assert_eq!((tags.count_of("red")?, tags.first_of("red")?), (3, Some(3)));
+    /// txn.commit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ReadTxn::multimap`](crate::ReadTxn::multimap), and those of [`TxnView::main`].
+    pub fn multimap<K: Key + ?Sized, V: Key + ?Sized>(
+        &self,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<ReadMultimap<'t, K, V, Draft>> {
+        let (name, draft) = (multimap.name(), self.txn.draft());
+        let asked = multimap.asked(dup_max(draft))?;
+        let (record, order) = asked.open(name, self.txn.find_table(name)?, self.txn.known_orders())?;
+        Ok(ReadMultimap::new(draft, &record.tree, order))
     }
 
     /// Every table: the default one first, then the named ones by name.

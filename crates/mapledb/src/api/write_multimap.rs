@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::ops::RangeBounds;
 
 use super::codec::{Key, Typed};
-use super::read_multimap::ReadMultimap;
+use super::load::load;
+use super::read_multimap::{ReadMultimap, with_pair_bound};
 use super::read_table::{TableStat, with_bounds};
 use crate::dup::{self, Loader};
 use crate::error::{Error, Result};
@@ -19,6 +20,36 @@ use crate::txn::{TableId, WriteTxn};
 /// duplicates if they have a tree; each page once in a transaction. An error about arguments ([`Error::KeyTooLong`],
 /// [`Error::DuplicateTooLong`], [`Error::DuplicateLength`], [`Error::NotSorted`]) changes nothing; after any other the transaction is
 /// unusable.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Multimap;
+///
+/// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+///
+/// let mut txn = env.write()?;
+/// let mut tags = txn.open_multimap(&TAGS)?;
+/// assert!(tags.insert("red", &1)? && !tags.insert("red", &1)?); // there already
+/// assert_eq!(tags.insert_all("red", [1, 2, 3])?, 2);
+/// tags.append("tan", &7)?; // behind all there is
+/// let sorted = (0..4u32).map(|value| Ok(("teal", value.to_be_bytes())));
+/// assert_eq!(tags.load_sorted(sorted)?, 4); // and many of them, as bytes
+///
+/// assert!(tags.delete("red", &2)?);
+/// assert_eq!(tags.delete_pairs(("red", &3)..("teal", &1))?, 3);
+/// assert_eq!(tags.delete_range(.."t")?, 1);
+/// assert_eq!(tags.reading()?.get("teal")?.count(), 3);
+/// assert_eq!((tags.len(), tags.stat().entries, tags.next_sequence(1)?), (3, 3, 0));
+/// assert_eq!(tags.delete_all("teal")?, 3);
+/// tags.clear()?;
+/// assert!(tags.is_empty());
+/// txn.commit()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct WriteMultimap<'t, K: ?Sized, V: ?Sized> {
     txn: &'t mut WriteTxn,
     table: TableId,
@@ -36,6 +67,11 @@ impl<'t, K: ?Sized, V: ?Sized> WriteMultimap<'t, K, V> {
             return Err(Error::OrderMissing);
         }
         self.txn.change(self.table, self.order, act)
+    }
+
+    /// The order of the keys. Cost: none.
+    pub fn order(&self) -> KeyOrder {
+        self.order
     }
 
     /// How many pairs there are.
@@ -132,29 +168,9 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         &mut self,
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
-        let mut stored = 0;
-        let mut fault = None;
         self.txn.lay_down();
-        self.change(|tree| {
-            let mut loader = Loader::new(tree)?;
-            for pair in pairs {
-                match pair.and_then(|(key, value)| loader.push(key.as_ref(), value.as_ref())) {
-                    Ok(()) => stored += 1,
-                    Err(error) => {
-                        fault = Some(error);
-                        break;
-                    }
-                }
-            }
-            match fault.take_if(|error| !error.is_about_arguments() && !matches!(error, Error::Input { .. })) {
-                Some(error) => Err(error),
-                None => loader.finish(),
-            }
-        })?;
-        match fault {
-            None => Ok(stored),
-            Some(error) => Err(error),
-        }
+        let (stored, fault) = self.change(|tree| load(Loader::new(tree)?, pairs))?;
+        fault.map_or(Ok(stored), Err)
     }
 
     /// Takes a pair out; answers whether it was there. One that is not there copies no page.
@@ -175,6 +191,41 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         K: 'k,
     {
         with_bounds(bounds, |low, high| self.change(|tree| tree.delete_range(low, high)))
+    }
+
+    /// Takes all pairs between two pairs out; answers how many went, which is none if the bounds cross. Cost: the paths to both
+    /// ends copied, of keys and of duplicates, and a page read for each page freed; subtrees are cut whole. Where nothing goes no
+    /// page is copied.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Multimap};
+    /// /// What each sensor has told, by the time.
+    /// const EVENTS: Multimap<'static, str, u64> = Multimap::new("events");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut events = txn.open_multimap(&EVENTS)?;
+    /// events.insert_all("attic", 0..1000)?;
+    /// events.insert_all("cellar", 0..1000)?;
+    ///
+    /// // Whatever the attic told before 900 is old.
+    /// assert_eq!(events.delete_pairs(("attic", &0)..("attic", &900))?, 900);
+    /// // From here on in the order of pairs, across keys.
+    /// assert_eq!(events.delete_pairs(("attic", &950)..=("cellar", &9))?, 60);
+    /// assert_eq!(events.len(), 1040);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete_pairs<'k>(&mut self, bounds: impl RangeBounds<(&'k K, &'k V)>) -> Result<u64>
+    where
+        K: 'k,
+        V: 'k,
+    {
+        with_pair_bound(bounds.start_bound(), |low| {
+            with_pair_bound(bounds.end_bound(), |high| self.change(|tree| dup::delete_range(tree, low, high)))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use super::codec::{Codec, Key, Typed};
 use super::entry::Entry;
 use super::extract::ExtractIf;
 use super::gap::{self, GapCursorMut};
+use super::load::load;
 use super::owned::Owned;
 use super::read_table::{ReadTable, TableStat, with_bound, with_bounds};
 use crate::error::{Error, Result};
@@ -26,6 +27,44 @@ macro_rules! change {
 /// Unless said otherwise a change costs one descent that copies one page a level, each page once in a transaction. An
 /// error about arguments ([`Error::KeyTooLong`], [`Error::NotSorted`]) changes nothing; after any other the transaction
 /// is unusable.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::Table;
+///
+/// const STOCK: Table<'static, str, u32> = Table::new("stock");
+///
+/// let mut txn = env.write()?;
+/// let mut stock = txn.open_table(&STOCK)?;
+/// stock.put("pears", &3)?;
+/// assert!(!stock.put_new("pears", &9)?); // there is one
+/// assert_eq!(stock.get_or_insert("plums", &7)?, 7);
+/// assert!(stock.compare_and_set("plums", Some(&7), Some(&6))?);
+/// assert_eq!(stock.replace("pears", &4)?, Some(3u32.to_be_bytes().to_vec()));
+/// assert_eq!(stock.take("plums")?.expect("it was there").get()?, 6);
+/// assert!(stock.delete("pears")? && !stock.delete("pears")?);
+///
+/// // Sorted input fills pages to the end: one by one, or all at once, as bytes.
+/// stock.append("a", &1)?;
+/// let sorted = ["b", "c", "d", "e"].into_iter().zip(2u32..).map(|(key, value)| Ok((key, value.to_be_bytes())));
+/// assert_eq!(stock.load_sorted(sorted)?, 4);
+/// assert_eq!(stock.retain_range("c".., |_, pieces| pieces != 4)?, 1); // "d"
+/// assert_eq!(stock.delete_range(.."b")?, 1);
+/// assert_eq!(stock.retain(|key, _| key < "e")?, 1);
+/// assert_eq!(stock.pop_last()?.expect("c is left").0.get()?, "c");
+///
+/// // What it reads is what has been written so far.
+/// assert_eq!((stock.len(), stock.first()?, stock.reading()?.count("a"..)?), (1, Some(("b", 2)), 1));
+/// assert_eq!((stock.next_sequence(10)?, stock.next_sequence(1)?), (0, 10));
+/// stock.clear()?;
+/// assert!(stock.is_empty());
+/// txn.commit()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct WriteTable<'t, K: ?Sized, V: ?Sized> {
     txn: &'t mut WriteTxn,
     table: TableId,
@@ -312,30 +351,9 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
         self.check_order()?;
-        let mut stored = 0;
-        let mut fault = None;
         self.txn.lay_down();
-        change!(self, |tree| {
-            let mut appender = Appender::new(tree)?;
-            for pair in pairs {
-                let pushed = pair.and_then(|(key, value)| appender.push(key.as_ref(), value.as_ref()));
-                match pushed {
-                    Ok(()) => stored += 1,
-                    Err(error) => {
-                        fault = Some(error);
-                        break;
-                    }
-                }
-            }
-            match fault.take_if(|error| !error.is_about_arguments() && !matches!(error, Error::Input { .. })) {
-                Some(error) => Err(error),
-                None => appender.finish(),
-            }
-        })?;
-        match fault {
-            None => Ok(stored),
-            Some(error) => Err(error),
-        }
+        let (stored, fault) = change!(self, |tree| load(Appender::new(tree)?, pairs))?;
+        fault.map_or(Ok(stored), Err)
     }
 }
 

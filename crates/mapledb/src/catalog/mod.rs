@@ -87,6 +87,18 @@ impl Kind {
 }
 
 impl Asked {
+    /// The table `name` as it was `found`, if it is there and may be opened so, and the order of its keys.
+    pub(crate) fn open(
+        &self,
+        name: &str,
+        found: Option<TableRecord>,
+        known: &[KeyOrder],
+    ) -> Result<(TableRecord, KeyOrder)> {
+        let record = found.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
+        let order = self.check(name, &record, known)?;
+        Ok((record, order))
+    }
+
     /// Whether the table `name`, which is recorded as `record`, may be opened so; and the order its keys are in: the one that
     /// was asked for, the recorded one if it is among those `known`, else none that compares.
     pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<KeyOrder> {

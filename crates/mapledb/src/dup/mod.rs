@@ -17,6 +17,7 @@
 //! Subtree counts count pairs (see [`tree`](crate::tree)), so pairs are counted, ranked and found by their number in two
 //! descents.
 
+mod cut;
 mod load;
 mod read;
 mod write;
@@ -24,6 +25,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cut::delete_range;
 pub(crate) use load::Loader;
 pub(crate) use read::{Chunks, PairBound, PairCursor, PairRange, contains, count_of};
 pub(crate) use write::{append, delete, delete_key, insert, insert_all};

@@ -1,5 +1,6 @@
 //! Multimaps against sorted lists of pairs, over pages in memory.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -9,7 +10,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{
-    Chunks, Loader, PairBound, PairCursor, PairRange, append, contains, count_of, delete, delete_key, insert, insert_all,
+    Chunks, Loader, PairBound, PairCursor, PairRange, append, contains, count_of, delete, delete_key, delete_range,
+    insert, insert_all,
 };
 use crate::error::Error;
 use crate::tree::double::Double;
@@ -72,6 +74,39 @@ impl Bed {
     fn delete_key(&mut self, key: &[u8]) {
         let gone = delete_key(&mut self.change(), key).unwrap();
         assert_eq!(gone, self.model.remove(key).map_or(0, |dups| dups.len() as u64));
+    }
+
+    /// Takes a range out, unless it is most of what there is.
+    fn delete_range(&mut self, low: Bound<PairBound<'_>>, high: Bound<PairBound<'_>>) {
+        let order = KeyOrder::recorded(self.kind.order);
+        let beside = |pair: &(Bytes, Bytes), bound: PairBound<'_>| {
+            let dups = || bound.dup.map_or(Ordering::Equal, |dup| order.compare(&pair.1, dup));
+            pair.0[..].cmp(bound.key).then_with(dups)
+        };
+        let goes = |pair: &(Bytes, Bytes)| {
+            let above = match low {
+                Bound::Unbounded => true,
+                Bound::Included(low) => beside(pair, low).is_ge(),
+                Bound::Excluded(low) => beside(pair, low).is_gt(),
+            };
+            above
+                && match high {
+                    Bound::Unbounded => true,
+                    Bound::Included(high) => beside(pair, high).is_le(),
+                    Bound::Excluded(high) => beside(pair, high).is_lt(),
+                }
+        };
+        let (gone, kept): (Pairs, Pairs) = self.pairs().into_iter().partition(goes);
+        if gone.len() > 100 && gone.len() > kept.len() {
+            return;
+        }
+        let held = self.pages.held();
+        assert_eq!(delete_range(&mut self.change(), low, high).unwrap(), gone.len() as u64);
+        assert!(!gone.is_empty() || self.pages.held() == held, "nothing goes and something is copied");
+        self.model.clear();
+        for (key, dup) in kept {
+            self.model.entry(key).or_default().push(dup);
+        }
     }
 
     fn commit(&mut self) {
@@ -193,6 +228,16 @@ const KINDS: [Duplicates; 6] = [
     Duplicates { order: OrderId::Bytewise, len: 1000 },
 ];
 
+/// A bound at a pair, or at a key, or none.
+fn bound<'k>(rng: &mut SmallRng, key: &'k [u8], dup: &'k [u8]) -> Bound<PairBound<'k>> {
+    let dup = rng.random_ratio(9, 10).then_some(dup);
+    match rng.random_range(0..9) {
+        0 => Bound::Unbounded,
+        1..5 => Bound::Included(PairBound { key, dup }),
+        _ => Bound::Excluded(PairBound { key, dup }),
+    }
+}
+
 /// How long and how many keys and duplicates are.
 struct Shape {
     kind: Duplicates,
@@ -257,8 +302,14 @@ fn run(seed: u64, operations: u32) {
                 bed.model.retain(|k, _| k < &key || k >= &other);
                 assert_eq!(gone, (before - bed.pairs().len()) as u64);
             }
-            91..94 => bed.commit(),
-            94..98 => {
+            91..94 => {
+                let other = (shape.key(&mut rng), shape.dup(&mut rng));
+                let key_too = if rng.random() { &key } else { &other.0 };
+                let (low, high) = (bound(&mut rng, key_too, &dup), bound(&mut rng, &other.0, &other.1));
+                bed.delete_range(low, high);
+            }
+            94 | 95 => bed.commit(),
+            96 | 97 => {
                 let other = (shape.key(&mut rng), shape.dup(&mut rng));
                 bed.probe(&key, &dup, (&other.0, &other.1));
             }

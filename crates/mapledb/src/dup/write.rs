@@ -1,6 +1,7 @@
 //! Changing the duplicates of a key, and the form they are in.
 
 use std::cmp::Ordering;
+use std::ops::{Bound, Range};
 
 use mapledb_format::FormatError;
 use mapledb_format::duplicates::{
@@ -19,7 +20,7 @@ use crate::pages::{PageRef, PagesMut};
 use crate::tree::{Appender, KeyOrder, OwnPath, TreeMut, in_its_order};
 
 /// The form in which a key holds its duplicates.
-enum Held {
+pub(super) enum Held {
     One(Vec<u8>),
     SubPage,
     Tree(TreeRecord),
@@ -115,9 +116,13 @@ pub(crate) fn delete<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, key: &[u8
     let path = tree.touch_path(key)?;
     match held(tree, &path)? {
         Held::One(_) => return tree.take_out(&path).map(|_| true),
-        Held::SubPage => delete_in_sub_page(tree, &path, key, kind, dup)?,
+        Held::SubPage => {
+            delete_in_sub_page(tree, &path, key, kind, Bound::Included(dup), Bound::Included(dup))?;
+        }
         Held::Tree(nested) if nested.entries <= 1 => return tree.take_out(&path).map(|_| true),
-        Held::Tree(nested) => delete_in_tree(tree, &path, key, kind, nested, dup)?,
+        Held::Tree(nested) => {
+            delete_in_tree(tree, &path, key, kind, nested, |tree| tree.delete(dup).map(drop))?;
+        }
     }
     tree.shrink(&path, 1)?;
     Ok(true)
@@ -161,7 +166,7 @@ pub(super) fn check_dup<P: PagesMut, O: Order>(
     if len > max { Err(Error::DuplicateTooLong { len, max }) } else { Ok(()) }
 }
 
-fn held<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>, path: &OwnPath) -> Result<Held> {
+pub(super) fn held<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>, path: &OwnPath) -> Result<Held> {
     match tree.field(path)? {
         ValueField::Inline(one) => Ok(Held::One(one.to_vec())),
         ValueField::Duplicates(field) => match tree.duplicates(path, field)? {
@@ -310,21 +315,23 @@ fn insert_in_tree<'d, P: PagesMut, O: Order>(
     Ok(added)
 }
 
-/// Takes a duplicate out of the sub-page at `path`; the ancestors have yet to count it out.
-fn delete_in_sub_page<P: PagesMut, O: Order>(
+/// Takes the duplicates between two bounds, which do not cross, out of the sub-page at `path`; the ancestors have yet to count
+/// them out.
+pub(super) fn delete_in_sub_page<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
     kind: Duplicates,
-    dup: &[u8],
+    low: Bound<&[u8]>,
+    high: Bound<&[u8]>,
 ) -> Result<()> {
     let order = KeyOrder::recorded(kind.order);
     let (page_len, root) = (page_len(tree), tree.record().root);
     let fault = |cause| Error::Corrupt { pgno: root, cause };
     let field = tree.field_at(path)?;
     let mut sub_page = LeafMut::new(field);
-    let at = sub_page.node().and_then(|leaf| leaf.search_from(order, 0, dup, 0)).map_err(fault)?;
-    sub_page.remove(at.index).map_err(fault)?;
+    let going = sub_page.node().and_then(|leaf| places(&leaf, order, low, high)).map_err(fault)?;
+    going.rev().try_for_each(|index| sub_page.remove(index)).map_err(fault)?;
     let left = sub_page.node().map_err(fault)?;
     let (len, used) = (left.len(), left.used());
     if len > 1 && 2 * (HEADER_BYTES + used) > field.len() {
@@ -333,6 +340,27 @@ fn delete_in_sub_page<P: PagesMut, O: Order>(
     let old = field.to_vec();
     let leaf = Leaf::view(&old).map_err(fault)?;
     shrink_to(tree, path, key, kind, &leaf, page_len).map(drop)
+}
+
+/// The places of the keys of `leaf` between two bounds.
+fn places(
+    leaf: &Leaf<'_>,
+    order: KeyOrder,
+    low: Bound<&[u8]>,
+    high: Bound<&[u8]>,
+) -> std::result::Result<Range<usize>, FormatError> {
+    let place = |key, over| leaf.search_from(order, 0, key, 0).map(|at| at.index + usize::from(over && at.exact));
+    let from = match low {
+        Bound::Unbounded => 0,
+        Bound::Included(key) => place(key, false)?,
+        Bound::Excluded(key) => place(key, true)?,
+    };
+    let to = match high {
+        Bound::Unbounded => leaf.len(),
+        Bound::Included(key) => place(key, true)?,
+        Bound::Excluded(key) => place(key, false)?,
+    };
+    Ok(from..to)
 }
 
 /// Stores what is left of a key's duplicates, one leaf of them, in the smallest form if that needs no cut; answers whether
@@ -364,18 +392,18 @@ fn shrink_to<P: PagesMut, O: Order>(
     tree.store_at(path, key, new, 0).map(|()| true)
 }
 
-/// Takes a duplicate out of the nested tree at `path`, which has others; the ancestors have yet to count it out.
-fn delete_in_tree<P: PagesMut, O: Order>(
+/// Takes duplicates, not all, out of the nested tree at `path` by `delete`; the ancestors have yet to count them out.
+pub(super) fn delete_in_tree<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
     kind: Duplicates,
     mut nested: TreeRecord,
-    dup: &[u8],
+    delete: impl FnOnce(&mut TreeMut<'_, P, KeyOrder>) -> Result<()>,
 ) -> Result<()> {
     let before = nested.pages();
     let order = KeyOrder::recorded(nested.order);
-    TreeMut::in_order(tree.pages(), &mut nested, order).delete(dup)?;
+    delete(&mut TreeMut::in_order(tree.pages(), &mut nested, order))?;
     let page_len = page_len(tree);
     if nested.depth == 1 {
         let root = PageRef { pgno: nested.root, tag: nested.root_tag };

@@ -16,7 +16,8 @@ pub struct ProcessInfo {
     pub attached_at_ns: u64,
     /// Whether it is this process.
     pub is_own: bool,
-    /// Keys it has looked up in read transactions, by `get`, `contains` and `multi_get`. A thread hands its lookups in when a
+    /// Keys it has looked up in read transactions, by `get`, `contains` and `multi_get` of tables and by `get`, `first_of`,
+    /// `last_of`, `chunks`, `arrays`, `count_of`, `contains` and `contains_key` of multimaps. A thread hands its lookups in when a
     /// transaction ends, and after 256.
     pub gets: u64,
     /// Calls that changed a table: a `put`, a deletion, a bulk load.

@@ -49,6 +49,20 @@ impl Env {
     ///
     /// Cost: every page in use is read, and a system call for each; an exact copy syncs the new file after each 64 MiB.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let backup = dir.path().join("backup.maple");
+    /// env.copy_to(&backup, false, |_pages, _of| true)?; // true: go on
+    /// # let copy = // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # unsafe { mapledb::Env::options().open(&backup) }?;
+    /// # copy.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Exists`], a full disk, a corrupt page; [`Error::Interrupted`] when `progress` said so.
     pub fn copy_to(

@@ -64,6 +64,17 @@ impl Env {
     /// The state of the environment.
     ///
     /// Cost: a read of the free-space records.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let info = env.info()?;
+    /// assert_eq!((info.page_size, info.readers, info.is_poisoned), (4096, 0, false));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn info(&self) -> Result<Info> {
         let (txn, head) = self.snapshot_with_head()?;
         let (available_pages, waiting_pages) = free_pages(&txn, &head)?;
@@ -99,6 +110,19 @@ impl Env {
     /// Every read transaction alive, in all processes: whose it is, how far behind, and what it keeps from being used again.
     ///
     /// Cost: a scan of the reader slots; if there are readers, a read of the records of pages that wait.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let reader = env.read()?;
+    /// let all = env.readers()?;
+    /// assert_eq!((all.len(), all[0].is_own, all[0].txnid), (1, true, reader.txnid()));
+    /// println!("{:?} of process {} for {:?}", all[0].command, all[0].pid, all[0].age());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn readers(&self) -> Result<Vec<ReaderInfo>> {
         let mut readers = self.list_readers()?;
         if readers.is_empty() {
@@ -127,6 +151,19 @@ impl Env {
     }
 
     /// What all processes have done to the environment since the first of them attached.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// assert_eq!(env.metrics().get("commits"), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn metrics(&self) -> Metrics {
         let counters = self.core.attached.counters();
         let mut counts: Vec<_> = counters.named().iter().map(|(name, counter)| (*name, counter.get())).collect();

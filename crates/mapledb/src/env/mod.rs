@@ -78,6 +78,21 @@ impl Env {
     ///
     /// Cost: no system call, no allocation, no lock; a few dozen nanoseconds.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let reader = env.read()?; // and as many others as one likes
+    /// let mut txn = env.write()?; // it waits for nobody who reads
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// assert_eq!(reader.main()?.get(b"key")?, None); // the snapshot it began with
+    /// assert_eq!(env.read()?.main()?.get(b"key")?, Some(&b"value"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Only in a forked child, or when shared memory holds nonsense.
     #[inline]
@@ -146,6 +161,20 @@ impl Env {
 
     /// Begins a write unless somebody writes now.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let writer = env.write()?;
+    /// assert!(env.try_write()?.is_none());
+    /// assert!(env.write_timeout(std::time::Duration::from_millis(1))?.is_none());
+    /// drop(writer);
+    /// assert!(env.try_write()?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Env::write`].
     pub fn try_write(&self) -> Result<Option<WriteTxn>> {
@@ -164,6 +193,20 @@ impl Env {
     /// that wait for their sync.
     ///
     /// Cost: one sync or two; none if everything is durable.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.durability(mapledb::Durability::Relaxed);
+    /// txn.main().put(b"seen", b"by everybody, and durable soon")?;
+    /// txn.commit()?;
+    /// env.sync()?; // durable now
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A failed sync, which poisons the environment.
@@ -257,6 +300,21 @@ impl Env {
 
     /// Waits until a commit newer than `than` is published, by any process; answers its number, or `None` when the
     /// time is over.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let seen = env.read()?.txnid();
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"news", b"")?;
+    /// let made = txn.commit()?;
+    /// assert_eq!(env.wait_newer(seen, None)?, Some(made));
+    /// assert_eq!(env.wait_newer(made, Some(std::time::Duration::from_millis(1)))?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_newer(&self, than: u64, timeout: Option<Duration>) -> Result<Option<u64>> {
         let wait = timeout.map_or(Wait::Forever, Wait::For);
         match self.core.attached.wait_newer(than, wait)? {
@@ -313,6 +371,17 @@ impl Env {
     /// hundred pages.
     ///
     /// Cost: every page in use is read, and every page of each named snapshot.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let report = env.check(|_progress| {})?;
+    /// assert!(report.is_clean(), "{report:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
         let (mut report, reachable) = check(&txn, &head, txn.known_orders(), &mut progress);

@@ -28,6 +28,27 @@ impl Env {
     ///
     /// Cost: one commit of a few pages.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"before")?;
+    /// txn.commit()?;
+    /// env.create_snapshot("before")?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"after")?;
+    /// txn.commit()?;
+    ///
+    /// assert_eq!(env.read_snapshot("before")?.main()?.get(b"key")?, Some(&b"before"[..]));
+    /// assert_eq!(env.snapshots()?[0].name, "before");
+    /// env.drop_snapshot("before")?;
+    /// assert!(env.snapshots()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::SnapshotExists`], [`Error::SnapshotName`]; as [`Env::write`] and [`WriteTxn::commit`](crate::WriteTxn::commit).
     pub fn create_snapshot(&self, name: &str) -> Result<u64> {

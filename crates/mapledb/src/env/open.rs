@@ -43,6 +43,33 @@ impl Access {
 }
 
 /// Options of an environment. The defaults suit nearly everybody.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// use std::time::Duration;
+///
+/// use mapledb::{Access, Durability, Env, MapAdvice, ReaderPolicy, Verify};
+///
+/// let options = Env::options()
+///     .page_size(8192) // of a file to be created
+///     .file_mode(0o640)
+///     .access(Access::Exclusive) // nobody else may have it open
+///     .durability(Durability::Group) // unless a transaction says otherwise
+///     .relaxed_bound(16 << 20, Duration::from_millis(200))
+///     .two_syncs(false)
+///     .quota_bytes(1 << 30)
+///     .reserve_bytes(1 << 34)
+///     .advice(MapAdvice::Random)
+///     .verify(Verify::FirstTouch)
+///     .catch_sigbus(true)
+///     .readers(ReaderPolicy::new().age_max(Duration::from_secs(600)).evict_parked());
+/// // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// let env = unsafe { options.open_or_create(dir.path().join("all.maple")) }?;
+/// assert_eq!(env.page_size(), 8192);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     access: Access,

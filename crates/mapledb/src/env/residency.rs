@@ -74,6 +74,19 @@ impl Env {
     ///
     /// Cost: a byte of memory and a look for each page of the file, before anything is read; then all branches are read, and
     /// all leaves of tables with values of several pages, and what that dragged in is let go of again.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// for level in env.residency()? {
+    ///     println!("{:?}, level {:?}: {} of {} pages", level.tree, level.level, level.resident_pages, level.pages);
+    /// }
+    /// assert_eq!(env.warm_branches()?, 0); // there is nothing in it
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn residency(&self) -> Result<Vec<LevelResidency>> {
         let store = &self.core.store;
         let (txn, head) = self.snapshot_with_head()?;

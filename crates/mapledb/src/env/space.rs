@@ -290,6 +290,19 @@ impl Env {
     ///
     /// Cost: all branches are read, and all leaves of tables with values of several pages; memory for the stretches and
     /// the free runs.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let map = env.space_map(10)?;
+    /// for stretch in &map.stretches {
+    ///     println!("{} pages, most of them {}", stretch.len(), stretch.mostly().name());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn space_map(&self, stretches: usize) -> Result<SpaceMap> {
         let (txn, head) = self.snapshot_with_head()?;
         let file_pages = self.core.store.len_pages()?.max(head.pages_used.get());

@@ -31,14 +31,9 @@ impl WriteTxn {
     /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
     /// has closed it; whether an indeterminate commit happened shows when it is opened again.
     pub fn commit(self) -> Result<u64> {
-        let (began, is_changed) = (Instant::now(), self.is_changed);
+        let began = self.begin_ending();
         let (core, txnid, reached) = self.finish()?;
-        if reached == Reached::Appended {
-            core.acknowledge(txnid)?;
-        }
-        if is_changed {
-            core.attached.counters().whole_commits.count_since(began);
-        }
+        complete(&core, txnid, reached == Reached::Appended, began)?;
         Ok(txnid)
     }
 
@@ -69,7 +64,7 @@ impl WriteTxn {
     /// ```
     pub fn commit_and_read(mut self) -> Result<ReadTxn> {
         self.check()?;
-        let (began, is_changed) = (Instant::now(), self.is_changed);
+        let began = self.begin_ending();
         // A place to pin is found before the commit, and used before anybody else can write: of a group of commits others
         // see the last one alone.
         let mut read = ReadTxn::of_newest(&self.core, &self.guard)?;
@@ -82,12 +77,7 @@ impl WriteTxn {
             Reached::Published => false,
             Reached::Durable => core.attached.published_txnid()? < txnid,
         };
-        if is_to_come {
-            core.acknowledge(txnid)?;
-        }
-        if is_changed {
-            core.attached.counters().whole_commits.count_since(began);
-        }
+        complete(&core, txnid, is_to_come, began)?;
         Ok(read)
     }
 
@@ -116,14 +106,9 @@ impl WriteTxn {
     /// # }
     /// ```
     pub fn commit_and_continue(mut self) -> Result<WriteTxn> {
-        let (began, is_changed) = (Instant::now(), self.is_changed);
+        let began = self.begin_ending();
         let (txnid, reached) = self.land()?;
-        if reached == Reached::Appended {
-            self.core.acknowledge(txnid)?;
-        }
-        if is_changed {
-            self.core.attached.counters().whole_commits.count_since(began);
-        }
+        complete(&self.core, txnid, reached == Reached::Appended, began)?;
         self.begin_anew()?;
         Ok(self)
     }
@@ -168,6 +153,11 @@ impl WriteTxn {
             core.acknowledge(txnid)?;
         }
         Ok(PendingCommit::new(core, txnid, reached))
+    }
+
+    /// When a commit begins, if there is anything to commit.
+    fn begin_ending(&self) -> Option<Instant> {
+        self.is_changed.then(Instant::now)
     }
 
     /// Commits as far as it goes under the writer lock, and gives that up.
@@ -276,3 +266,13 @@ impl WriteTxn {
     }
 }
 
+/// Waits for the sync of commit `txnid` if that is still to come, and counts how long all of it took since it `began`.
+fn complete(core: &Core, txnid: u64, is_to_come: bool, began: Option<Instant>) -> Result<()> {
+    if is_to_come {
+        core.acknowledge(txnid)?;
+    }
+    if let Some(began) = began {
+        core.attached.counters().whole_commits.count_since(began);
+    }
+    Ok(())
+}

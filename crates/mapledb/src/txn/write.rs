@@ -280,6 +280,26 @@ impl WriteTxn {
 
     /// Gives a named table another name.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::Table;
+    ///
+    /// const OLD: Table<'static, str, u32> = Table::new("old");
+    /// const NEW: Table<'static, str, u32> = Table::new("new");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&OLD)?.put("kept", &1)?;
+    /// txn.rename_table("old", "new")?;
+    /// assert_eq!(txn.table(&NEW)?.get("kept")?, Some(1));
+    /// assert!(txn.drop_table("new")? && !txn.drop_table("new")?);
+    /// txn.commit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// There is no table `from`, or there is one called `to`. Neither changes anything.
     pub fn rename_table(&mut self, from: &str, to: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The records of a dump on their way into tables: understood, counted, and held back where the loader must do
 //! something else first.
 
+use std::cmp::Ordering;
 use std::num::NonZeroU64;
 
 use mapledb::KeyOrder;
@@ -24,7 +25,7 @@ pub enum Pause {
 }
 
 /// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// A dump's records.
 pub struct Feed<'s> {
@@ -98,22 +99,45 @@ impl<'s> Feed<'s> {
         }
     }
 
-    /// The next records as long as each key is greater than the one before in `order`, the first greater than `last`.
+    /// The next records as long as each key is greater than the one before in `order`, the first greater than `last`. In a
+    /// multimap with `duplicates` in an order, its value may be the greater one instead, but for the first.
     pub fn ascending<'f>(
         &'f mut self,
         types: &'f Types,
         order: KeyOrder,
-        mut last: Option<Vec<u8>>,
+        duplicates: Option<KeyOrder>,
+        last: Option<Vec<u8>>,
     ) -> impl Iterator<Item = Pair> + use<'f, 's> {
+        let mut last: Option<(Vec<u8>, Option<Vec<u8>>)> = last.map(|key| (key, None));
         std::iter::from_fn(move || {
             let pair = self.next_record(types)?;
-            if last.as_ref().is_some_and(|last| order.compare(&pair.0, last).is_le()) {
+            let is_greater = last.as_ref().is_none_or(|(key, value)| match order.compare(key, &pair.0) {
+                Ordering::Equal => duplicates
+                    .zip(value.as_ref())
+                    .is_some_and(|(order, value)| order.compare(value, &pair.1).is_lt()),
+                beside => beside.is_lt(),
+            });
+            if !is_greater {
                 self.give_back(pair);
                 return None;
             }
-            last.get_or_insert_default().clone_from(&pair.0);
+            let (key, value) = last.get_or_insert_default();
+            key.clone_from(&pair.0);
+            if duplicates.is_some() {
+                value.get_or_insert_default().clone_from(&pair.1);
+            }
             Some(pair)
         })
+    }
+
+    /// The next record if its key is `key`.
+    pub fn next_of_key(&mut self, types: &Types, key: &[u8]) -> Option<Pair> {
+        let pair = self.next_record(types)?;
+        if pair.0 == key {
+            return Some(pair);
+        }
+        self.give_back(pair);
+        None
     }
 
     /// How many records have been given out.

@@ -6,12 +6,13 @@ use super::work::Rules;
 use crate::door::failure;
 use crate::failure::Failure;
 use crate::selection::{self, Bytes, Types, untyped};
+use crate::verbs::create;
 
 /// A table that is there.
 pub struct Target {
     name: Option<String>,
-    /// Whether it is a multimap.
-    pub is_multimap: bool,
+    /// What its duplicates are if it is a multimap.
+    pub duplicates: Option<Duplicates>,
     /// The types of its keys and values.
     pub types: Types,
 }
@@ -56,11 +57,21 @@ impl Target {
                         "the dump is of a multimap of other duplicates than the table's, or the table is no multimap",
                     ))
                 }
-                _ => Ok(Target { name, types, is_multimap: info.duplicates.is_some() }),
+                _ if rules.multimap && info.duplicates.is_none() => Err(Failure::input(match name {
+                    None => {
+                        "the default table holds one value to a key: name a table for the multimap (--table)"
+                    }
+                    Some(_) => {
+                        "the table is there and holds one value to a key, and --multimap asks for many"
+                    }
+                })),
+                _ => Ok(Target { name, types, duplicates: info.duplicates }),
             };
         }
         let types =
             dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
+        let asked = rules.multimap.then(|| create::duplicates(&types.values, rules.value_order));
+        let duplicates = duplicates.or(asked);
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
         let order = order.map_or(Ok(rules.order), selection::order)?;
         let name_or_none = name.as_deref().unwrap_or_default();
@@ -75,6 +86,6 @@ impl Target {
                     .map_err(failure)?;
             }
         }
-        Ok(Target { name, types, is_multimap: duplicates.is_some() })
+        Ok(Target { name, types, duplicates })
     }
 }

@@ -4,10 +4,10 @@ use std::num::NonZeroU64;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use mapledb::{Env, KeyOrder, WriteTable, WriteTxn};
+use mapledb::{Duplicates, Env, KeyOrder, WriteMultimap, WriteTable, WriteTxn};
 use serde::Serialize;
 
-use super::feed::{Feed, Pause};
+use super::feed::{Feed, Pair, Pause};
 use super::target::Target;
 use crate::door::failure;
 use crate::dump::{Source, TableHead};
@@ -35,6 +35,12 @@ pub struct Rules {
     /// The order of the keys of tables to be created, where the input does not say
     #[arg(long, value_name = "ORDER", default_value = "bytewise", value_parser = create::key_order)]
     pub order: KeyOrder,
+    /// Make tables to be created multimaps, which keep every value of a key
+    #[arg(long)]
+    pub multimap: bool,
+    /// The order of the values of multimaps to be created, where the input does not say
+    #[arg(long, value_name = "ORDER", requires = "multimap", default_value = "bytewise", value_parser = create::key_order)]
+    pub value_order: KeyOrder,
 }
 
 /// What to do with a record whose key is there already.
@@ -152,8 +158,8 @@ impl<'a> Load<'a> {
 
     /// Loads the records that come next into their table.
     fn fill(&mut self, txn: &mut WriteTxn, target: &Target, feed: &mut Feed<'_>) -> Result<(), Failure> {
-        if target.is_multimap {
-            return self.fill_multimap(txn, target, feed);
+        if let Some(duplicates) = target.duplicates {
+            return self.fill_multimap(txn, target, duplicates, feed);
         }
         let mut table = txn.table(&target.untyped()).map_err(failure)?;
         let before = table.len();
@@ -173,22 +179,63 @@ impl<'a> Load<'a> {
         &mut self,
         txn: &mut WriteTxn,
         target: &Target,
+        duplicates: Duplicates,
         feed: &mut Feed<'_>,
     ) -> Result<(), Failure> {
         let mut multimap = txn.multimap(&target.untyped_multimap()).map_err(failure)?;
-        while let Some((key, value)) = feed.next_record(&target.types) {
-            self.bar.inc(1);
-            let is_new = multimap.insert(&key, &value).map_err(|error| feed.blame(failure(error)))?;
-            if !is_new && self.rules.existing == Existing::Refuse {
-                let key = target.types.keys.text_of(&key).into_owned();
-                return Err(feed.blame(Failure::input(format!(
-                    "the key \"{key}\" has this value already: --existing says what to do then"
-                ))));
+        let last = multimap.reading().and_then(|all| all.last()).map_err(failure)?;
+        let last = last.map(|(key, _)| key.to_vec());
+        // What was committed may have ended within the values of a key.
+        if let Some(last) = &last {
+            while let Some(pair) = feed.next_of_key(&target.types, last) {
+                self.insert(&mut multimap, target, feed, pair)?;
             }
-            self.reached.records += 1;
-            self.reached.new += u64::from(is_new);
-            self.reached.kept += u64::from(!is_new);
         }
+        self.append_pairs(&mut multimap, target, duplicates, feed, last)?;
+        while let Some(pair) = feed.next_record(&target.types) {
+            self.insert(&mut multimap, target, feed, pair)?;
+        }
+        Ok(())
+    }
+
+    /// Loads as many pairs as come in order behind the key `last`, which is the last one of the multimap: into full pages, without
+    /// a search.
+    fn append_pairs(
+        &mut self,
+        multimap: &mut UntypedMultimap<'_>,
+        target: &Target,
+        duplicates: Duplicates,
+        feed: &mut Feed<'_>,
+        last: Option<Vec<u8>>,
+    ) -> Result<(), Failure> {
+        let (bar, order) = (&self.bar, multimap.order());
+        let (pairs_before, read_before) = (multimap.len(), feed.given());
+        let pairs = feed.ascending(&target.types, order, Some(duplicates.order), last);
+        let appended = multimap.load_sorted(pairs.inspect(|_| bar.inc(1)).map(Ok));
+        self.reached.records += feed.given() - read_before;
+        self.reached.new += multimap.len() - pairs_before;
+        appended.map_err(|error| feed.blame(failure(error))).map(drop)
+    }
+
+    /// Loads a pair wherever it belongs.
+    fn insert(
+        &mut self,
+        multimap: &mut UntypedMultimap<'_>,
+        target: &Target,
+        feed: &Feed<'_>,
+        (key, value): Pair,
+    ) -> Result<(), Failure> {
+        self.bar.inc(1);
+        let is_new = multimap.insert(&key, &value).map_err(|error| feed.blame(failure(error)))?;
+        if !is_new && self.rules.existing == Existing::Refuse {
+            let key = target.types.keys.text_of(&key).into_owned();
+            return Err(feed.blame(Failure::input(format!(
+                "the key \"{key}\" has this value already: --existing says what to do then"
+            ))));
+        }
+        self.reached.records += 1;
+        self.reached.new += u64::from(is_new);
+        self.reached.kept += u64::from(!is_new);
         Ok(())
     }
 
@@ -201,8 +248,8 @@ impl<'a> Load<'a> {
     ) -> Result<(), Failure> {
         let last = table.last().map_err(failure)?.map(|(key, _)| key.to_vec());
         let (bar, order) = (&self.bar, table.order());
-        let appended =
-            table.load_sorted(feed.ascending(&target.types, order, last).inspect(|_| bar.inc(1)).map(Ok));
+        let appended = table
+            .load_sorted(feed.ascending(&target.types, order, None, last).inspect(|_| bar.inc(1)).map(Ok));
         appended.map_err(|error| feed.blame(failure(error))).map(drop)
     }
 
@@ -228,6 +275,8 @@ impl<'a> Load<'a> {
 }
 
 type Untyped<'t> = WriteTable<'t, [u8], [u8]>;
+
+type UntypedMultimap<'t> = WriteMultimap<'t, [u8], [u8]>;
 
 impl Loaded {
     /// The summary.
