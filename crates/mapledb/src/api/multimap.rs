@@ -10,6 +10,7 @@ use super::codec::{Key, Typed};
 use super::{ReadMultimap, WriteMultimap};
 use crate::catalog::{Asked, Kind, Types};
 use crate::error::{Error, Result};
+use crate::pages::Pages;
 use crate::tree::KeyOrder;
 use crate::txn::{ReadTxn, WriteTxn};
 
@@ -140,11 +141,20 @@ impl ReadTxn {
         &self,
         multimap: &Multimap<'_, K, V>,
     ) -> Result<ReadMultimap<'_, K, V>> {
+        self.multimap_through(self, multimap)
+    }
+
+    /// A multimap, whose pages are read through `pages`, of the same snapshot.
+    pub(super) fn multimap_through<'p, K: Key + ?Sized, V: Key + ?Sized, P: Pages>(
+        &self,
+        pages: &'p P,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<ReadMultimap<'p, K, V, P>> {
         let name = multimap.name;
         let record = self.find_table(name)?.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
-        let len_max = key_max(crate::pages::Pages::page_size(self).bytes());
+        let len_max = key_max(pages.page_size().bytes());
         let order = multimap.asked(len_max)?.check(name, &record, self.known_orders())?;
-        Ok(ReadMultimap::new(self, &record.tree, order))
+        Ok(ReadMultimap::new(pages, &record.tree, order))
     }
 }
 
