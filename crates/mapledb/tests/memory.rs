@@ -82,7 +82,7 @@ fn a_scan_that_releases_leaves_in_memory_what_was_there_and_nothing_else() {
             let kept = hot.intersection(&now).count();
             assert!(kept * 100 >= hot.len() * 95, "{advice:?}: {kept} of {} hot pages are left", hot.len());
             let dragged = now.difference(&hot).count();
-            assert!(dragged * 20 <= 6000, "{advice:?}: {dragged} pages stay in memory");
+            assert!(dragged * 100 <= 6000, "{advice:?}: {dragged} pages stay in memory");
         }
     }
     let env = file.open(options());

@@ -23,8 +23,9 @@ use crate::pages::{PageRef, Pages};
 use crate::space::Extents;
 use crate::txn::ReadTxn;
 
-/// So many bytes may have been dragged in before they are let go of.
-const WINDOW_BYTES: u64 = 16 << 20;
+/// So many bytes may have been dragged in before those from before them are let go of. What was asked for just now may be on
+/// its way from the disk, and would stay.
+const WINDOW_BYTES: u64 = 8 << 20;
 /// What is asked for where an absent page is touched, and as much again each time that half of it has been passed.
 const STRETCH_BYTES: u64 = 1 << 20;
 /// Stretches that are kept in mind: leaves, branches, long values and one to spare.
@@ -55,7 +56,8 @@ impl ScanAdvice {
     }
 
     /// Lets go of what was not in memory before and was brought there by this scan, at the latest when it is dropped and
-    /// before it has brought 16 MiB more. Pages that are dirty, or mapped by another process, stay.
+    /// before it has brought 16 MiB more. Pages that are dirty, mapped by another process, or still on their way from the
+    /// disk when it is dropped, stay.
     pub const fn release(mut self) -> ScanAdvice {
         self.releases = true;
         self
@@ -72,7 +74,10 @@ pub struct Scan<'t> {
 /// What a scan has asked for, and what it has dragged in.
 #[derive(Default)]
 struct Trail {
+    /// The pages dragged in last, less than a window of them.
     dragged: Extents,
+    /// Those of the window before.
+    earlier: Extents,
     stretches: Vec<Stretch>,
 }
 
@@ -132,13 +137,14 @@ impl<'t> Scan<'t> {
         }
         let mut trail = self.trail.lock();
         if trail.dragged.pages() << self.txn.page_size().shift() >= WINDOW_BYTES {
-            self.let_go(&mut trail);
+            let dragged = std::mem::take(&mut trail.dragged);
+            self.let_go(&std::mem::replace(&mut trail.earlier, dragged));
         }
         for n in 0..pages {
             let Some(at) = first.checked_add(n) else { return };
             match self.advice.is_sequential {
                 true => self.ahead_of(&mut trail, at),
-                false => self.note(&mut trail.dragged, at),
+                false => self.note(&mut trail, at),
             }
         }
     }
@@ -148,7 +154,7 @@ impl<'t> Scan<'t> {
         let (page, step) = (at.get(), STRETCH_BYTES >> self.txn.page_size().shift());
         if let Some(stretch) = trail.stretches.iter_mut().find(|stretch| stretch.holds(page)) {
             if let Some(more) = stretch.go_on(page, step) {
-                self.ask_for(&mut trail.dragged, more);
+                self.ask_for(trail, more);
             }
             return;
         }
@@ -165,12 +171,12 @@ impl<'t> Scan<'t> {
             trail.stretches.remove(0);
         }
         trail.stretches.push(stretch);
-        self.ask_for(&mut trail.dragged, stretch.first..stretch.end);
+        self.ask_for(trail, stretch.first..stretch.end);
     }
 
-    fn ask_for(&self, dragged: &mut Extents, pages: Range<u64>) {
+    fn ask_for(&self, trail: &mut Trail, pages: Range<u64>) {
         if self.advice.releases {
-            pages.clone().map_while(Pgno::new).for_each(|page| self.note(dragged, page));
+            pages.clone().map_while(Pgno::new).for_each(|page| self.note(trail, page));
         }
         if let Some(first) = Pgno::new(pages.start) {
             self.txn.read_ahead(Extent::new(first, pages.end - pages.start));
@@ -178,34 +184,27 @@ impl<'t> Scan<'t> {
     }
 
     /// Notes a page if it is absent and to be let go of.
-    fn note(&self, dragged: &mut Extents, at: Pgno) {
+    fn note(&self, trail: &mut Trail, at: Pgno) {
         let page = Extent::new(at, 1);
-        if self.advice.releases && !dragged.holds(&page) && !self.txn.is_in_memory(at) {
-            dragged.insert(page);
+        let is_noted = || trail.dragged.holds(&page) || trail.earlier.holds(&page);
+        if self.advice.releases && !is_noted() && !self.txn.is_in_memory(at) {
+            trail.dragged.insert(page);
         }
     }
 
-    /// Lets go of what was dragged in, but for what is yet to be touched.
-    fn let_go(&self, trail: &mut Trail) {
-        let mut ahead = Extents::default();
-        for stretch in &trail.stretches {
-            // Where two overlap one may be let go of too early, and is read once more.
-            let _ = Pgno::new(stretch.first).map(|first| ahead.insert(Extent::new(first, stretch.end - stretch.first)));
-        }
-        let stay = trail.dragged.both(&ahead);
-        for run in trail.dragged.without(&stay) {
+    fn let_go(&self, dragged: &Extents) {
+        for run in dragged.iter() {
             // A wish: what stays is in the way of nothing but memory.
             let _ = self.txn.let_go(run);
         }
-        trail.dragged = stay;
     }
 }
 
 impl Drop for Scan<'_> {
     fn drop(&mut self) {
-        let mut trail = std::mem::take(self.trail.get_mut());
-        trail.stretches.clear();
-        self.let_go(&mut trail);
+        let trail = std::mem::take(self.trail.get_mut());
+        self.let_go(&trail.earlier);
+        self.let_go(&trail.dragged);
     }
 }
 
