@@ -166,6 +166,13 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
     place.ok("backup g.maple h.maple");
     damage_root(&place, "h.maple");
     let of_rescue = printed(&place, &["rescue h.maple h.jsonl"]);
+    let of_residency = {
+        // SAFETY: nothing but MapleDB writes to the file while it is open.
+        #[allow(unsafe_code)]
+        let _mapped = unsafe { mapledb::Env::options().open(place.path("g.maple")) }.unwrap();
+        let ways = ["residency g.maple", "residency g.maple --tables", "residency g.maple --processes"];
+        printed(&place, &ways)
+    };
     let table = [
         ("### `maple create`", created),
         ("### `maple put`", printed(&place, &["put a.maple k v"])),
@@ -187,8 +194,11 @@ fn the_fields_that_verbs_print_are_the_ones_that_are_listed() {
         ("### `maple diff`", of_diff),
         ("### `maple rescue`", of_rescue),
         ("### `maple top`", printed(&place, &["top a.maple --once --interval 0.01"])),
-        ("### `maple warm`", printed(&place, &["warm a.maple", "warm a.maple --branches"])),
-        ("### `maple residency`", printed(&place, &["residency a.maple", "residency a.maple --tables"])),
+        (
+            "### `maple warm`",
+            printed(&place, &["warm a.maple", "warm a.maple --branches", "warm a.maple --levels 1"]),
+        ),
+        ("### `maple residency`", of_residency),
         ("### `maple metrics`", printed(&place, &["metrics a.maple"])),
         ("### `maple doctor`", printed(&place, &["doctor a.maple"])),
         ("### `maple space`", printed(&place, &["space a.maple --map"])),

@@ -53,6 +53,45 @@ fn a_backup_holds_every_record_to_a_file_and_through_a_pipe() {
 }
 
 #[test]
+fn a_compact_backup_is_smaller_and_holds_every_record_to_a_file_and_through_a_pipe() {
+    let place = filled();
+    place.ok("snapshot create a.maple monday");
+    place.ok("del a.maple --prefix key0002");
+    let all = place.ok("dump a.maple");
+    let env = open(&place);
+    let said: serde_json::Value =
+        serde_json::from_str(&place.ok("backup a.maple b.maple --compact --json")).unwrap();
+    std::fs::create_dir(place.path("spool")).unwrap();
+    let streamed = place.maple("backup a.maple - --compact --spool spool --json");
+    assert_eq!(streamed.code, Some(0), "{}", streamed.stderr);
+    assert_eq!(std::fs::read_dir(place.path("spool")).unwrap().count(), 0, "nothing is left");
+    std::fs::write(place.path("c.maple"), &streamed.stdout).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&streamed.stderr).unwrap();
+    for field in ["txnid", "pages", "bytes", "entries"] {
+        assert_eq!(said[field], told[field], "{field}");
+    }
+    let lengths = ["a.maple", "b.maple", "c.maple"].map(|file| place.path(file).metadata().unwrap().len());
+    assert!(lengths[1] == lengths[2] && lengths[2] < lengths[0], "{lengths:?}");
+    for copy in ["b.maple", "c.maple"] {
+        place.check(copy);
+        assert_eq!(place.ok(&format!("dump {copy}")), all, "{copy}");
+        place.ok(&format!("put {copy} more x"));
+        place.check(copy);
+    }
+    // A place that is not there, and a reader that takes nothing.
+    let told = place.fails(4, "backup a.maple - --compact --spool none");
+    assert!(told.contains("none"), "{told}");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = place.maple_command("backup a.maple - --compact --spool spool");
+    let ended = common::Ended::of(command.stdout(full).output().unwrap());
+    assert_eq!(ended.code, Some(4));
+    assert!(ended.stderr.starts_with("maple: cannot write the output: "), "{}", ended.stderr);
+    assert_eq!(std::fs::read_dir(place.path("spool")).unwrap().count(), 0, "nothing is left");
+    place.fails(2, "backup a.maple d.maple --spool spool");
+    env.close().unwrap();
+}
+
+#[test]
 fn a_backup_is_of_one_commit_while_another_process_writes() {
     let place = filled();
     let env = open(&place);

@@ -34,6 +34,55 @@ fn warming_makes_the_file_resident() {
 }
 
 #[test]
+fn the_upper_levels_of_trees_are_warmed_and_locked_on_wish() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows: String = (0..30_000).map(|n| format!("key{n:06},{}\n", "v".repeat(60))).collect();
+    assert_eq!(place.maple_reading("load a.maple -f csv --no-header", rows.as_bytes()).code, Some(0));
+    let pages = |verb: &str, field: &str| json(&place, verb)[field].as_u64().unwrap();
+    let branches = pages("warm a.maple --branches", "branch_pages");
+    let [one, two, all] =
+        [1, 2, 20].map(|levels| pages(&format!("warm a.maple --levels {levels}"), "node_pages"));
+    assert!(one < two && two < all && branches < all, "{one} {two} {all} {branches}");
+    let tables = json(&place, "residency a.maple --tables");
+    let levels = tables["tables"].as_array().unwrap();
+    assert_eq!(levels.iter().map(|level| level["pages"].as_u64().unwrap()).sum::<u64>(), all);
+    assert!(levels.iter().all(|level| level["pages"] == level["resident_pages"]), "{tables}");
+    assert!(place.ok("warm a.maple --levels 1").ends_with(" in memory\n"));
+    for usage in ["--lock", "--levels 0", "--levels 1 --branches", "--levels 1 --limit 4096"] {
+        place.fails(2, &format!("warm a.maple {usage}"));
+    }
+    place.check("a.maple");
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn processes_that_map_the_file_are_listed_with_what_they_map() {
+    let place = Place::with_a_database();
+    // SAFETY: nothing but MapleDB writes to the file while it is open.
+    let env = unsafe { mapledb::Env::options().open(place.path("a.maple")) }.unwrap();
+    let report = env.check(|_| ()).unwrap();
+    assert!(report.is_clean());
+    let told = json(&place, "residency a.maple --processes");
+    let own = told["processes"].as_array().unwrap().iter().find(|one| one["pid"] == std::process::id());
+    let own = own.expect("this process has the file mapped");
+    assert!(own["mapped_bytes"].as_u64().unwrap() >= 4096, "{told}");
+    assert!(
+        own["share_bytes"].as_u64() <= own["mapped_bytes"].as_u64() && own["locked_bytes"] == 0,
+        "{told}"
+    );
+    assert!(place.ok("residency a.maple --processes").contains(&std::process::id().to_string()));
+    env.close().unwrap();
+    let told = json(&place, "residency a.maple --processes");
+    assert!(
+        told["processes"].as_array().unwrap().iter().all(|one| one["pid"] != std::process::id()),
+        "{told}"
+    );
+    place.fails(2, "residency a.maple --processes --tables");
+    place.check("a.maple");
+}
+
+#[test]
 fn an_empty_or_missing_file_is_no_surprise() {
     let place = Place::new();
     std::fs::write(place.path("empty"), b"").unwrap();

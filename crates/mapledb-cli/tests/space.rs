@@ -43,6 +43,40 @@ fn the_report_adds_up_and_the_map_covers_the_file() {
 }
 
 #[test]
+fn a_png_has_the_colour_of_each_stretch() {
+    let place = with_holes();
+    place.ok("space a.maple --parts 100 --out a.PNG");
+    let map = json(&place, "space a.maple --map --parts 100");
+    let stretches = map["map"]["stretches"].as_array().unwrap();
+    let decoder =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(place.path("a.PNG")).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    let info = reader.info();
+    assert_eq!(
+        (frame.width, frame.height),
+        (66 * 12, (100_u32.min(stretches.len() as u32).div_ceil(64) + 2) * 12)
+    );
+    let palette = info.palette.clone().unwrap();
+    let described: Vec<_> = info.utf8_text.iter().map(|chunk| chunk.get_text().unwrap()).collect();
+    assert!(described[0].contains("a.maple: ") && described[1].contains("#1b9e77 leaves"), "{described:?}");
+    for (at, stretch) in stretches.iter().enumerate() {
+        let (x, y) = (12 + at % 64 * 12 + 5, 12 + at / 64 * 12 + 5);
+        let colour = usize::from(pixels[y * frame.width as usize + x]) * 3;
+        let rgb = &palette[colour..colour + 3];
+        match stretch["mostly"].as_str().unwrap() {
+            "meta" => assert_eq!(rgb, [0x7b, 0x32, 0x94]),
+            "leaf" => assert_eq!(rgb, [0x1b, 0x9e, 0x77]),
+            "available" => assert_eq!(rgb, [0xe0; 3]),
+            _ => assert_ne!(rgb, [255; 3]),
+        }
+    }
+    assert_eq!(pixels[0], pixels[pixels.len() - 1], "the edge is of the background");
+    place.check("a.maple");
+}
+
+#[test]
 fn a_picture_is_a_well_formed_document_of_every_stretch() {
     let place = with_holes();
     place.ok("space a.maple --parts 50 --out a.svg");

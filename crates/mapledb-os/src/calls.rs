@@ -45,9 +45,9 @@ fn essence(dir: libc::c_int, path: &CStr, flags: libc::c_int) -> io::Result<Esse
     Ok(Essence { dev, ino: about.stx_ino, len_bytes: about.stx_size })
 }
 
-/// How many kernel pages of `len` bytes of a file at `offset` are in memory and were stored to since they were last written.
-/// A kernel before 6.5 does not tell.
-pub(crate) fn dirty_pages(file: &File, offset: u64, len: u64) -> io::Result<u64> {
+/// How many kernel pages of `len` bytes of a file at `offset` are in memory, and how many of them were stored to since they were
+/// last written. A kernel before 6.5 does not tell.
+pub(crate) fn cached_pages(file: &File, offset: u64, len: u64) -> io::Result<[u64; 2]> {
     /// The same on every architecture.
     const SYS_CACHESTAT: libc::c_long = 451;
     #[repr(C)]
@@ -62,7 +62,7 @@ pub(crate) fn dirty_pages(file: &File, offset: u64, len: u64) -> io::Result<u64>
     let (range, mut counts) = (Range { offset, len }, Counts([0; 5]));
     // SAFETY: the call reads a live range and writes the five counts; both outlive it.
     let answer = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &range, &mut counts, 0) };
-    if answer != 0 { Err(io::Error::last_os_error()) } else { Ok(counts.0[1]) }
+    if answer != 0 { Err(io::Error::last_os_error()) } else { Ok([counts.0[0], counts.0[1]]) }
 }
 
 /// Begins to write dirty pages of `len` bytes at `offset`, without waiting for them.

@@ -63,6 +63,15 @@ impl FileStat {
     }
 }
 
+/// Kernel pages of a file that are in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cached {
+    /// How many there are.
+    pub pages: u64,
+    /// Those of them that are not yet written.
+    pub dirty_pages: u64,
+}
+
 /// An open data file. Dropping it closes the descriptor and syncs nothing.
 ///
 /// ```
@@ -209,7 +218,15 @@ impl DataFile {
     /// How many kernel pages of `len` bytes at `offset` are dirty: stored to, through whatever map, since they were last
     /// written. One system call that looks at each folio; `None` where the kernel does not tell (before 6.5).
     pub fn dirty_pages(&self, offset: u64, len: u64) -> Option<u64> {
-        calls::dirty_pages(self.file.file(), offset, len).ok()
+        self.cached(offset, len).map(|cached| cached.dirty_pages)
+    }
+
+    /// How many kernel pages of `len` bytes at `offset` are in memory, all to the end if `len` is 0. One system call
+    /// (`cachestat`) that looks at each folio; `None` where the kernel does not tell (before 6.5, or to who neither owns
+    /// the file nor may write to it).
+    pub fn cached(&self, offset: u64, len: u64) -> Option<Cached> {
+        let counted = calls::cached_pages(self.file.file(), offset, len).ok();
+        counted.map(|[pages, dirty_pages]| Cached { pages, dirty_pages })
     }
 
     /// Reads into `into` from `offset` on and answers how many bytes there were before the end of the file.

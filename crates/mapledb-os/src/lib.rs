@@ -16,6 +16,7 @@ mod file;
 mod filesystem;
 pub mod fork;
 pub mod futex;
+mod image;
 mod limits;
 pub mod lock_file;
 mod map;
@@ -25,6 +26,7 @@ mod reserve;
 mod seam;
 pub mod shared;
 pub mod sigbus;
+pub mod smaps;
 pub mod sync;
 mod write_map;
 
@@ -34,8 +36,9 @@ pub use calls::{drop_cached, punch};
 pub use canary::planted;
 pub use create::NamedDraft;
 pub use error::{OsError, Result, WantOfRoom, advice};
-pub use file::{DataFile, FileId, FileStat};
+pub use file::{Cached, DataFile, FileId, FileStat};
 pub use filesystem::FileSystem;
+pub use image::ImageDraft;
 pub use limits::{
     KernelVersion, RESERVE_BYTES, address_space_limit, file_size_limit, free_space_bytes, kernel_version,
     page_size, reserve_wish_bytes,

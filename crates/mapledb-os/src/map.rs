@@ -16,6 +16,7 @@ use crate::file::DataFile;
 use crate::reserve::{Access, Reserve};
 use crate::seam::Effect;
 use crate::sigbus::{Alarm, Guard};
+use crate::smaps::{self, MapFacts};
 
 /// How a map will be read, as advice to the kernel about all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub enum MapAdvice {
     Normal,
     /// From front to back: much read-ahead.
     Sequential,
-    /// Huge pages where the file system has them: faster warm reads of a file that nobody writes.
+    /// Huge pages where the file system has them: faster warm reads of a file that nobody writes. The kernel then reads 2 MiB for
+    /// each first touch. Of a file that is written a store makes all of its huge page dirty.
     HugePage,
 }
 
@@ -63,7 +65,10 @@ impl ReadMap {
     /// # Errors
     /// Not even the file itself can be mapped.
     pub fn map(file: &DataFile, reserve_bytes: u64, advice: MapAdvice) -> Result<ReadMap> {
-        let reserve = Reserve::map(file, Access::Read, reserve_bytes)?;
+        let reserve = match advice {
+            MapAdvice::HugePage => Reserve::map_aligned(file, Access::Read, reserve_bytes)?,
+            _ => Reserve::map(file, Access::Read, reserve_bytes)?,
+        };
         match (advice, reserve.advise_whole(advice.for_kernel())) {
             // A kernel without huge pages refuses the advice; it is only a wish.
             (MapAdvice::HugePage, Err(e)) if e.raw_os_error() == Some(libc::EINVAL) => {}
@@ -199,6 +204,17 @@ impl ReadMap {
         self.reserve
             .lock(offset, len)
             .map_err(|e| self.reserve.failed("lock in memory (see ulimit -l) a part of", e))
+    }
+
+    /// What the kernel tells about this map: how much of it this process has mapped, and how much of that by huge pages.
+    ///
+    /// Cost: as [`maps_of`](crate::smaps::maps_of).
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub fn facts(&self) -> Result<MapFacts> {
+        let base = self.base() as u64;
+        smaps::within(base..base + self.len_bytes())
     }
 
     /// Whether the kernel page at `offset` is in memory, mapped or not. One system call, about 0.2 µs; `true` where the system

@@ -33,6 +33,9 @@ pub(crate) enum Access {
     Write,
 }
 
+/// What an entry of a page table one level up maps, on x86-64 and on aarch64 with pages of 4 KiB.
+pub(crate) const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
 /// One shared mapping of a file and its reserve.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -57,6 +60,22 @@ impl Reserve {
                 Err(e) => return Err(file.failed("map", e)),
             }
         }
+    }
+
+    /// As [`Reserve::map`], at an address where a huge page may begin, if that can be had.
+    ///
+    /// File systems that can map huge pages see to that themselves, but memory files do not. The kernel fills a gap in the
+    /// address space from its upper end downwards, so the same map a little longer begins so much lower. It is tried once:
+    /// a wish.
+    pub(crate) fn map_aligned(file: &DataFile, access: Access, wish_bytes: u64) -> Result<Reserve> {
+        let first = Reserve::map(file, access, wish_bytes)?;
+        let past = first.base() as u64 % HUGE_PAGE_BYTES;
+        if past == 0 || first.len_bytes() < HUGE_PAGE_BYTES {
+            return Ok(first);
+        }
+        let longer = first.len_bytes() + past;
+        drop(first);
+        Reserve::map(file, access, longer)
     }
 
     fn map_exactly(file: &DataFile, access: Access, len: u64) -> io::Result<MmapRaw> {
@@ -159,6 +178,17 @@ impl Reserve {
         self.seam.run(Effect::Advise { offset, len: len as u64 }, || {
             // SAFETY: the range lies within the mapping, and this advice changes no byte that anybody sees.
             let answer = unsafe { libc::madvise(at as *mut libc::c_void, len, libc::MADV_COLD) };
+            if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        })
+    }
+
+    /// Has the kernel make huge pages of what is in memory of a part, which [`Reserve::covers`], and map them.
+    pub(crate) fn collapse(&self, offset: u64, len: usize) -> io::Result<()> {
+        assert!(self.covers(offset, len), "collapsing {len} bytes at {offset} of {}", self.len_bytes());
+        let at = self.base().wrapping_add(offset as usize);
+        self.seam.run(Effect::Advise { offset, len: len as u64 }, || {
+            // SAFETY: the range lies within the mapping, and this advice changes no byte that anybody sees.
+            let answer = unsafe { libc::madvise(at as *mut libc::c_void, len, libc::MADV_COLLAPSE) };
             if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         })
     }

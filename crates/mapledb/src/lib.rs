@@ -43,8 +43,9 @@ without_loom! {
     pub use check::{CheckProblem, CheckProgress, CheckReport};
     pub use commit::{Durability, Recovery};
     pub use env::{
-        Access, CopyReport, Env, FreeSpace, Holder, Info, LevelResidency, LockedBranches, Metrics, Options, PageKind, ProcessInfo,
-        RunsOfSize, SnapshotInfo, SpaceMap, StageInfo, Stretch, TreeName, WaitingSpace,
+        Access, CopyReport, Env, FreeSpace, Holder, HugePageState, HugePages, Image, ImageMemory, Info, LevelResidency,
+        LockedBranches, Metrics, Options, PageKind, ProcessInfo, RunsOfSize, Scan, ScanAdvice, SnapshotInfo, SpaceMap, StageInfo,
+        Stretch, TreeName, WaitingSpace,
     };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;

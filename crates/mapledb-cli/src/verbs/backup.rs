@@ -1,4 +1,4 @@
-//! `maple backup FILE TO`: an exact copy of the latest snapshot, to a file or a pipe, while readers and writers work.
+//! `maple backup FILE TO`: a copy of the latest snapshot, exact or compact, to a file or a pipe, while readers and writers work.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::{interrupt, progress, table};
 
-/// Write an exact copy to a new file or to standard output
+/// Write a copy to a new file or to standard output
 #[derive(Debug, Args)]
 #[command(after_help = RESTORING)]
 pub struct BackupArgs {
@@ -21,6 +21,12 @@ pub struct BackupArgs {
     database: Reading,
     /// The backup, which must not exist; or - for standard output
     to: PathBuf,
+    /// Write every table afresh, sorted and full, with a new identity
+    #[arg(long)]
+    compact: bool,
+    /// Where a compact copy is made before it goes to standard output [default: $TMPDIR or /tmp]
+    #[arg(long, value_name = "DIR", requires = "compact")]
+    spool: Option<PathBuf>,
 }
 
 const RESTORING: &str = "\
@@ -34,6 +40,8 @@ struct BackedUp {
     txnid: u64,
     pages: u64,
     bytes: u64,
+    /// Counted by a compact copy only.
+    entries: Option<u64>,
 }
 
 /// Makes it.
@@ -46,18 +54,18 @@ pub fn run(args: &BackupArgs, manner: Manner) -> Result<(), Failure> {
         ));
     }
     let env = door::open_to_read(&args.database, manner)?;
-    let bar = progress::bar(manner.quiet, 0, "pages");
+    let bar = progress::bar(manner.quiet, 0, if args.compact { "entries" } else { "pages" });
     let progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
         !interrupt::is_requested()
     };
     let copied = match is_stream {
-        true => stream(&env, progress),
-        false => env.copy_to(&args.to, false, progress).map_err(failure),
+        true => stream(&env, args, progress),
+        false => env.copy_to(&args.to, args.compact, progress).map_err(failure),
     };
     bar.finish_and_clear();
-    let backed_up = BackedUp::of(copied?, env.page_size(), (!is_stream).then(|| args.to.clone()));
+    let backed_up = BackedUp::of(&copied?, env.page_size(), args);
     match is_stream {
         false => {
             output::report(manner.json, &backed_up, |backed_up, output| output.line(backed_up.in_words()))
@@ -69,9 +77,19 @@ pub fn run(args: &BackupArgs, manner: Manner) -> Result<(), Failure> {
     }
 }
 
-fn stream(env: &Env, progress: impl FnMut(u64, u64) -> bool) -> Result<CopyReport, Failure> {
+fn stream(
+    env: &Env,
+    args: &BackupArgs,
+    progress: impl FnMut(u64, u64) -> bool,
+) -> Result<CopyReport, Failure> {
     let mut stdout = Stdout { to: io::stdout().lock(), failed: None };
-    let copied = env.copy_into(&mut stdout, progress);
+    let copied = match args.compact {
+        true => {
+            let spool = args.spool.clone().unwrap_or_else(std::env::temp_dir);
+            env.copy_compact_into(&mut stdout, spool, progress)
+        }
+        false => env.copy_into(&mut stdout, progress),
+    };
     match stdout.failed {
         Some(error) => Err(Failure::writing("the output", &error)),
         None => copied.map_err(failure),
@@ -109,15 +127,24 @@ impl Stdout {
 }
 
 impl BackedUp {
-    fn of(copied: CopyReport, page_size: usize, to: Option<PathBuf>) -> BackedUp {
-        let bytes = copied.pages.saturating_mul(page_size as u64);
-        BackedUp { to, txnid: copied.txnid, pages: copied.pages, bytes }
+    fn of(copied: &CopyReport, page_size: usize, args: &BackupArgs) -> BackedUp {
+        BackedUp {
+            to: (args.to != Path::new("-")).then(|| args.to.clone()),
+            txnid: copied.txnid,
+            pages: copied.pages,
+            bytes: copied.pages.saturating_mul(page_size as u64),
+            entries: args.compact.then_some(copied.entries),
+        }
     }
 
     fn in_words(&self) -> String {
         let to = self.to.as_ref().map_or_else(|| "standard output".into(), |to| to.display().to_string());
         let (pages, size) = (table::plural(self.pages, "page", "pages"), table::size(self.bytes));
-        format!("backed up commit {} to {to}: {pages}, {size}", self.txnid)
+        let entries = match self.entries {
+            Some(entries) => format!(", {}", table::plural(entries, "entry", "entries")),
+            None => String::new(),
+        };
+        format!("backed up commit {} to {to}: {pages}, {size}{entries}", self.txnid)
     }
 
     fn tell_aside(&self, manner: Manner) {

@@ -1,12 +1,14 @@
 //! `maple residency FILE`: how much of the file is in memory, and where.
 //!
-//! The kernel is asked page by page (`mincore`) through a map that nothing is read by, so the answer does not change what it is
-//! about. It answers for the page cache, which all processes share.
+//! The kernel is asked for counts (`cachestat`), or page by page (`mincore`) through a map that nothing is read by where it
+//! has none, so the answer does not change what it is about. It answers for the page cache, which all processes share. What
+//! each of them has mapped of it is another question (`/proc/PID/smaps`).
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mapledb::{LevelResidency, TreeName};
+use mapledb_os::smaps::{self, Mapper};
 use mapledb_os::{DataFile, MapAdvice, ReadMap, Seam};
 use serde::Serialize;
 
@@ -28,6 +30,9 @@ pub struct ResidencyArgs {
     /// By table and level of its tree instead
     #[arg(long)]
     tables: bool,
+    /// By process that has the file mapped instead, as /proc/PID/smaps tells
+    #[arg(long, conflicts_with = "tables")]
+    processes: bool,
 }
 
 const MEANING: &str = "\
@@ -40,6 +45,8 @@ struct Residency {
     path: PathBuf,
     file_bytes: u64,
     resident_bytes: u64,
+    /// What of it is not written yet; not every kernel tells.
+    dirty_bytes: Option<u64>,
     parts: Vec<Part>,
 }
 
@@ -54,6 +61,9 @@ struct Part {
 pub fn run(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
     if args.tables {
         return by_table(args, manner);
+    }
+    if args.processes {
+        return by_process(args, manner);
     }
     let residency = Residency::of(&args.file, args.parts)?;
     output::report(manner.json, &residency, Residency::in_words)
@@ -113,6 +123,69 @@ impl Level {
     }
 }
 
+#[derive(Debug, Serialize)]
+struct ByProcess {
+    processes: Vec<Process>,
+    /// Processes that this user may not look into.
+    hidden_processes: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Process {
+    pid: u32,
+    command: Option<String>,
+    mapped_bytes: u64,
+    share_bytes: u64,
+    huge_bytes: u64,
+    locked_bytes: u64,
+}
+
+fn by_process(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
+    let mapped = Mapped::open(&args.file)?;
+    let looked = smaps::mappers_of(mapped.file.id(), mapped.file.path());
+    let (mappers, hidden_processes) = looked.map_err(|error| failure(error.into()))?;
+    let report = ByProcess { processes: mappers.iter().map(Process::of).collect(), hidden_processes };
+    output::report(manner.json, &report, |report, output| {
+        let columns = [
+            Column::Numbers("process"),
+            Column::Words("command"),
+            Column::Numbers("mapped"),
+            Column::Numbers("its share"),
+            Column::Numbers("huge pages"),
+            Column::Numbers("locked"),
+        ];
+        table::rows(output, columns, report.processes.iter().map(Process::row))?;
+        match report.hidden_processes {
+            0 => Ok(()),
+            hidden => {
+                let hidden = table::plural(hidden as u64, "process", "processes");
+                output.line(format!("{hidden} of other users could not be looked into"))
+            }
+        }
+    })
+}
+
+impl Process {
+    fn of(mapper: &Mapper) -> Process {
+        Process {
+            pid: mapper.pid,
+            command: mapledb_os::process::command(mapper.pid),
+            mapped_bytes: mapper.facts.resident_bytes,
+            share_bytes: mapper.facts.proportional_bytes,
+            huge_bytes: mapper.facts.huge_bytes,
+            locked_bytes: mapper.facts.locked_bytes,
+        }
+    }
+
+    fn row(&self) -> [String; 6] {
+        let command = self.command.clone().unwrap_or_default();
+        let sizes =
+            [self.mapped_bytes, self.share_bytes, self.huge_bytes, self.locked_bytes].map(table::size);
+        let [mapped, share, huge, locked] = sizes;
+        [self.pid.to_string(), command, mapped, share, huge, locked]
+    }
+}
+
 /// A file to look at, mapped.
 pub struct Mapped {
     pub file: DataFile,
@@ -156,6 +229,13 @@ impl Mapped {
     pub fn resident_bytes(&self, offset: u64, bytes: u64) -> u64 {
         let grain = mapledb_os::page_size();
         let end = offset.saturating_add(bytes).min(self.len_bytes);
+        if end <= offset {
+            return 0;
+        }
+        if let Some(cached) = self.file.cached(offset, end - offset) {
+            // The last page of the file may be a part of one.
+            return (cached.pages * grain).min(end - offset);
+        }
         let pages = (offset / grain..end.div_ceil(grain)).map(|page| page * grain);
         let within = |page: u64| (page + grain).min(end).saturating_sub(page.max(offset));
         pages.filter(|page| self.map.is_present(*page)).map(within).sum()
@@ -176,6 +256,7 @@ impl Residency {
             path: mapped.file.path().to_owned(),
             file_bytes: mapped.len_bytes,
             resident_bytes: parts.iter().map(|part| part.resident_bytes).sum(),
+            dirty_bytes: mapped.file.cached(0, 0).map(|cached| cached.dirty_pages * mapledb_os::page_size()),
             parts,
         })
     }

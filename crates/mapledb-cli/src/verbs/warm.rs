@@ -28,15 +28,19 @@ pub struct WarmArgs {
     /// Only the branches of all trees: lookups then read one page from the disk at most
     #[arg(long, conflicts_with = "limit")]
     branches: bool,
-    /// Lock the branches in memory, and keep them there until Ctrl-C
-    #[arg(long, requires = "branches")]
+    /// Only so many upper levels of all trees, their roots being the first
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["limit", "branches"])]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..))]
+    levels: Option<u8>,
+    /// Lock the branches or levels in memory, and keep them there until Ctrl-C
+    #[arg(long)]
     lock: bool,
 }
 
 const NO_PROMISE: &str = "\
 Reads the file from front to back; what is in memory already is not read again. What the kernel drops again for want of \
-memory is told by the difference. Opens no database, unless asked for branches. What is locked counts against the limit \
-of \"ulimit -l\"; branches that are written later are not locked.";
+memory is told by the difference. Opens no database, unless asked for branches or levels. What is locked counts against the \
+limit of \"ulimit -l\"; what is written later is not locked.";
 
 /// So much is asked for with one call.
 const STRETCH_BYTES: u64 = 1 << 20;
@@ -51,8 +55,11 @@ struct Warmed {
 /// Does it.
 pub fn run(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
     interrupt::catch()?;
-    if args.branches {
-        return branches(args, manner);
+    if args.branches || args.levels.is_some() {
+        return upper_part(args, manner);
+    }
+    if args.lock {
+        return Err(Failure::usage("say what to lock: --branches, or --levels COUNT"));
     }
     let mapped = Mapped::open(&args.file)?;
     let bytes = args.limit.unwrap_or(u64::MAX).min(mapped.len_bytes);
@@ -76,25 +83,38 @@ pub fn run(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
 }
 
 #[derive(Debug, Serialize)]
-struct WarmedBranches {
-    branch_pages: u64,
+struct WarmedNodes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch_pages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_pages: Option<u64>,
     locked_pages: u64,
 }
 
-fn branches(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
+fn upper_part(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&Reading { file: args.file.clone(), frozen: false }, manner)?;
-    let branch_pages = env.warm_branches().map_err(failure)?;
-    let locked = args.lock.then(|| env.lock_branches().map_err(failure)).transpose()?;
-    let warmed =
-        WarmedBranches { branch_pages, locked_pages: locked.as_ref().map_or(0, LockedBranches::pages) };
+    let levels = args.levels.map(usize::from);
+    let pages =
+        levels.map_or_else(|| env.warm_branches(), |levels| env.warm_levels(levels)).map_err(failure)?;
+    let lock =
+        || levels.map_or_else(|| env.lock_branches(), |levels| env.lock_levels(levels)).map_err(failure);
+    let locked = args.lock.then(lock).transpose()?;
+    let warmed = WarmedNodes {
+        branch_pages: args.branches.then_some(pages),
+        node_pages: levels.is_some().then_some(pages),
+        locked_pages: locked.as_ref().map_or(0, LockedBranches::pages),
+    };
     output::report(manner.json, &warmed, |warmed, output| {
-        let pages = table::plural(warmed.branch_pages, "branch", "branches");
+        let nodes = match args.branches {
+            true => table::plural(pages, "branch", "branches"),
+            false => table::plural(pages, "node", "nodes"),
+        };
         match args.lock {
             true => output.line(format!(
-                "{pages} in memory, {} locked until Ctrl-C",
+                "{nodes} in memory, {} locked until Ctrl-C",
                 table::count(warmed.locked_pages)
             )),
-            false => output.line(format!("{pages} in memory")),
+            false => output.line(format!("{nodes} in memory")),
         }
     })?;
     while locked.is_some() && !interrupt::is_requested() {

@@ -23,6 +23,7 @@ mod part;
 mod pod;
 mod read_multimap;
 mod read_table;
+mod scan;
 #[cfg(feature = "serde")]
 mod serde;
 mod table;

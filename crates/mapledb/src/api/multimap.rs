@@ -141,10 +141,19 @@ impl ReadTxn {
         &self,
         multimap: &Multimap<'_, K, V>,
     ) -> Result<ReadMultimap<'_, K, V>> {
+        self.multimap_through(self, multimap)
+    }
+
+    /// A multimap, whose pages are read through `pages`, of the same snapshot.
+    pub(super) fn multimap_through<'p, K: Key + ?Sized, V: Key + ?Sized, P: Pages>(
+        &self,
+        pages: &'p P,
+        multimap: &Multimap<'_, K, V>,
+    ) -> Result<ReadMultimap<'p, K, V, P>> {
         let name = multimap.name;
-        let asked = multimap.asked(dup_max(self))?;
+        let asked = multimap.asked(dup_max(pages))?;
         let (record, order) = asked.open(name, self.find_table(name)?, self.known_orders())?;
-        Ok(ReadMultimap::new(self, &record.tree, order))
+        Ok(ReadMultimap::new(pages, &record.tree, order))
     }
 }
 

@@ -9,6 +9,7 @@ use super::{ReadTable, TableStat, WriteTable};
 use super::multimap::Duplicates;
 use crate::catalog::{self, Asked, Kind, Types};
 use crate::error::{Error, Result};
+use crate::pages::Pages;
 use crate::tree::KeyOrder;
 use crate::txn::{ReadTxn, TableId, WriteTxn};
 
@@ -159,12 +160,21 @@ impl ReadTxn {
     /// [`Error::TableMissing`]; [`Error::TableTypes`], [`Error::TableOrder`] or [`Error::TableKind`] if it was made with other
     /// types, in another order, or as a multimap.
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(&self, table: &Table<'_, K, V>) -> Result<ReadTable<'_, K, V>> {
+        self.table_through(self, table)
+    }
+
+    /// A table, whose pages are read through `pages`, of the same snapshot.
+    pub(super) fn table_through<'p, K: Key + ?Sized, V: Codec + ?Sized, P: Pages>(
+        &self,
+        pages: &'p P,
+        table: &Table<'_, K, V>,
+    ) -> Result<ReadTable<'p, K, V, P>> {
         let Some(name) = table.name else {
             table.check_main()?;
-            return Ok(ReadTable::new(self, &self.main_tree()?, KeyOrder::BYTEWISE));
+            return Ok(ReadTable::new(pages, &self.main_tree()?, KeyOrder::BYTEWISE));
         };
         let (record, order) = table.asked().open(name, self.find_table(name)?, self.known_orders())?;
-        Ok(ReadTable::new(self, &record.tree, order))
+        Ok(ReadTable::new(pages, &record.tree, order))
     }
 
     /// Every table: the default one first, then the named ones by name.

@@ -10,10 +10,10 @@ use mapledb_format::free::PageBounds;
 use mapledb_format::ids::META_BYTES;
 use mapledb_format::order::{Bytewise, Order};
 use mapledb_format::{Extent, HeadBody, Manifest, Meta, PageSize, Slot, TreeRecord};
-use mapledb_os::{DataFile, OsError, Seam};
+use mapledb_os::{DataFile, NamedDraft, OsError, Seam};
 
 use super::Env;
-use super::passing::Passing;
+use super::scan::Scan;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::dup::{Loader, PairRange};
@@ -37,12 +37,12 @@ pub struct CopyReport {
 impl Env {
     /// Copies the latest snapshot to a new file at `path`.
     ///
-    /// The copy has the permissions of the original. An exact copy keeps every page where it is, holes, named snapshots, and the
-    /// file's identity. A compact one is written afresh, sorted and full, with a new identity and without named snapshots: each
-    /// would be a whole copy more. Neither is longer than what it uses; both
-    /// are durable when the call returns, and appear under their name whole or not at all. `progress` gets how much is
-    /// done of how much, in pages or, for a compact copy, entries: first nothing, last all of it. When it answers
-    /// `false` the copy is given up and leaves nothing.
+    /// The copy has the permissions of the original. An exact copy keeps every page where it is, holes, named snapshots,
+    /// and the file's identity. A compact one is written afresh, sorted and full, with a new identity and without named
+    /// snapshots: each would be a whole copy more. Neither is longer than what it uses; both are durable when the call
+    /// returns, and appear under their name whole or not at all. `progress` gets how much is done of how much, in pages or,
+    /// for a compact copy, entries: first nothing, last all of it. When it answers `false` the copy is given up and leaves
+    /// nothing.
     ///
     /// What the copy drags into memory, of this file and of the new one, it lets go of again, and only that: pages that were
     /// there before stay, so readers beside it find what they use. A compact copy lets go of the new file when it is done.
@@ -96,7 +96,7 @@ impl Env {
     ) -> Result<CopyReport> {
         let (txn, head) = self.snapshot_with_head()?;
         let size = txn.page_size();
-        let passing = Passing::through(&txn);
+        let passing = Scan::passing(&txn);
         let mut used = Extents::default();
         for tree in every_tree(&txn, &head)? {
             walk(&passing, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
@@ -125,8 +125,55 @@ impl Env {
         Ok(CopyReport { txnid: head.txnid.get(), entries: 0, pages })
     }
 
+    /// Writes a compact copy of the latest snapshot to a stream, from the first byte to the last, as
+    /// [`copy_to`](Env::copy_to) makes it.
+    ///
+    /// Where the roots of its trees lie is known when all of it has been laid down, and stands at its front. So the copy is
+    /// first made in a file in the directory `spool`, which needs room for it and is gone when the call returns. `progress`
+    /// is as there, in entries.
+    ///
+    /// # Errors
+    /// As [`copy_to`](Env::copy_to), of the file in `spool`; what `to` fails with, as [`Error::Os`].
+    ///
+    /// Cost: every page in use is read once; the copy is written and synced, read again, and written to `to`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # let path = dir.path().join("app.maple");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
+    /// # let mut txn = env.write()?;
+    /// # txn.main().put(b"key", b"value")?;
+    /// # txn.commit()?;
+    /// let mut sent = Vec::new();
+    /// let report = env.copy_compact_into(&mut sent, std::env::temp_dir(), |_, _| true)?;
+    /// assert_eq!(report.entries, 1);
+    /// assert!(sent.len() >= 64 << 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_compact_into(
+        &self,
+        to: &mut dyn Write,
+        spool: impl AsRef<Path>,
+        mut progress: impl FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let (txn, _) = self.snapshot_with_head()?;
+        let spool = spool.as_ref();
+        let draft = NamedDraft::beside(&spool.join("copy"))?;
+        let report =
+            self.draft_compact(&txn, &draft, &mut progress).map_err(|error| called(spool, draft.path(), error))?;
+        let copied = File::open(draft.path()).and_then(|mut copy| {
+            io::copy(&mut copy, to)?;
+            to.flush()
+        });
+        copied.map_err(|error| OsError::new("write a copy of", self.path(), error))?;
+        Ok(report)
+    }
+
     /// The meta of an exact copy, which stands by itself: all that it vouches for is durable when the copy is.
-    fn meta_of_copy(&self, head: &HeadBody, slot: Slot) -> [u8; META_BYTES] {
+    pub(super) fn meta_of_copy(&self, head: &HeadBody, slot: Slot) -> [u8; META_BYTES] {
         let mut head = head.clone();
         head.base_txnid = head.txnid;
         let manifest = Manifest::empty();
@@ -151,7 +198,7 @@ impl Env {
         let holes = holes_of(txn, head)?;
         let failed = |error| Error::Os(OsError::new("write a copy to", path, error));
         let mut fault = None;
-        let passing = Passing::through(txn);
+        let passing = Scan::passing(txn);
         let (mut pages, mut cached) = (0, 0);
         let made = DataFile::create_in_place(path, self.core.store.file().stat()?.mode, len, Seam::unwatched(), |file| {
             for (slot, bytes) in [Slot::A, Slot::B].map(|slot| (slot, self.meta_of_copy(head, slot))) {
@@ -202,24 +249,31 @@ impl Env {
         path: &Path,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
-        let draft = mapledb_os::NamedDraft::beside(path)?;
-        let options = Env::options().page_size(self.page_size()).draft();
-        let options = options.file_mode(self.core.store.file().stat()?.mode);
-        // SAFETY: the name was made up for this copy and nobody else knows it.
-        #[allow(unsafe_code)]
-        let copy = unsafe { options.create(draft.path()) };
-        let filled = copy.and_then(|copy| {
-            let report = fill_compact(&copy, txn, progress)?;
-            let pages_used = copy.snapshot_with_head()?.1.pages_used;
-            copy.close()?;
-            cut(draft.path(), pages_used.offset(txn.page_size()))?;
-            Ok(report)
-        });
-        let report = filled.map_err(|error| called(path, draft.path(), error))?;
+        let draft = NamedDraft::beside(path)?;
+        let report = self.draft_compact(txn, &draft, progress).map_err(|error| called(path, draft.path(), error))?;
         draft.publish(path).map_err(|error| match error.is_exists() {
             true => Error::Exists { path: path.to_path_buf() },
             false => Error::Os(error),
         })?;
+        Ok(report)
+    }
+
+    /// Writes a compact copy under the name of `draft`: as long as it must be, durable, and not in memory.
+    fn draft_compact(
+        &self,
+        txn: &ReadTxn,
+        draft: &NamedDraft,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<CopyReport> {
+        let options = Env::options().page_size(self.page_size()).draft();
+        let options = options.file_mode(self.core.store.file().stat()?.mode);
+        // SAFETY: the name was made up for this copy and nobody else knows it.
+        #[allow(unsafe_code)]
+        let copy = unsafe { options.create(draft.path()) }?;
+        let report = fill_compact(&copy, txn, progress)?;
+        let pages_used = copy.snapshot_with_head()?.1.pages_used;
+        copy.close()?;
+        cut(draft.path(), pages_used.offset(txn.page_size()))?;
         Ok(report)
     }
 }
@@ -288,12 +342,12 @@ fn called(path: &Path, draft: &Path, error: Error) -> Error {
     }
 }
 
-fn go_on(is_wanted: bool) -> Result<()> {
+pub(super) fn go_on(is_wanted: bool) -> Result<()> {
     if is_wanted { Ok(()) } else { Err(Error::Interrupted) }
 }
 
 /// Every tree of the latest state, and those of the named snapshots it lists.
-fn every_tree(txn: &ReadTxn, head: &HeadBody) -> Result<Vec<TreeRecord>> {
+pub(super) fn every_tree(txn: &ReadTxn, head: &HeadBody) -> Result<Vec<TreeRecord>> {
     let mut trees = vec![head.default_table, head.catalog, head.free, head.snapshots];
     let named = catalog::snapshots::list(txn, &head.snapshots)?;
     trees.extend(named.iter().flat_map(|(_, record)| [record.default_table, record.catalog]));
@@ -309,7 +363,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
     let total = main.entries + tables.iter().map(|(_, table)| table.tree.entries).sum::<u64>();
     go_on(progress(0, total))?;
     let mut done = 0;
-    let passing = &Passing::through(from);
+    let passing = &Scan::passing(from);
     let mut to = copy.write()?;
     to.waste_no_pages();
     let mut count = || {
@@ -334,7 +388,7 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
 
 /// Lays the entries of one tree down in another, in the order in which they are stored.
 fn copy_tree<O: Order>(
-    from: &Passing<'_>,
+    from: &Scan<'_>,
     record: &TreeRecord,
     to: &mut TreeMut<'_, Draft, O>,
     count: &mut dyn FnMut() -> Result<()>,
@@ -353,7 +407,7 @@ fn copy_tree<O: Order>(
 
 /// As [`copy_tree`], of a multimap.
 fn copy_pairs<O: Order>(
-    from: &Passing<'_>,
+    from: &Scan<'_>,
     record: &TreeRecord,
     to: &mut TreeMut<'_, Draft, O>,
     count: &mut dyn FnMut() -> Result<()>,

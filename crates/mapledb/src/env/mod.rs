@@ -2,11 +2,12 @@
 
 mod activity;
 mod copy;
+mod image;
 mod info;
 mod open;
-mod passing;
 mod registry;
 mod residency;
+mod scan;
 mod sharing;
 mod named;
 mod space;
@@ -28,10 +29,12 @@ use crate::txn::{Core, Defragment, DefragmentProgress, DefragmentReport, ReadTxn
 
 pub use activity::{ProcessInfo, StageInfo};
 pub use copy::CopyReport;
+pub use image::{HugePageState, HugePages, Image, ImageMemory};
 pub use info::{Info, Metrics};
 pub use open::{Access, Options};
 pub use named::SnapshotInfo;
 pub use residency::{LevelResidency, LockedBranches, TreeName};
+pub use scan::{Scan, ScanAdvice};
 pub use space::{FreeSpace, Holder, PageKind, RunsOfSize, SpaceMap, Stretch, WaitingSpace};
 
 /// A file of tables, open for transactions.

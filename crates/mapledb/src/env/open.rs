@@ -91,6 +91,8 @@ pub struct Options {
     is_new: bool,
     /// Whether nobody else knows of the file.
     is_draft: bool,
+    /// Whether it is memory, which nobody can write to.
+    is_image: bool,
 }
 
 impl Default for Options {
@@ -113,6 +115,7 @@ impl Default for Options {
             seam: Seam::unwatched(),
             is_new: false,
             is_draft: false,
+            is_image: false,
         }
     }
 }
@@ -304,6 +307,7 @@ impl Options {
     fn mode(&self) -> Mode {
         match self.access {
             _ if self.is_draft => Mode::Draft,
+            _ if self.is_image => Mode::Image,
             Access::Shared | Access::SharedReadOnly => Mode::Shared,
             Access::Frozen => Mode::Frozen,
             Access::Exclusive => Mode::Exclusive,
@@ -333,7 +337,17 @@ impl Options {
     /// any other process. Other processes that use MapleDB keep that promise.
     #[allow(unsafe_code)]
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
-        let file = self.open_file(path.as_ref())?;
+        self.open_as_it_is(self.open_file(path.as_ref())?)
+    }
+
+    /// Opens a file that no path leads to and nobody can write to.
+    pub(super) fn open_image(mut self, file: DataFile) -> Result<Env> {
+        self.access = Access::Frozen;
+        self.is_image = true;
+        self.open_as_it_is(file)
+    }
+
+    fn open_as_it_is(&self, file: DataFile) -> Result<Env> {
         registry::place_of(file.id()).with(|open| {
             if let Some((core, access)) = in_use(open.as_ref()) {
                 return self.same(core, access);

@@ -1,14 +1,14 @@
-//! What of the file is in memory, by table and level of its tree; and branches that are to stay there.
+//! What of the file is in memory, by table and level of its tree; and what of the trees is to stay there.
 
 use mapledb_format::{Extent, HeadBody};
 use mapledb_os::{MapAdvice, ReadMap};
 
 use super::Env;
-use super::passing::Passing;
+use super::scan::Scan;
 use crate::catalog;
 use crate::error::Result;
 use crate::space::Extents;
-use crate::tree::{Located, Part, locate};
+use crate::tree::{Located, Part, locate, locate_down_to};
 use crate::txn::ReadTxn;
 
 /// The most ranges that are locked: each may split a map in three, of which a process may have 65,530.
@@ -40,9 +40,9 @@ pub struct LevelResidency {
     pub resident_pages: u64,
 }
 
-/// Branches that stay in memory as long as this lives.
+/// Branches, or the upper levels of trees, that stay in memory as long as this lives.
 ///
-/// They are those of the snapshot it was made of; branches that later commits write are not among them.
+/// They are those of the snapshot it was made of; nodes that later commits write are not among them.
 #[derive(Debug)]
 pub struct LockedBranches {
     map: ReadMap,
@@ -56,8 +56,8 @@ impl LockedBranches {
         self.pages
     }
 
-    /// Branches of the snapshot: more than [`pages`](LockedBranches::pages) where they lie in more than 16,384 places. Then it
-    /// is lower ones that are left out.
+    /// Such nodes of the snapshot: more than [`pages`](LockedBranches::pages) where they lie in more than 16,384 places.
+    /// Then it is lower ones that are left out.
     pub fn pages_wanted(&self) -> u64 {
         self.pages_wanted
     }
@@ -118,10 +118,24 @@ impl Env {
     ///
     /// Cost: all branches are read, a hundredth of the file or so.
     pub fn warm_branches(&self) -> Result<u64> {
+        self.warm(Top::Branches)
+    }
+
+    /// Brings the nodes of the upper `levels` of every tree of the latest snapshot into memory, the root's level being the
+    /// first; answers how many there are. As many levels as a tree has are all of it but its long values.
+    ///
+    /// Cost: those nodes are read.
+    pub fn warm_levels(&self, levels: usize) -> Result<u64> {
+        self.warm(Top::Levels(levels))
+    }
+
+    fn warm(&self, top: Top) -> Result<u64> {
         let (txn, head) = self.snapshot_with_head()?;
-        let mut pages = 0;
-        locate_all(&txn, &head, &mut |found| pages += u64::from(is_branch(found)))?;
-        Ok(pages)
+        let levels = located(&txn, &head, top)?;
+        for run in levels.iter().flat_map(Extents::iter) {
+            txn.make_present(run)?;
+        }
+        Ok(levels.iter().map(Extents::pages).sum())
     }
 
     /// Brings all branches of the latest snapshot into memory and locks them there (`mlock`), through a map of its own, since
@@ -134,17 +148,21 @@ impl Env {
     /// The limit of locked memory (`ulimit -l`) is less than the branches take: [`Error::Os`](crate::Error::Os), and nothing is
     /// locked.
     pub fn lock_branches(&self) -> Result<LockedBranches> {
+        self.lock_top(Top::Branches)
+    }
+
+    /// As [`lock_branches`](Env::lock_branches), the nodes of [`warm_levels`](Env::warm_levels).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lock_levels(&self, levels: usize) -> Result<LockedBranches> {
+        self.lock_top(Top::Levels(levels))
+    }
+
+    fn lock_top(&self, top: Top) -> Result<LockedBranches> {
         let (txn, head) = self.snapshot_with_head()?;
         let size = self.core.store.page_size();
-        let mut levels: Vec<Extents> = Vec::new();
-        locate_all(&txn, &head, &mut |found| {
-            if let Part::Node(level) = found.part
-                && level > 0
-            {
-                levels.resize_with(levels.len().max(level), Extents::default);
-                levels[level - 1].insert(Extent::new(found.pgno, 1));
-            }
-        })?;
+        let levels = located(&txn, &head, top)?;
         let map = ReadMap::map(self.core.store.file(), head.pages_used.offset(size), MapAdvice::Random)?;
         let pages_wanted = levels.iter().map(Extents::pages).sum();
         let mut pages = 0;
@@ -156,21 +174,42 @@ impl Env {
     }
 }
 
-fn is_branch(found: &Located<'_>) -> bool {
-    matches!(found.part, Part::Node(level) if level > 0)
+/// The upper part of each tree.
+#[derive(Clone, Copy, Debug)]
+enum Top {
+    /// All but the leaves.
+    Branches,
+    /// So many levels, the root's among them.
+    Levels(usize),
 }
 
-/// Every node of every tree, each read if it is a branch.
-fn locate_all(txn: &ReadTxn, head: &HeadBody, visit: &mut dyn FnMut(&Located<'_>)) -> Result<()> {
+impl Top {
+    /// The lowest level of it in a tree of `depth` levels; `None` for no level.
+    fn lowest(self, depth: usize) -> Option<usize> {
+        match self {
+            Top::Branches => Some(1),
+            Top::Levels(0) => None,
+            Top::Levels(levels) => Some(depth.saturating_sub(levels)),
+        }
+    }
+}
+
+/// The nodes in the upper part of every tree, by their levels; each but those of the lowest is read.
+fn located(txn: &ReadTxn, head: &HeadBody, top: Top) -> Result<Vec<Extents>> {
     let tables = catalog::list(txn, &head.catalog)?;
     let own = [&head.default_table, &head.catalog, &head.free];
+    let mut levels: Vec<Extents> = Vec::new();
     for tree in own.into_iter().chain(tables.iter().map(|(_, table)| &table.tree)) {
-        locate(txn, tree, false, &mut |found| {
-            visit(&found);
+        let Some(lowest) = top.lowest(usize::from(tree.depth)) else { continue };
+        locate_down_to(txn, tree, lowest, &mut |found| {
+            if let Part::Node(level) = found.part {
+                levels.resize_with(levels.len().max(level + 1), Extents::default);
+                levels[level].insert(Extent::new(found.pgno, 1));
+            }
             Ok(())
         })?;
     }
-    Ok(())
+    Ok(levels)
 }
 
 /// Every page of every tree, without leaving more in memory than there was.
@@ -180,7 +219,7 @@ fn each_tree(
     with_runs: bool,
     visit: &mut dyn FnMut(&TreeName, &Located<'_>),
 ) -> Result<()> {
-    let passing = Passing::through(txn);
+    let passing = Scan::passing(txn);
     let mut trees = vec![
         (TreeName::Table(None), head.default_table),
         (TreeName::Catalog, head.catalog),

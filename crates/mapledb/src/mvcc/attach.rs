@@ -56,6 +56,8 @@ pub enum Mode {
     Draft,
     /// Together with other frozen readers, while nobody writes. No lock file is needed.
     Frozen,
+    /// As frozen, with a file in memory that has no name and that nobody can write to: there is nothing to lock.
+    Image,
 }
 
 /// The data file to attach to.
@@ -91,12 +93,13 @@ pub enum Attach {
 
 /// Attaches to a data file, waiting at most `wait` for others that are coming or going.
 pub fn attach(target: &Target<'_>, mode: Mode, wait: Duration) -> Result<Attach> {
-    let data = DataFile::of(target)?;
+    let data = if mode == Mode::Image { DataFile::of_image(target) } else { DataFile::of(target) }?;
     let binding = Binding { identity: target.identity, data: data.id };
     match mode {
         Mode::Shared | Mode::Exclusive => attach_by_lock_file(data, binding, mode, wait),
         Mode::Draft => attach_draft(data, binding),
         Mode::Frozen => attach_frozen(data, binding),
+        Mode::Image => attach_image(data, binding),
     }
 }
 
@@ -203,9 +206,12 @@ fn attach_frozen(data: DataFile, binding: Binding) -> Result<Attach> {
     if !data.try_lock(FROZEN_BYTE, Kind::Shared)? || data.is_held_by_another(UNIVERSE_BYTE)? {
         return Err(AttachError::HeldShared(data.path.clone()));
     }
-    let left = LeftBehind::default();
+    attach_image(data, binding)
+}
+
+fn attach_image(data: DataFile, binding: Binding) -> Result<Attach> {
     let files = Files::new(data, None);
-    Ok(first(LockMemory::private()?, files, binding, left, Mode::Frozen))
+    Ok(first(LockMemory::private()?, files, binding, LeftBehind::default(), Mode::Frozen))
 }
 
 fn first(memory: LockMemory, files: Files, binding: Binding, left: LeftBehind, mode: Mode) -> Attach {

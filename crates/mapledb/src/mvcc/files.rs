@@ -37,7 +37,19 @@ impl DataFile {
     pub(super) fn of(target: &Target<'_>) -> Result<DataFile> {
         let Target { data, path, is_writable, .. } = *target;
         let file = lock_file::open_again(data, path, is_writable)?;
-        let file = ParentFile::new(file.ok_or_else(|| MvccError::DataFileGone(path.to_path_buf()))?, path)?;
+        DataFile::around(file.ok_or_else(|| MvccError::DataFileGone(path.to_path_buf()))?, target)
+    }
+
+    /// The caller's description: of a file that has no name and is never locked.
+    pub(super) fn of_image(target: &Target<'_>) -> Result<DataFile> {
+        let file =
+            target.data.try_clone_to_owned().map_err(|e| OsError::new("open again", target.path, e))?;
+        DataFile::around(file.into(), target)
+    }
+
+    fn around(file: std::fs::File, target: &Target<'_>) -> Result<DataFile> {
+        let Target { path, is_writable, .. } = *target;
+        let file = ParentFile::new(file, path)?;
         let id = FileId::of(file.file(), path)?;
         let generation = fork::generation();
         Ok(DataFile {

@@ -25,6 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
 use mapledb_os::sigbus::{self, Alarm};
+use mapledb_os::smaps::MapFacts;
 use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, planted, reserve_wish_bytes};
 
 use self::cold::Cold;
@@ -331,6 +332,22 @@ impl Store {
         let (offset, len) = (pages.first.offset(self.size), pages.pages << self.size.shift());
         self.maps(generation).read.unmap(offset, len as usize)?;
         Ok(self.file.drop_cached(offset, len)?)
+    }
+
+    /// How the maps are advised.
+    pub(crate) fn advice(&self) -> MapAdvice {
+        self.advice
+    }
+
+    /// What the kernel tells about the newest map that readers use.
+    pub(crate) fn read_map_facts(&self) -> Result<MapFacts> {
+        Ok(self.maps.newest().read.facts()?)
+    }
+
+    /// Maps the first `len_bytes` of a file that is memory, which is no more than that: later touches need no fault.
+    pub(crate) fn map_all(&self, len_bytes: u64) -> Result<()> {
+        // A kernel that does not know the call leaves it to the touches.
+        self.maps.read.make_present(0, len_bytes as usize).map(drop).map_err(Error::from)
     }
 
     /// Whether a page is in memory, by its first kernel page, whoever brought it there.

@@ -197,6 +197,15 @@ impl View {
         store.cold.will_need(store.maps(self.generation), store.size, self.pages_used, pages);
     }
 
+    /// Asks the disk for a stretch of pages, as far as it lies in the snapshot's file, whether they are in memory or not.
+    ///
+    /// Cost: a system call.
+    pub(crate) fn read_ahead(&self, store: &Store, pages: Extent) {
+        let end = pages.end().min(self.pages_used.get());
+        let len = end.saturating_sub(pages.first.get()) << store.size.shift();
+        store.maps(self.generation).read.will_need(pages.first.offset(store.size), len as usize);
+    }
+
     /// Asks for the cache lines of some bytes of a page.
     #[inline(always)]
     pub(crate) fn prefetch_within(&self, store: &Store, pgno: Pgno, bytes: Range<usize>) {

@@ -52,14 +52,35 @@ pub(crate) fn locate<P: Pages>(
     visit: &mut dyn FnMut(Located<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some(top) = usize::from(record.depth).checked_sub(1) else { return Ok(()) };
-    let mut locator = Locator { pages, record, into_leaves: with_values && record.overflow_pages > 0, visit };
+    let into_leaves = with_values && record.overflow_pages > 0;
+    let mut locator = Locator { pages, record, into_leaves, lowest: 0, visit };
     locator.node(PageRef { pgno: record.root, tag: record.root_tag }, top, None)
+}
+
+/// Visits every node from the root down to level `lowest`, 0 for leaves, parents before children.
+///
+/// Cost: the branches above that level are read.
+pub(crate) fn locate_down_to<P: Pages>(
+    pages: &P,
+    record: &TreeRecord,
+    lowest: usize,
+    visit: &mut dyn FnMut(Located<'_>) -> Result<()>,
+) -> Result<()> {
+    match usize::from(record.depth).checked_sub(1) {
+        Some(top) if top >= lowest => {
+            let mut locator = Locator { pages, record, into_leaves: false, lowest, visit };
+            locator.node(PageRef { pgno: record.root, tag: record.root_tag }, top, None)
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Locator<'p, 'v, P> {
     pages: &'p P,
     record: &'p TreeRecord,
     into_leaves: bool,
+    /// The lowest level that is visited.
+    lowest: usize,
     visit: &'v mut dyn FnMut(Located<'_>) -> Result<()>,
 }
 
@@ -68,7 +89,7 @@ impl<P: Pages> Locator<'_, '_, P> {
         (self.visit)(Located { pgno: at.pgno, pages: 1, part: Part::Node(level), key: low, duplicate: None })?;
         match level {
             0 if self.into_leaves => self.values(at),
-            0 => Ok(()),
+            level if level == self.lowest => Ok(()),
             _ => self.children(at, level, low),
         }
     }
@@ -77,7 +98,7 @@ impl<P: Pages> Locator<'_, '_, P> {
         let fault = |cause| corrupt(at.pgno, cause);
         let node = branch(self.pages, at, level)?;
         for index in 0..node.len() {
-            if (level > 1 || self.into_leaves) && index % LEAVES_MAX == 0 {
+            if (level > self.lowest + 1 || self.into_leaves) && index % LEAVES_MAX == 0 {
                 ask_for_children(self.pages, &node, index..(index + LEAVES_MAX).min(node.len()));
             }
             let entry = node.entry(index).map_err(fault)?;

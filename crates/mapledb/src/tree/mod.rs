@@ -49,7 +49,7 @@ pub(crate) use cursor::{Cursor, Pair, Path, Way};
 pub(crate) use gap::Gap;
 pub(crate) use group::GROUP_MAX;
 pub(crate) use insert::{OwnPath, Value};
-pub(crate) use locate::{Located, Part, locate};
+pub(crate) use locate::{Located, Part, locate, locate_down_to};
 pub(crate) use nested::duplicates_at;
 pub(crate) use order::in_its_order;
 pub use order::{KeyOrder, NamedOrder};

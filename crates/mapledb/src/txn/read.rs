@@ -190,8 +190,8 @@ impl ReadTxn {
         ResetTxn { kept, txn: self }
     }
 
-    /// Begins a write on this very snapshot if nobody has committed since, of any process; `None` if somebody has. Waits for whoever
-    /// writes now. This transaction stays as it is either way.
+    /// Begins a write on this very snapshot if nobody has committed since, of any process; `None` if somebody has. Waits
+    /// for whoever writes now. This transaction stays as it is either way.
     ///
     /// A commit without a change of yours counts, too: [`Env::trim`](crate::Env::trim) makes such ones.
     ///
@@ -303,6 +303,16 @@ impl ReadTxn {
     /// Whether a page is in memory.
     pub(crate) fn is_in_memory(&self, pgno: Pgno) -> bool {
         self.core.store.is_in_memory(self.view.generation, pgno)
+    }
+
+    /// Brings pages into memory.
+    pub(crate) fn make_present(&self, pages: Extent) -> Result<()> {
+        self.core.store.make_present(self.view.generation, pages)
+    }
+
+    /// Asks the disk for pages, those past the snapshot's file left out.
+    pub(crate) fn read_ahead(&self, pages: Extent) {
+        self.view.read_ahead(&self.core.store, pages);
     }
 
     /// Drops pages from memory that are not dirty and that no other map holds.

@@ -2,7 +2,8 @@
 
 mod picture;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mapledb::{FreeSpace, Holder, PageKind, SpaceMap, WaitingSpace};
@@ -27,7 +28,7 @@ pub struct SpaceArgs {
     /// In so many equal stretches, at most
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     parts: u32,
-    /// Draw it to this file instead, as SVG
+    /// Draw it to this file instead, as PNG if its name ends so, else as SVG
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -114,8 +115,7 @@ pub fn run(args: &SpaceArgs, manner: Manner) -> Result<(), Failure> {
     let wants_map = args.map || args.out.is_some();
     let map = wants_map.then(|| env.space_map(args.parts as usize).map_err(failure)).transpose()?;
     if let (Some(to), Some(map)) = (&args.out, &map) {
-        let drawn = picture::svg(map, &env.path().display().to_string());
-        std::fs::write(to, drawn).map_err(|error| Failure::os("write", to, error))?;
+        draw(to, map, &env.path().display().to_string()).map_err(|error| Failure::os("write", to, error))?;
     }
     let report = Space::of(space, map.as_ref());
     output::report(manner.json, &report, |report, output| {
@@ -125,6 +125,15 @@ pub fn run(args: &SpaceArgs, manner: Manner) -> Result<(), Failure> {
             None => Ok(()),
         }
     })
+}
+
+fn draw(to: &Path, map: &SpaceMap, path: &str) -> io::Result<()> {
+    let is_png = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let drawn = match is_png {
+        true => picture::png(map, path)?,
+        false => picture::svg(map, path).into_bytes(),
+    };
+    std::fs::write(to, drawn)
 }
 
 impl Space {

@@ -1,4 +1,4 @@
-//! Pictures of a file: a strip of characters, in colour where a terminal shows it, and an SVG.
+//! Pictures of a file: a strip of characters, in colour where a terminal shows it, an SVG, and a PNG.
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -85,13 +85,7 @@ pub fn svg(map: &SpaceMap, path: &str) -> String {
     let width = SVG_LINE * SIDE + 2 * SIDE;
     let height = (lines + legend.len() + 4) * SIDE + (legend.len() + 1) * SIDE / 2;
     let mut svg = String::new();
-    let title = escaped(&format!(
-        "{}: {} pages of {} bytes, commit {}",
-        form::harmless(path),
-        map.file_pages,
-        map.page_size,
-        map.txnid
-    ));
+    let title = escaped(&title(map, path));
     let _ = write!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -125,6 +119,53 @@ pub fn svg(map: &SpaceMap, path: &str) -> String {
     svg
 }
 
+/// The map as a PNG: the squares of the SVG in its colours. It has no letters; what the colours mean is in its text
+/// under `Description`, and its title is that of the SVG.
+pub fn png(map: &SpaceMap, path: &str) -> Result<Vec<u8>, png::EncodingError> {
+    let lines = map.stretches.len().div_ceil(SVG_LINE).max(1);
+    let (width, height) = ((SVG_LINE + 2) * SIDE, (lines + 2) * SIDE);
+    let background = LOOKS.len() as u8;
+    let mut pixels = vec![background; width * height];
+    for (at, stretch) in map.stretches.iter().enumerate() {
+        let kind = look_of(stretch.mostly()).kind;
+        let colour = LOOKS.iter().position(|look| look.kind == kind).unwrap_or(LOOKS.len() - 1) as u8;
+        let (x, y) = (SIDE + at % SVG_LINE * SIDE, SIDE + at / SVG_LINE * SIDE);
+        // A line of the background stays between squares.
+        for row in pixels.chunks_mut(width).skip(y).take(SIDE - 1) {
+            row[x..x + SIDE - 1].fill(colour);
+        }
+    }
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_palette(palette());
+    encoder.add_itxt_chunk("Title".to_owned(), title(map, path))?;
+    let legend: Vec<String> = shown(map).map(|look| format!("{} {}", look.rgb, look.words)).collect();
+    encoder.add_itxt_chunk("Description".to_owned(), legend.join("\n"))?;
+    encoder.write_header()?.write_image_data(&pixels)?;
+    Ok(bytes)
+}
+
+/// The colours of all kinds, in their order, and white.
+fn palette() -> Vec<u8> {
+    let parts = |rgb: &str| {
+        let colour = u32::from_str_radix(&rgb[1..], 16).unwrap_or(0).to_be_bytes();
+        [colour[1], colour[2], colour[3]]
+    };
+    LOOKS.iter().flat_map(|look| parts(look.rgb)).chain([255; 3]).collect()
+}
+
+fn title(map: &SpaceMap, path: &str) -> String {
+    format!(
+        "{}: {} pages of {} bytes, commit {}",
+        form::harmless(path),
+        map.file_pages,
+        map.page_size,
+        map.txnid
+    )
+}
+
 /// What a stretch holds, for whoever points at it.
 fn told(stretch: &Stretch) -> String {
     let kinds = LOOKS.iter().filter(|look| stretch.of(look.kind) > 0);
@@ -155,6 +196,13 @@ mod tests {
                 assert!(one.character != other.character && one.rgb != other.rgb && one.ansi != other.ansi);
             }
         }
+    }
+
+    #[test]
+    fn the_palette_has_every_colour_and_white() {
+        let palette = palette();
+        assert_eq!(palette.len(), 3 * (LOOKS.len() + 1));
+        assert_eq!((&palette[..3], &palette[3 * LOOKS.len()..]), (&[0x7b, 0x32, 0x94][..], &[255; 3][..]));
     }
 
     #[test]
