@@ -61,7 +61,9 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
                 (Some((leaf, _)), Some(place)) => (*leaf, place),
                 _ => place(self.pages, self.order, *at, key, *implied)?,
             };
-            found(if place.exact { Some(value_in(self.pages, &leaf, *at, place.index)?) } else { None })?;
+            let value = if place.exact { Some(value_in(self.pages, &leaf, *at, place.index)?) } else { None };
+            // What is refused may be zeros in the place of a page: then that is the reason.
+            found(value).or_else(|error| self.pages.still_sound().and(Err(error)))?;
         }
         self.pages.still_sound()
     }
