@@ -38,7 +38,7 @@ impl Duplicates {
         let refused = |what: &str| Err(Error::BadOption { what: what.to_string() });
         match self.order.id() {
             OrderId::Named => refused("duplicates are in bytewise, reverse or integer order, not in a named one"),
-            OrderId::Integer if len == 0 => refused("duplicates in integer order have one length, which must be said"),
+            OrderId::Integer if len == 0 => refused("duplicates in integer order have one length: say which, or a type of values that has one"),
             order => Ok(tree_record::Duplicates { order, len: len as u16 }),
         }
     }
@@ -96,6 +96,24 @@ impl<'n, K: ?Sized, V: ?Sized> Multimap<'n, K, V> {
 
     /// The same with the duplicates of a key in `order`, which is none of the program's own, instead of the one that their type
     /// asks for.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::{KeyOrder, Multimap};
+    ///
+    /// /// Hosts of a network, those of one domain beside each other.
+    /// const HOSTS: Multimap<'static, u32, str> = Multimap::new("hosts").duplicates_in(KeyOrder::REVERSE);
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_multimap(&HOSTS)?.insert_all(&7, ["www.example.org", "example.com", "mail.example.org"])?;
+    /// let hosts = txn.multimap(&HOSTS)?.reading()?.get(&7)?.map(|host| Ok(host?.to_owned())).collect::<mapledb::Result<Vec<_>>>()?;
+    /// assert_eq!(hosts, ["mail.example.org", "www.example.org", "example.com"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn duplicates_in(self, order: KeyOrder) -> Multimap<'n, K, V> {
         Multimap { duplicate_order: Some(order), ..self }
     }
@@ -187,6 +205,24 @@ impl WriteTxn {
     /// A multimap as bytes, made with types of these names, in this order and of these duplicates if it is not there: for tools,
     /// which know types by the names that the catalog records. `None` is whatever order it has, and the bytewise one if it is
     /// made.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::{Duplicates, KeyOrder, Multimap};
+    ///
+    /// let mut txn = env.write()?;
+    /// let numbers = Duplicates { order: KeyOrder::BYTEWISE, len: Some(4) };
+    /// txn.open_multimap_as("tags", "str", "u32", None, numbers)?.insert(b"red", &7u32.to_be_bytes())?;
+    /// txn.commit()?;
+    ///
+    /// const TAGS: Multimap<'static, str, u32> = Multimap::new("tags");
+    /// assert_eq!(env.read()?.multimap(&TAGS)?.first_of("red")?, Some(7));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`open_multimap`](WriteTxn::open_multimap); [`Error::BadOption`] if there can be no such duplicates: in a named order,

@@ -187,6 +187,36 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairRange<'t, K, V, P> {
     /// [`Range::split`](crate::Range::split) does: the pairs of one key may be in several. None if `parts` is 0, or after an error.
     ///
     /// Cost: two descents a part.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::Multimap;
+    ///
+    /// const POSTINGS: Multimap<'static, str, u64> = Multimap::new("postings");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_multimap(&POSTINGS)?.insert_all("maple", 0..9000)?;
+    /// txn.open_multimap(&POSTINGS)?.insert_all("oak", 0..1000)?;
+    /// txn.commit()?;
+    ///
+    /// // A thread for each part; most pairs are of one key, and the parts are even all the same.
+    /// let txn = env.read()?;
+    /// let parts = txn.multimap(&POSTINGS)?.iter()?.split(4)?;
+    /// assert!(parts.iter().all(|part| part.remaining() == 2500));
+    /// let sum: u64 = std::thread::scope(|scope| {
+    ///     let sum = |part: mapledb::PairRange<'_, str, u64>| {
+    ///         part.map(|pair| pair.map(|(_, number)| number)).sum::<mapledb::Result<u64>>()
+    ///     };
+    ///     let threads: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || sum(part))).collect();
+    ///     threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<mapledb::Result<u64>>()
+    /// })?;
+    /// assert_eq!(sum, (0..9000).sum::<u64>() + (0..1000).sum::<u64>());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn split(self, parts: usize) -> Result<Vec<PairRange<'t, K, V, P>>> {
         if self.is_over {
             return Ok(Vec::new());

@@ -178,6 +178,25 @@ impl ReadTxn {
     }
 
     /// Every table: the default one first, then the named ones by name.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::Table;
+    ///
+    /// const USERS: Table<'static, u64, str> = Table::new("users");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&USERS)?.put(&7, "ida")?;
+    /// txn.commit()?;
+    /// let tables = env.read()?.tables()?;
+    /// let told = |at: usize| (tables[at].name.as_deref(), &tables[at].key_type[..], tables[at].stat.entries);
+    /// assert_eq!((told(0), told(1)), ((None, "bytes", 0), (Some("users"), "u64", 1)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         let mut tables = vec![TableInfo::main(TableStat::of(&self.main_tree()?), self.main_sequence())];
         let named = catalog::list(self, &self.catalog_tree()?)?;

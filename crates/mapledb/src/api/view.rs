@@ -134,6 +134,19 @@ impl<'t> TxnView<'t> {
     }
 
     /// Every table: the default one first, then the named ones by name.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// let view = txn.view();
+    /// assert_eq!((view.main()?.len(), view.tables()?.len(), view.txnid()), (1, 1, txn.txnid()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         self.txn.tables()
     }

@@ -85,6 +85,18 @@ impl Env {
     /// [`copy_to`](Env::copy_to) has no file to make. What is free is written as zeros. Whether the copy is durable, or
     /// whole, is for whoever reads the stream to see to. `progress` is as there, in pages.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut bytes = Vec::new(); // or a pipe, or a socket
+    /// env.copy_into(&mut bytes, |_pages, _of| true)?;
+    /// assert_eq!(bytes.len() % env.page_size(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// What `to` fails with, as [`Error::Os`]; a corrupt page; [`Error::Interrupted`] when `progress` said so.
     ///

@@ -355,6 +355,19 @@ impl Env {
     }
 
     /// The longest key in bytes: a quarter of a page.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// assert_eq!((env.key_max(), env.page_size()), (1024, 4096));
+    /// assert!(env.path().ends_with("e.maple"));
+    /// let long = vec![0; env.key_max() + 1];
+    /// assert!(matches!(env.write()?.main().put(&long, b""), Err(mapledb::Error::KeyTooLong { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key_max(&self) -> usize {
         mapledb_format::node::key_max(self.page_size())
     }

@@ -144,6 +144,22 @@ impl Env {
     /// Cost: as [`Env::warm_branches`], and a system call for each run of branches. A gain where other data drives branches
     /// out; none where all of the file fits.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # txn.main().load_sorted((0..10_000u32).map(|n| Ok((n.to_be_bytes(), [0; 50]))))?;
+    /// # txn.commit()?;
+    /// match env.lock_branches() {
+    ///     Ok(locked) => assert!(locked.pages() <= locked.pages_wanted() && locked.map_bytes() > 0),
+    ///     Err(error) => eprintln!("{error}"), // more than `ulimit -l` allows
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The limit of locked memory (`ulimit -l`) is less than the branches take: [`Error::Os`](crate::Error::Os), and nothing is
     /// locked.

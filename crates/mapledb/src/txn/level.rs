@@ -121,6 +121,21 @@ impl WriteTxn {
     ///
     /// Cost: proportional to the pages that were changed since.
     ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let before = txn.savepoint()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.release(&before)?; // the change stays, and there is no way back
+    /// assert!(matches!(txn.rollback_to(&before), Err(mapledb::Error::SavepointEnded)));
+    /// assert_eq!(txn.main().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`WriteTxn::rollback_to`], and [`Error::TxnUnusable`]; it is still good then.
     pub fn release(&mut self, savepoint: &Savepoint) -> Result<()> {
