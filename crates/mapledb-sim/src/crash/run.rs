@@ -47,6 +47,8 @@ struct Other {
     drawn: Option<(Transaction, State)>,
     txnid: u64,
     committing: Option<(usize, bool)>,
+    /// Whether nobody else can have looked at what it is committing.
+    is_unseen: bool,
     /// Whether it has relaxed commits that it has not synced.
     owes: bool,
 }
@@ -120,14 +122,16 @@ impl Run {
         self.others_are_over().map(|()| answer)
     }
 
-    fn let_others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<(), Broken> {
+    /// Has a reader and a writer try during syncs, perhaps; answers whether so.
+    fn let_others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<bool, Broken> {
         // Whoever begins after a want of room begins with a sync, for which it would wait here for itself.
         let may_wait = in_flight.is_some_and(|(_, durability)| durability == Durability::Group);
-        if self.rng.random_ratio(1, 2) && !(may_wait && self.profile.quota_bytes.is_some()) {
+        let lets = self.rng.random_ratio(1, 2) && !(may_wait && self.profile.quota_bytes.is_some());
+        if lets {
             let others = self.others(in_flight)?;
             self.recorder.during_syncs(Some(others));
         }
-        Ok(())
+        Ok(lets)
     }
 
     fn others_are_over(&mut self) -> Result<(), Broken> {
@@ -266,7 +270,7 @@ impl Run {
                     self.recorder.may_be_seen(index);
                 }
                 other.committing = Some((index, is_durable));
-                self.let_others(Some((index, durability)))?;
+                other.is_unseen = !self.let_others(Some((index, durability)))?;
             }
             Told::Committed(txnid) => {
                 let (index, is_durable) =
@@ -275,8 +279,10 @@ impl Run {
                 if *txnid == other.txnid {
                     self.recorder.commit_ends(index, is_durable);
                     other.owes |= !is_durable;
-                    let state = self.history.at(index).state.clone();
-                    self.flip(&state)?;
+                    if other.is_unseen {
+                        let state = self.history.at(index).state.clone();
+                        self.flip(&state)?;
+                    }
                 } else {
                     self.forget(index);
                 }
