@@ -22,12 +22,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use mapledb::{Access, Env, Error, Options, Result, Table};
+use mapledb::{Access, Env, Error, Le, Multimap, Options, Result, Table, WriteTxn};
 use mapledb_format::{Meta, Slot, lockfile};
 
 pub use stats::{Stats, stats};
 
 const BLOBS: Table<'static, u64, [u8]> = Table::new("blobs");
+/// Duplicates of any length, in leaves and their sub-pages.
+const WORDS: Multimap<'static, str, [u8]> = Multimap::new("words");
+/// Packed duplicates, in a tree.
+const NUMBERS: Multimap<'static, u8, Le<u64>> = Multimap::new("numbers");
 const PAGE: usize = 4096;
 /// The pages that lie between the metas and before the first page mean nothing.
 const FIRST_PAGE: usize = 32;
@@ -157,7 +161,21 @@ fn scratch() -> tempfile::TempDir {
     made.expect("a directory for temporary files")
 }
 
-/// Trees of several levels, overflow runs, waiting and available pages, a free tree.
+/// Every form in which a key has its duplicates: alone, in a sub-page, in a tree of one page and in one of several.
+fn fill_multimaps(txn: &mut WriteTxn, round: u32) -> Result<()> {
+    let mut words = txn.open_multimap(&WORDS)?;
+    words.insert("one", &[round as u8; 9])?;
+    for n in 0..12u8 {
+        words.insert(["few", "some"][n as usize % 2], &[n; 20][..8 + usize::from(n)])?;
+    }
+    let mut numbers = txn.open_multimap(&NUMBERS)?;
+    for (key, count) in [(0, 300), (1, 140), (2, 10), (3, 1)] {
+        numbers.insert_all(&key, (0..count).map(|n| Le(n * 7 + u64::from(round % 2))))?;
+    }
+    Ok(())
+}
+
+/// Trees of several levels, multimaps, overflow runs, waiting and available pages, a free tree.
 #[allow(unsafe_code)]
 fn make_sample(quota: u64) -> Result<Sample> {
     let dir = scratch();
@@ -172,6 +190,7 @@ fn make_sample(quota: u64) -> Result<Sample> {
             txn.main().put(format!("key {n:05}").as_bytes(), &[n as u8; 60])?;
         }
         txn.open_table(&BLOBS)?.put(&u64::from(round), &[9; 5000])?;
+        fill_multimaps(&mut txn, round)?;
         txn.commit()?;
         commits.push(digest(&env)?);
     }
@@ -180,6 +199,8 @@ fn make_sample(quota: u64) -> Result<Sample> {
         txn.main().delete(format!("key {n:05}").as_bytes())?;
     }
     txn.table(&BLOBS)?.delete(&1)?;
+    txn.multimap(&NUMBERS)?.delete(&0, &Le(7))?;
+    txn.multimap(&WORDS)?.delete_all("one")?;
     txn.commit()?;
     commits.push(digest(&env)?);
     env.close()?;
@@ -199,6 +220,10 @@ fn digest(env: &Env) -> Result<u64> {
             Some("blobs") => {
                 let table = txn.table(&BLOBS)?;
                 table.iter()?.try_for_each(|entry| entry.map(|entry| entry.hash(&mut digest)))?;
+            }
+            Some(name) if info.duplicates.is_some() => {
+                let table = txn.multimap(&Multimap::untyped(name))?;
+                table.iter()?.try_for_each(|pair| pair.map(|pair| pair.hash(&mut digest)))?;
             }
             Some(name) => {
                 let table = txn.table(&Table::<[u8], [u8]>::new(name))?;
@@ -221,9 +246,18 @@ fn use_it(env: &Env) -> Result<()> {
     txn.main().delete_range(&b"key 00100"[..]..&b"key 00150"[..])?;
     txn.open_table(&BLOBS)?.put(&77, &[3; 6_000])?;
     txn.commit()?;
-    read_it(env)?;
+    let _ = read_pairs(env);
+    // A refusal of what is damaged is an answer, and gives all of it up.
     let mut txn = env.write()?;
-    txn.drop_table("blobs")?;
+    match change_pairs(&mut txn) {
+        Ok(()) => drop(txn.commit()?),
+        Err(_) => txn.abort(),
+    }
+    let _ = read_pairs(env);
+    let mut txn = env.write()?;
+    for name in ["blobs", "words", "numbers"] {
+        txn.drop_table(name)?;
+    }
     txn.main().clear()?;
     txn.commit().map(|_| ())
 }
@@ -240,6 +274,47 @@ fn read_it(env: &Env) -> Result<()> {
     for entry in main.range(&b"key 00020"[..]..&b"key 00120"[..])?.take(5000) {
         entry?;
     }
+    Ok(())
+}
+
+/// Changes that make each form of duplicates out of the others.
+fn change_pairs(txn: &mut WriteTxn) -> Result<()> {
+    let mut words = txn.open_multimap(&WORDS)?;
+    for n in 0..60u8 {
+        words.insert("few", &[n; 40])?;
+    }
+    words.insert("one", b"more")?;
+    words.delete("some", &[1; 9])?;
+    let mut numbers = txn.open_multimap(&NUMBERS)?;
+    numbers.insert_all(&2, (0..400).map(|n| Le(n * 5)))?;
+    for n in 0..135 {
+        numbers.delete(&1, &Le(n * 7))?;
+    }
+    numbers.delete_range(..&1)?;
+    Ok(())
+}
+
+fn read_pairs(env: &Env) -> Result<()> {
+    let txn = env.read()?;
+    let words = txn.multimap(&WORDS)?;
+    for pair in words.iter()?.rev().take(5000) {
+        pair?;
+    }
+    let numbers = txn.multimap(&NUMBERS)?;
+    let _ = (numbers.count(..)?, numbers.rank(&1, &Le(70))?, numbers.nth(200)?);
+    for key in numbers.keys().take(5000) {
+        let key = key?;
+        let _ = (numbers.count_of(&key)?, numbers.last_of(&key)?);
+        for chunk in numbers.chunks(&key)?.take(5000) {
+            chunk?;
+        }
+    }
+    let mut cursor = numbers.cursor();
+    cursor.ceiling(&0, &Le(100))?;
+    for _ in 0..600 {
+        cursor.next()?;
+    }
+    let _ = (cursor.rank()?, cursor.previous_key()?, cursor.first_in_key()?, cursor.next_in_key()?);
     Ok(())
 }
 
@@ -374,13 +449,12 @@ mod tests {
         })
     }
 
-    /// A file with one bit turned in a value, in every page that holds or held it.
-    fn damaged(mut file: Vec<u8>) -> Vec<u8> {
-        let key = b"key 00100";
-        // A leaf cell holds the value before the key and the key's length.
-        let places: Vec<usize> = (32 * PAGE..file.len() - 9).filter(|at| &file[*at..at + 9] == key).collect();
-        assert!(!places.is_empty(), "the sample has the key");
-        places.into_iter().for_each(|at| file[at - 12] ^= 1);
+    /// A file with a bit turned so many bytes before each place that has `bytes`.
+    fn damaged(mut file: Vec<u8>, bytes: &[u8], before: usize) -> Vec<u8> {
+        let is_it = |at: &usize| &file[*at..at + bytes.len()] == bytes;
+        let places: Vec<usize> = (32 * PAGE..file.len() - bytes.len()).filter(is_it).collect();
+        assert!(!places.is_empty(), "the sample has it");
+        places.into_iter().for_each(|at| file[at - before] ^= 1);
         file
     }
 
@@ -392,9 +466,28 @@ mod tests {
         mend::data_file(&mut mended);
         assert!(is_sound(&mended), "mending spoils nothing");
 
-        let mut damaged = damaged(sample.clone());
-        assert!(!is_sound(&damaged), "a checksum notices");
-        mend::data_file(&mut damaged);
-        assert!(is_sound(&damaged), "mending gets past the checksums");
+        // A leaf cell holds the value before the key and the key's length; packed duplicates hold nothing else, and 860 is none.
+        for (bytes, before) in [(&b"key 00100"[..], 12), (&861u64.to_le_bytes(), 0)] {
+            let mut damaged = damaged(sample.clone(), bytes, before);
+            assert!(!is_sound(&damaged), "a checksum notices");
+            mend::data_file(&mut damaged);
+            assert!(is_sound(&damaged), "mending gets past the checksums of {bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_sample_has_duplicates_in_every_form() {
+        let dir = scratch();
+        let path = dir.path().join("file.maple");
+        std::fs::write(&path, &sample().data).expect("room for a small file");
+        let env = open(options().access(Access::Exclusive), &path).expect("open");
+        let txn = env.read().expect("read");
+        let numbers = txn.multimap(&NUMBERS).expect("open");
+        let counts: Vec<u64> = (0..4).map(|key| numbers.count_of(&key).expect("count")).collect();
+        assert_eq!(counts, [599, 280, 20, 2]);
+        // Two trees beside the leaf of keys, one of them of several pages.
+        assert!(numbers.stat().overflow_pages >= 4, "{:?}", numbers.stat());
+        let words = txn.multimap(&WORDS).expect("open");
+        assert_eq!((words.len(), words.stat().overflow_pages), (12, 0), "in sub-pages");
     }
 }

@@ -4,11 +4,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mapledb_format::branch::{Branch, BranchMut, Entry};
+use mapledb_format::duplicates::{DupField, tree_ref};
 use mapledb_format::leaf::{Leaf, LeafMut, ValueField};
 use mapledb_format::overflow::seal_run;
 use mapledb_format::{
-    HeadBody, Manifest, Meta, OverflowHead, OverflowRef, PageSize, RunGeometry, Slot, Txnid, header,
-    lockfile, meta,
+    HeadBody, Manifest, Meta, OverflowHead, OverflowRef, PageSize, RunGeometry, Slot, TableRecord, Txnid,
+    header, lockfile, meta,
 };
 
 use crate::PAGE;
@@ -21,15 +22,24 @@ fn page_mut(file: &mut [u8], pgno: u64) -> Option<&mut [u8]> {
     if pgno < 32 { None } else { file.get_mut(at..at.checked_add(PAGE)?) }
 }
 
+/// What a tree's leaves hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tenant {
+    /// Values, and duplicates.
+    Entries,
+    /// The records of the named tables.
+    Catalog,
+}
+
 /// Seals the tree at `pgno`, children first; answers the root's tag.
-fn tree(file: &mut [u8], pgno: u64, depth: usize, budget: &mut u32) -> Option<u32> {
+fn tree(file: &mut [u8], pgno: u64, depth: usize, tenant: Tenant, budget: &mut u32) -> Option<u32> {
     *budget = budget.checked_sub(1)?;
     let page = page_mut(file, pgno)?.to_vec();
     if depth > 1 && depth <= DEPTH_MAX {
         let branch = Branch::view(&page).ok()?;
         for index in 0..branch.len() {
             let Ok(entry) = branch.entry(index) else { continue };
-            if let Some(tag) = tree(file, entry.child.get(), depth - 1, budget) {
+            if let Some(tag) = tree(file, entry.child.get(), depth - 1, tenant, budget) {
                 // A damaged page may not be one that can be changed; then its bytes stay as they are.
                 let own = page_mut(file, pgno)?;
                 if Branch::validate(mapledb_format::order::Bytewise, own).is_ok() {
@@ -39,16 +49,41 @@ fn tree(file: &mut [u8], pgno: u64, depth: usize, budget: &mut u32) -> Option<u3
         }
     } else if let Ok(leaf) = Leaf::view(&page) {
         for index in 0..leaf.len() {
-            let Ok(ValueField::Overflow(reference)) = leaf.value(index) else { continue };
-            if let Some(tag) = run(file, &reference) {
-                let own = page_mut(file, pgno)?;
-                if Leaf::validate(mapledb_format::order::Bytewise, own).is_ok() {
-                    let _ = LeafMut::new(own).set_overflow_tag(index, tag);
-                }
+            let Ok(value) = leaf.value(index) else { continue };
+            let Some(field) = value_field(file, value, tenant, budget) else { continue };
+            let own = LeafMut::new(page_mut(file, pgno)?);
+            let place = own.value_field(index).ok().filter(|place| place.len() == field.len());
+            if let Some(place) = place {
+                page_mut(file, pgno)?.get_mut(place)?.copy_from_slice(&field);
             }
         }
     }
     Some(header::tag(header::seal(page_mut(file, pgno)?)))
+}
+
+/// The bytes of a value that refers to other pages, once these are sealed.
+fn value_field(file: &mut [u8], value: ValueField<'_>, tenant: Tenant, budget: &mut u32) -> Option<Vec<u8>> {
+    match (value, tenant) {
+        (ValueField::Overflow(reference), _) => {
+            let tag = run(file, &reference)?;
+            Some(OverflowRef { tag, ..reference }.encode().to_vec())
+        }
+        (ValueField::Duplicates(field), _) => match DupField::decode(field).ok()? {
+            DupField::SubPage(_) => None,
+            DupField::Tree(mut nested) => {
+                nested.root_tag =
+                    tree(file, nested.root.get(), usize::from(nested.depth), Tenant::Entries, budget)?;
+                Some(tree_ref(&nested).to_vec())
+            }
+        },
+        (ValueField::Inline(bytes), Tenant::Catalog) => {
+            let mut record = TableRecord::decode(bytes).ok()?;
+            let root = record.tree.root.get();
+            record.tree.root_tag = tree(file, root, usize::from(record.tree.depth), Tenant::Entries, budget)?;
+            Some(record.encode())
+        }
+        (ValueField::Inline(_), Tenant::Entries) => None,
+    }
 }
 
 fn run(file: &mut [u8], reference: &OverflowRef) -> Option<u32> {
@@ -62,8 +97,13 @@ fn run(file: &mut [u8], reference: &OverflowRef) -> Option<u32> {
 }
 
 fn head(file: &mut [u8], head: &mut HeadBody, budget: &mut u32) {
-    for record in [&mut head.default_table, &mut head.catalog, &mut head.free] {
-        if let Some(tag) = tree(file, record.root.get(), usize::from(record.depth), budget) {
+    let trees = [
+        (&mut head.default_table, Tenant::Entries),
+        (&mut head.catalog, Tenant::Catalog),
+        (&mut head.free, Tenant::Entries),
+    ];
+    for (record, tenant) in trees {
+        if let Some(tag) = tree(file, record.root.get(), usize::from(record.depth), tenant, budget) {
             record.root_tag = tag;
         }
     }

@@ -17,7 +17,8 @@ use crate::model::State;
 #[cfg(feature = "lmdb")]
 use crate::processes::lmdb::{self, Lmdb};
 use crate::processes::part::{self, Part};
-use crate::workload::{Profile, Step};
+use crate::verify;
+use crate::workload::{self, Profile, Step};
 
 const ROLE: &str = "MAPLE_SIM_ROLE";
 
@@ -161,19 +162,26 @@ struct Worker<'o> {
 impl Worker<'_> {
     fn run(mut self) -> Result<(), String> {
         let mut env = self.open()?;
+        // The transaction that the last commit went on with.
+        let mut next = None;
         for ordinal in self.orders.first..self.orders.end {
             match Step::draw(self.orders.seed, ordinal, &self.state, &self.orders.profile) {
                 Step::Sync => {
+                    next = None;
                     self.tell(&Event::Syncing)?;
                     env.sync().map_err(|error| format!("sync: {error}"))?;
                     self.tell(&Event::Synced)?;
                 }
                 Step::Reopen => {
+                    next = None;
                     self.close(env)?;
                     env = self.open()?;
                 }
                 Step::Transact(transaction, after) => {
-                    let mut txn = env.write().map_err(|error| format!("write: {error}"))?;
+                    let mut txn = match next.take() {
+                        Some(txn) => txn,
+                        None => workload::begin(&env, ordinal).map_err(|error| format!("write: {error}"))?,
+                    };
                     self.tell(&Event::Began { ordinal, txnid: txn.txnid() })?;
                     txn.durability(transaction.durability);
                     if let Err(error) = transaction.perform(&mut txn, &mut || Ok(())) {
@@ -190,12 +198,18 @@ impl Worker<'_> {
                     }
                     self.tell(&Event::Ready { ordinal })?;
                     let number = txn.txnid();
-                    match txn.commit() {
-                        Ok(txnid) => {
+                    match transaction.commit(&env, txn) {
+                        Ok(committed) => {
+                            let txnid = committed.txnid;
                             self.tell(&Event::Acknowledged { ordinal, txnid })?;
                             if txnid == number {
                                 self.state = after;
                             }
+                            if let Some(read) = committed.read {
+                                let differs = |why| format!("what commit {ordinal} answers: {why}");
+                                verify::holds(&read, &self.state).map_err(differs)?;
+                            }
+                            next = committed.next;
                         }
                         Err(error @ Error::QuotaReached { .. }) => {
                             self.tell(&Event::Refused { ordinal, why: error.to_string() })?;
@@ -216,6 +230,7 @@ impl Worker<'_> {
             // No drop, no close: what a process leaves that is killed here.
             std::process::exit(0);
         }
+        drop(next);
         self.close(env)
     }
 

@@ -24,7 +24,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use mapledb::{Defragment, Durability, Env, Options, Table};
+use mapledb::{Defragment, Duplicates, Durability, Env, KeyOrder, Options, Table};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{self, Role};
 use crate::harness::{Ask, Failure, Tally};
 use crate::image::{bind_lock, lock_path};
-use crate::model::State;
+use crate::model::{State, TableState};
 use crate::scratch::Scratch;
 use crate::verify::{Broken, holds, said};
 
@@ -198,6 +198,7 @@ impl Subject {
                 txn.durability(Durability::Relaxed);
             }
             fill(&mut txn, &mut state, round, &mut rng).map_err(said("change"))?;
+            fill_pairs(&mut txn, &mut state, &mut rng).map_err(said("change"))?;
             txn.commit().map_err(said("commit"))?;
             states.push(state);
         }
@@ -285,6 +286,35 @@ fn fill(
         }
         model.sequence += 1;
         table.next_sequence(1)?;
+    }
+    Ok(())
+}
+
+/// Fills two multimaps and takes pairs out again. Their keys have one duplicate, a sub-page of them and, in the one whose
+/// duplicates are packed, a tree.
+fn fill_pairs(txn: &mut mapledb::WriteTxn, state: &mut State, rng: &mut SmallRng) -> mapledb::Result<()> {
+    let kinds = [
+        ("pairs", Duplicates { order: KeyOrder::BYTEWISE, len: None }),
+        ("packed", Duplicates { order: KeyOrder::INTEGER, len: Some(8) }),
+    ];
+    for (name, kind) in kinds {
+        let model = state.tables.entry(name.to_string()).or_insert_with(|| TableState::multimap(kind));
+        let Some(pairs) = &mut model.pairs else { continue };
+        let mut table = txn.open_multimap_as(name, "bytes", "bytes", Some(KeyOrder::BYTEWISE), kind)?;
+        let many = if kind.len.is_some() { 150 } else { 5 };
+        for (key, count) in [(&b"many"[..], many), (&b"one"[..], 1)] {
+            for _ in 0..count {
+                let mut dup = vec![0; kind.len.unwrap_or(rng.random_range(0..30))];
+                rng.fill(&mut dup[..]);
+                table.insert(key, &dup)?;
+                pairs.insert(key, &dup);
+            }
+            let first = pairs.of(key).next().map(|dup| dup.into_owned()).unwrap_or_default();
+            if count > 1 {
+                table.delete(key, &first)?;
+                pairs.remove(key, &first);
+            }
+        }
     }
     Ok(())
 }

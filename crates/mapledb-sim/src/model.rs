@@ -1,16 +1,147 @@
 //! What the database must hold: the simplest thing that can be right.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use mapledb::{Duplicates, KeyOrder};
 
 /// A table: its entries and the next number of its sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableState {
     /// Key to value.
     pub entries: BTreeMap<Vec<u8>, Arc<[u8]>>,
+    /// What it holds instead if it is a multimap.
+    pub pairs: Option<Pairs>,
     /// The next number of its sequence.
     pub sequence: u64,
+}
+
+impl TableState {
+    /// A multimap of such duplicates, and nothing in it.
+    pub fn multimap(kind: Duplicates) -> TableState {
+        TableState { pairs: Some(Pairs::new(kind)), ..TableState::default() }
+    }
+
+    /// How many entries it has: pairs, if it is a multimap.
+    pub fn len(&self) -> u64 {
+        self.pairs.as_ref().map_or(self.entries.len() as u64, Pairs::len)
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The pairs of a multimap, whose keys are in bytewise order. A duplicate is kept as it sorts: from its last byte to its first where
+/// that is its order, and integers of one length, which are little-endian, are no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pairs {
+    kind: Duplicates,
+    keys: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+}
+
+impl Pairs {
+    /// No pairs, but what their duplicates would be.
+    pub fn new(kind: Duplicates) -> Pairs {
+        Pairs { kind, keys: BTreeMap::new() }
+    }
+
+    /// What their duplicates are.
+    pub fn kind(&self) -> Duplicates {
+        self.kind
+    }
+
+    /// A duplicate as it sorts; and from that the duplicate again.
+    fn turned<'d>(&self, dup: &'d [u8]) -> Cow<'d, [u8]> {
+        match self.kind.order == KeyOrder::BYTEWISE {
+            true => dup.into(),
+            false => dup.iter().rev().copied().collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.keys.values().map(|dups| dups.len() as u64).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Every pair in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Cow<'_, [u8]>)> {
+        self.keys.iter().flat_map(|(key, dups)| dups.iter().map(|dup| (&key[..], self.turned(dup))))
+    }
+
+    /// Every key in order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.keys().map(|key| &key[..])
+    }
+
+    /// The duplicates of a key in order.
+    pub fn of(&self, key: &[u8]) -> impl DoubleEndedIterator<Item = Cow<'_, [u8]>> {
+        self.keys.get(key).into_iter().flatten().map(|dup| self.turned(dup))
+    }
+
+    /// How many duplicates a key has.
+    pub fn count_of(&self, key: &[u8]) -> u64 {
+        self.keys.get(key).map_or(0, |dups| dups.len() as u64)
+    }
+
+    /// Whether the pair is there.
+    pub fn contains(&self, key: &[u8], dup: &[u8]) -> bool {
+        self.keys.get(key).is_some_and(|dups| dups.contains(&*self.turned(dup)))
+    }
+
+    /// How many pairs are less than this one.
+    pub fn rank(&self, key: &[u8], dup: &[u8]) -> u64 {
+        let before: u64 = self
+            .keys
+            .iter()
+            .take_while(|(other, _)| &other[..] < key)
+            .map(|(_, dups)| dups.len() as u64)
+            .sum();
+        let dup = self.turned(dup).into_owned();
+        before + self.keys.get(key).map_or(0, |dups| dups.range(..dup).count() as u64)
+    }
+
+    /// Puts a pair in; answers whether it is new.
+    pub fn insert(&mut self, key: &[u8], dup: &[u8]) -> bool {
+        let dup = self.turned(dup).into_owned();
+        self.keys.entry(key.to_vec()).or_default().insert(dup)
+    }
+
+    /// Takes a pair out; answers whether it was there.
+    pub fn remove(&mut self, key: &[u8], dup: &[u8]) -> bool {
+        let dup = self.turned(dup).into_owned();
+        let Some(dups) = self.keys.get_mut(key) else { return false };
+        let was_there = dups.remove(&dup);
+        if dups.is_empty() {
+            self.keys.remove(key);
+        }
+        was_there
+    }
+
+    /// Takes all pairs of a key out; answers how many there were.
+    pub fn remove_key(&mut self, key: &[u8]) -> u64 {
+        self.keys.remove(key).map_or(0, |dups| dups.len() as u64)
+    }
+
+    /// Takes all pairs out whose keys are at least `low` and less than `high`; answers how many there were.
+    pub fn remove_range(&mut self, low: &[u8], high: &[u8]) -> u64 {
+        let before = self.len();
+        self.keys.retain(|key, _| !(low <= &key[..] && &key[..] < high));
+        before - self.len()
+    }
+
+    /// Takes all of them out.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+    }
 }
 
 /// Everything in a database. The default table is the one with the empty name, and is always there.

@@ -113,7 +113,7 @@ impl Steps {
                     transact(&mut txn, self.seed, STEPPED)?;
                     stop()?;
                 }
-                let committed = txn.commit();
+                let committed = txn.commit().inspect_err(|error| eprintln!("a stepped commit: {error}"));
                 stop()?;
                 committed.map(drop).map_err(|error| error.to_string())
             }

@@ -1,8 +1,8 @@
 //! An opened environment against the law.
 
-use mapledb::{Env, ReadTxn, Table};
+use mapledb::{Env, Multimap, ReadMultimap, ReadTxn, Table};
 
-use crate::model::{Bounds, History, State};
+use crate::model::{Bounds, History, Pairs, State, TableState};
 
 /// Why the law is broken.
 pub type Broken = String;
@@ -145,7 +145,6 @@ pub fn holds_or_fails(txn: &ReadTxn, state: &State) -> Result<bool, Broken> {
 /// The first difference, or what the engine said.
 pub fn compare(txn: &ReadTxn, state: &State) -> Result<(), Mismatch> {
     let said = |what| move |error| Mismatch::Said(what, error);
-    let differs = |what: String| Err(Mismatch::Differs(what));
     let tables = txn.tables().map_err(said("tables cannot be listed"))?;
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_deref().unwrap_or("")).collect();
     let expected: Vec<&str> = state.tables.keys().map(String::as_str).collect();
@@ -159,43 +158,120 @@ pub fn compare(txn: &ReadTxn, state: &State) -> Result<(), Mismatch> {
                 info.sequence, model.sequence
             ));
         }
-        let table = match info.name.as_deref() {
-            None => txn.main(),
-            Some(name) => txn.table(&Table::<[u8], [u8]>::new(name)),
-        };
-        let table = table.map_err(said("a table cannot be opened"))?;
-        if table.len() != model.entries.len() as u64 {
-            return differs(format!(
-                "table {name:?} has {} entries, not {}",
-                table.len(),
-                model.entries.len()
-            ));
-        }
-        let keys: Vec<&[u8]> = model.entries.keys().map(|key| &key[..]).step_by(5).collect();
-        let values = table.multi_get(keys.iter().copied()).map_err(said("keys cannot be looked up"))?;
-        if let Some(at) = keys
-            .iter()
-            .zip(&values)
-            .position(|(key, value)| *value != model.entries.get(*key).map(|value| &value[..]))
-        {
-            return differs(format!("table {name:?} differs at key {:02x?}, looked up", keys[at]));
-        }
-        let mut found = table.iter().map_err(said("a table cannot be read"))?;
-        for (key, value) in &model.entries {
-            match found.next() {
-                Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
-                Some(Ok((found_key, _))) => {
-                    return differs(format!(
-                        "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
-                    ));
-                }
-                Some(Err(error)) => return Err(Mismatch::Said("a table cannot be read", error)),
-                None => return differs(format!("table {name:?} ends before key {key:02x?}")),
+        match &model.pairs {
+            None if info.duplicates.is_none() => compare_entries(txn, name, model)?,
+            Some(pairs) if info.duplicates == Some(pairs.kind()) => compare_pairs(txn, name, pairs)?,
+            other => {
+                let expected = other.as_ref().map(Pairs::kind);
+                return differs(format!("table {name:?} has {:?}, not {expected:?}", info.duplicates));
             }
-        }
-        if found.next().is_some() {
-            return differs(format!("table {name:?} goes on after its last key"));
         }
     }
     Ok(())
+}
+
+fn differs(what: String) -> Result<(), Mismatch> {
+    Err(Mismatch::Differs(what))
+}
+
+fn compare_entries(txn: &ReadTxn, name: &str, model: &TableState) -> Result<(), Mismatch> {
+    let said = |what| move |error| Mismatch::Said(what, error);
+    let table = match name {
+        "" => txn.main(),
+        name => txn.table(&Table::<[u8], [u8]>::new(name)),
+    };
+    let table = table.map_err(said("a table cannot be opened"))?;
+    if table.len() != model.entries.len() as u64 {
+        return differs(format!("table {name:?} has {} entries, not {}", table.len(), model.entries.len()));
+    }
+    let keys: Vec<&[u8]> = model.entries.keys().map(|key| &key[..]).step_by(5).collect();
+    let values = table.multi_get(keys.iter().copied()).map_err(said("keys cannot be looked up"))?;
+    if let Some(at) = keys
+        .iter()
+        .zip(&values)
+        .position(|(key, value)| *value != model.entries.get(*key).map(|value| &value[..]))
+    {
+        return differs(format!("table {name:?} differs at key {:02x?}, looked up", keys[at]));
+    }
+    let mut found = table.iter().map_err(said("a table cannot be read"))?;
+    for (key, value) in &model.entries {
+        match found.next() {
+            Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
+            Some(Ok((found_key, _))) => {
+                return differs(format!(
+                    "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
+                ));
+            }
+            Some(Err(error)) => return Err(Mismatch::Said("a table cannot be read", error)),
+            None => return differs(format!("table {name:?} ends before key {key:02x?}")),
+        }
+    }
+    if found.next().is_some() {
+        return differs(format!("table {name:?} goes on after its last key"));
+    }
+    Ok(())
+}
+
+/// So many pairs apart are those that are asked for by their rank.
+const ASKED_EVERY: usize = 29;
+
+fn compare_pairs(txn: &ReadTxn, name: &str, pairs: &Pairs) -> Result<(), Mismatch> {
+    let said = |what| move |error| Mismatch::Said(what, error);
+    let unreadable = said("a multimap cannot be read");
+    let table = txn.multimap(&Multimap::untyped(name)).map_err(said("a multimap cannot be opened"))?;
+    if table.len() != pairs.len() {
+        return differs(format!("multimap {name:?} has {} pairs, not {}", table.len(), pairs.len()));
+    }
+    let mut found = table.iter().map_err(unreadable)?;
+    for (at, (key, dup)) in pairs.iter().enumerate() {
+        match found.next() {
+            Some(Ok(pair)) if pair == (key, &*dup) => {}
+            Some(Ok(pair)) => {
+                return differs(format!(
+                    "multimap {name:?} differs at pair {at}: {pair:02x?}, where {:02x?} should be",
+                    (key, dup)
+                ));
+            }
+            Some(Err(error)) => return Err(unreadable(error)),
+            None => return differs(format!("multimap {name:?} ends before pair {at}")),
+        }
+        if at.is_multiple_of(ASKED_EVERY) {
+            let rank = table.rank(key, &dup).map_err(unreadable)?;
+            let back = table.nth(at as u64).map_err(unreadable)?;
+            if rank != at as u64 || back != Some((key, &*dup)) {
+                return differs(format!(
+                    "pair {at} of multimap {name:?} has rank {rank}, at which is {back:02x?}"
+                ));
+            }
+        }
+    }
+    if found.next().is_some() {
+        return differs(format!("multimap {name:?} goes on after its last pair"));
+    }
+    for key in pairs.keys() {
+        compare_duplicates(&table, name, pairs, key)?;
+    }
+    Ok(())
+}
+
+/// The duplicates of one key: how many, and all of them as the slices that bulk reads hand out.
+fn compare_duplicates(
+    table: &ReadMultimap<'_, [u8], [u8]>,
+    name: &str,
+    pairs: &Pairs,
+    key: &[u8],
+) -> Result<(), Mismatch> {
+    let unreadable = |error| Mismatch::Said("the duplicates of a key cannot be read", error);
+    let count = table.count_of(key).map_err(unreadable)?;
+    if count != pairs.count_of(key) {
+        return differs(format!("key {key:02x?} of multimap {name:?} has {count} duplicates"));
+    }
+    let mut bytes = Vec::new();
+    for chunk in table.chunks(key).map_err(unreadable)? {
+        bytes.extend_from_slice(chunk.map_err(unreadable)?);
+    }
+    match bytes.iter().eq(pairs.of(key).flat_map(|dup| dup.into_owned()).collect::<Vec<u8>>().iter()) {
+        true => Ok(()),
+        false => differs(format!("the duplicates of key {key:02x?} of multimap {name:?} differ, in bulk")),
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mapledb::{Defragment, Durability, Env, Error, Options, ReadTxn};
+use mapledb::{Defragment, Durability, Env, Error, Options, ReadTxn, WriteTxn};
 use mapledb_os::{Observer, Seam};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::model::{Bounds, History, State};
 use crate::recorder::{Meanwhile, Recorder};
 use crate::verify::{Broken, checks_clean, holds, holds_or_fails, law, said};
-use crate::workload::{Profile, Transaction};
+use crate::workload::{self, Profile, Transaction};
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ struct Other {
     drawn: Option<(Transaction, State)>,
     txnid: u64,
     committing: Option<(usize, bool)>,
+    /// Whether nobody else can have looked at what it is committing.
+    is_unseen: bool,
     /// Whether it has relaxed commits that it has not synced.
     owes: bool,
 }
@@ -120,14 +122,16 @@ impl Run {
         self.others_are_over().map(|()| answer)
     }
 
-    fn let_others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<(), Broken> {
+    /// Has a reader and a writer try during syncs, perhaps; answers whether so.
+    fn let_others(&mut self, in_flight: Option<(usize, Durability)>) -> Result<bool, Broken> {
         // Whoever begins after a want of room begins with a sync, for which it would wait here for itself.
         let may_wait = in_flight.is_some_and(|(_, durability)| durability == Durability::Group);
-        if self.rng.random_ratio(1, 2) && !(may_wait && self.profile.quota_bytes.is_some()) {
+        let lets = self.rng.random_ratio(1, 2) && !(may_wait && self.profile.quota_bytes.is_some());
+        if lets {
             let others = self.others(in_flight)?;
             self.recorder.during_syncs(Some(others));
         }
-        Ok(())
+        Ok(lets)
     }
 
     fn others_are_over(&mut self) -> Result<(), Broken> {
@@ -266,7 +270,7 @@ impl Run {
                     self.recorder.may_be_seen(index);
                 }
                 other.committing = Some((index, is_durable));
-                self.let_others(Some((index, durability)))?;
+                other.is_unseen = !self.let_others(Some((index, durability)))?;
             }
             Told::Committed(txnid) => {
                 let (index, is_durable) =
@@ -275,6 +279,10 @@ impl Run {
                 if *txnid == other.txnid {
                     self.recorder.commit_ends(index, is_durable);
                     other.owes |= !is_durable;
+                    if other.is_unseen {
+                        let state = self.history.at(index).state.clone();
+                        self.flip(&state)?;
+                    }
                 } else {
                     self.forget(index);
                 }
@@ -337,7 +345,7 @@ impl Run {
         Ok(found)
     }
 
-    /// Flips a bit of what the last commit stored, which nobody has read yet: reading it is refused, or does no harm.
+    /// Flips a bit of what another process's commit has stored, which nobody has read here: reading it is refused, or does no harm.
     fn flip(&mut self, state: &State) -> Result<(), Broken> {
         let env = self.env()?.clone();
         let recorder = Arc::clone(&self.recorder);
@@ -455,12 +463,23 @@ impl Run {
         }
     }
 
+    /// A transaction, or some in a row that keep the writer lock.
     pub(super) fn transact(&mut self) -> Result<Fate, Broken> {
         self.look_at_held()?;
-        let mut txn = match self.env()?.write() {
+        let mut txn = match workload::begin(self.env()?, self.ordinal) {
             Ok(txn) => txn,
             Err(error) => return self.outcome(Err(error), |_| ()),
         };
+        loop {
+            match self.transact_in(txn)? {
+                (Fate::Well, Some(next)) => txn = next,
+                (fate, _) => return Ok(fate),
+            }
+        }
+    }
+
+    /// One transaction; answers the one that its commit goes on with, too.
+    fn transact_in(&mut self, mut txn: WriteTxn) -> Result<(Fate, Option<WriteTxn>), Broken> {
         let txnid = txn.txnid();
         if txnid <= self.recorder.bounds().txnid_max {
             return Err(format!("transaction {txnid} is given out a second time"));
@@ -476,49 +495,70 @@ impl Run {
         let mut between = || recorder.note("between two changes");
         match transaction.perform(&mut txn, &mut between) {
             Ok(()) => {}
-            Err(Error::QuotaReached { .. }) => return self.outcome(Ok(()), |_| ()),
+            Err(Error::QuotaReached { .. }) => return Ok((self.outcome(Ok(()), |_| ())?, None)),
             Err(error) => return Err(format!("a change: {error}")),
         }
         if transaction.gives_up {
             drop(txn);
             self.recorder.note("after an abort").map_err(io("note"))?;
-            return self.outcome(Ok(()), |_| ());
+            return Ok((self.outcome(Ok(()), |_| ())?, None));
         }
         let durability = transaction.durability;
         let is_durable = durability != Durability::Relaxed;
         let index = self.history.push(txnid, state);
         self.recorder.commit_begins(&self.history, index);
-        let answer = self.with_others(Some((index, durability)), || txn.commit())?;
+        let env = self.env()?.clone();
+        let answer = self.with_others(Some((index, durability)), || transaction.commit(&env, txn))?;
+        drop(env);
         let is_new = match &answer {
-            Ok(number) => *number == txnid,
+            Ok(committed) => committed.txnid == txnid,
             Err(error) => !matches!(error, Error::QuotaReached { .. }),
         };
         if !is_new {
             self.history.truncate_after(last);
             self.recorder.set_law(&self.history, self.recorder.bounds());
-            return self.outcome(Ok(()), |_| ());
+            return Ok((self.outcome(Ok(()), |_| ())?, None));
         }
-        let fate = self.outcome(answer.map(|_| ()), |recorder| recorder.commit_ends(index, is_durable))?;
+        let (read, next, answer) = match answer {
+            Ok(committed) => (committed.read, committed.next, Ok(())),
+            Err(error) => (None, None, Err(error)),
+        };
+        let fate = self.outcome(answer, |recorder| recorder.commit_ends(index, is_durable))?;
         self.recorder.note("after a commit").map_err(io("note"))?;
-        // Pages that a sync has covered were vouched for when they were sealed.
-        let is_unsynced = self.env()?.info().map_err(said("info"))?.durable_txnid < txnid;
-        if fate == Fate::Well && is_unsynced && self.rng.random_ratio(1, 4) {
-            let state = self.history.at(index).state.clone();
-            self.flip(&state)?;
+        if fate == Fate::Well {
+            self.look_at_commit(index, read)?;
         }
-        if fate == Fate::Well && self.rng.random_ratio(1, 6) {
-            let txn = self.env()?.read().map_err(said("a read cannot begin"))?;
-            self.held.push((txn, self.history.at(index).state.clone()));
-        }
-        Ok(fate)
+        Ok((fate, next))
     }
 
-    /// A held reader shows what it showed at first.
-    fn look_at_held(&mut self) -> Result<(), Broken> {
-        if !self.held.is_empty() && self.rng.random_ratio(1, 4) {
-            let (txn, state) = self.held.swap_remove(self.rng.random_range(0..self.held.len()));
-            holds(&txn, &state).map_err(|broken| format!("a reader that was held: {broken}"))?;
+    /// What a commit has made, by the read that it answers or by another; that may stay.
+    fn look_at_commit(&mut self, index: usize, read: Option<ReadTxn>) -> Result<(), Broken> {
+        let state = self.history.at(index).state.clone();
+        if let Some(read) = read {
+            holds(&read, &state).map_err(|broken| format!("what a commit answers: {broken}"))?;
+            self.held.push((read, state));
+        } else if self.rng.random_ratio(1, 6) {
+            let txn = self.env()?.read().map_err(said("a read cannot begin"))?;
+            self.held.push((txn, state));
         }
+        Ok(())
+    }
+
+    /// A held reader shows what it showed at first; then it goes, or moves on to what is published now.
+    fn look_at_held(&mut self) -> Result<(), Broken> {
+        if self.held.is_empty() || !self.rng.random_ratio(1, 4) {
+            return Ok(());
+        }
+        let (mut txn, state) = self.held.swap_remove(self.rng.random_range(0..self.held.len()));
+        holds(&txn, &state).map_err(|broken| format!("a reader that was held: {broken}"))?;
+        match self.rng.random_range(0..4) {
+            0 => drop(txn.refresh().map_err(said("a reader cannot move on"))?),
+            1 => txn = txn.reset().renew().map_err(said("a reader cannot begin anew"))?,
+            _ => return Ok(()),
+        }
+        let state = self.history.at(self.recorder.bounds().acked).state.clone();
+        holds(&txn, &state).map_err(|broken| format!("a reader that has moved on: {broken}"))?;
+        self.held.push((txn, state));
         Ok(())
     }
 

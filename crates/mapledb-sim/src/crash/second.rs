@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mapledb::{Env, Error, ReadTxn, Table};
+use mapledb::{Env, Error, Multimap, ReadTxn, Table, TableInfo};
 use mapledb_os::{Effect, Observer, Seam};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{self, Role, options};
-use crate::model::{State, TableState, Tables};
+use crate::model::{Pairs, State, TableState, Tables};
 use crate::recorder::is_silent;
-use crate::workload::{Profile, Transaction};
+use crate::workload::{self, Profile, Transaction};
 
 /// What a second process is to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ fn work_for(first: &Arc<First>, orders: &Orders) -> Result<(), String> {
 
 fn transact(first: &First, env: &Env, orders: &Orders, ordinal: u64) -> Result<(), String> {
     let said = |error: io::Error| format!("nobody listens: {error}");
-    let mut txn = env.write().map_err(|error| format!("write: {error}"))?;
+    let mut txn = workload::begin(env, ordinal).map_err(|error| format!("write: {error}"))?;
     let base = state_of(env).map_err(|error| format!("read: {error}"))?;
     let (transaction, _) = Transaction::draw(orders.seed, ordinal, &base, &orders.profile);
     first.tell(&Told::Began(txn.txnid())).map_err(said)?;
@@ -243,8 +243,8 @@ fn transact(first: &First, env: &Env, orders: &Orders, ordinal: u64) -> Result<(
         Ok(()) if transaction.gives_up => Told::GaveUp,
         Ok(()) => {
             first.tell(&Told::Ready).map_err(said)?;
-            match txn.commit() {
-                Ok(txnid) => Told::Committed(txnid),
+            match transaction.commit(env, txn) {
+                Ok(committed) => Told::Committed(committed.txnid),
                 Err(Error::QuotaReached { .. }) => Told::GaveUp,
                 Err(error) => return Err(format!("commit: {error}")),
             }
@@ -264,18 +264,29 @@ fn state_of(env: &Env) -> mapledb::Result<State> {
 }
 
 fn tables_of(txn: &ReadTxn) -> mapledb::Result<Tables> {
-    let mut tables = Tables::new();
-    for info in txn.tables()? {
-        let table = match info.name.as_deref() {
-            None => txn.main()?,
-            Some(name) => txn.table(&Table::<[u8], [u8]>::new(name))?,
-        };
-        let mut model = TableState { sequence: info.sequence, ..TableState::default() };
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            model.entries.insert(key.to_vec(), value.into());
+    let tables = txn.tables()?.into_iter().map(|info| {
+        let state = table_of(txn, &info)?;
+        Ok((info.name.unwrap_or_default(), state))
+    });
+    tables.collect()
+}
+
+fn table_of(txn: &ReadTxn, info: &TableInfo) -> mapledb::Result<TableState> {
+    let mut state = TableState { sequence: info.sequence, ..TableState::default() };
+    let name = info.name.as_deref().unwrap_or_default();
+    if let Some(kind) = info.duplicates {
+        let mut pairs = Pairs::new(kind);
+        for pair in txn.multimap(&Multimap::untyped(name))?.iter()? {
+            let (key, dup) = pair?;
+            pairs.insert(key, dup);
         }
-        tables.insert(info.name.unwrap_or_default(), model);
+        state.pairs = Some(pairs);
+        return Ok(state);
     }
-    Ok(tables)
+    let table = if name.is_empty() { txn.main()? } else { txn.table(&Table::<[u8], [u8]>::new(name))? };
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        state.entries.insert(key.to_vec(), value.into());
+    }
+    Ok(state)
 }

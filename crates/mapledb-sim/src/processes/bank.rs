@@ -3,7 +3,8 @@
 //! Money moves between accounts. Every commit is one *generation*: it writes its number and its txnid down beside the
 //! generation in a journal, and stamps what it changes. So a snapshot that mixes two commits does not add up, one
 //! that lacks a commit has a gap in its journal, and what a page of another time would show is of a wrong generation.
-//! A fourth table holds ballast: large values that come and go, and make the file grow.
+//! A fourth table holds ballast: large values that come and go, and make the file grow. A fifth is a multimap, the index of accounts
+//! by how much is in them, which every transfer changes and every audit holds against the accounts.
 //!
 //! It is written over two small traits, so that another engine can be put to the same test.
 
@@ -24,11 +25,13 @@ pub enum Place {
     Journal,
     /// Large values, by number.
     Ballast,
+    /// The numbers of the accounts, by the magnitude of their balance: a multimap.
+    Index,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Place; 4] = [Place::Main, Place::Accounts, Place::Journal, Place::Ballast];
+    pub const ALL: [Place; 5] = [Place::Main, Place::Accounts, Place::Journal, Place::Ballast, Place::Index];
 
     /// Its name; none for the default table.
     pub fn name(self) -> Option<&'static str> {
@@ -37,7 +40,13 @@ impl Place {
             Place::Accounts => Some("accounts"),
             Place::Journal => Some("journal"),
             Place::Ballast => Some("ballast"),
+            Place::Index => Some("index"),
         }
+    }
+
+    /// Whether it is a multimap, of duplicates of 8 bytes each.
+    pub fn is_multimap(self) -> bool {
+        self == Place::Index
     }
 }
 
@@ -51,12 +60,12 @@ pub trait Reads {
     /// # Errors
     /// The engine's.
     fn get(&self, place: Place, key: &[u8]) -> Result<Option<Vec<u8>>, Broken>;
-    /// Visits every entry from a key on, in order, until `visit` says that it is enough.
+    /// Visits every entry or pair from a key on, in order, until `visit` says that it is enough.
     ///
     /// # Errors
     /// The engine's, or the visitor's.
     fn each(&self, place: Place, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken>;
-    /// How many entries there are.
+    /// How many entries or pairs there are.
     ///
     /// # Errors
     /// The engine's.
@@ -65,7 +74,7 @@ pub trait Reads {
 
 /// What is asked of a write transaction.
 pub trait Writes: Reads {
-    /// Stores a value.
+    /// Stores a value; in a multimap, one more.
     ///
     /// # Errors
     /// The engine's.
@@ -75,6 +84,11 @@ pub trait Writes: Reads {
     /// # Errors
     /// The engine's.
     fn delete(&mut self, place: Place, key: &[u8]) -> Result<(), Broken>;
+    /// Takes a pair of a multimap out, which must be there.
+    ///
+    /// # Errors
+    /// The engine's, or that it was not there.
+    fn delete_pair(&mut self, place: Place, key: &[u8], dup: &[u8]) -> Result<(), Broken>;
 }
 
 const GENERATION: &[u8] = b"generation";
@@ -113,6 +127,11 @@ fn ballast(generation: u64, len: usize) -> Vec<u8> {
     value
 }
 
+/// Where the index has an account: as many bits as its balance has. So a few keys have very many duplicates, and others few.
+fn magnitude(balance: u64) -> [u8; 1] {
+    [(u64::BITS - balance.leading_zeros()) as u8]
+}
+
 /// Lays the accounts down.
 ///
 /// # Errors
@@ -120,6 +139,7 @@ fn ballast(generation: u64, len: usize) -> Vec<u8> {
 pub fn found(txn: &mut dyn Writes, size: &Size) -> Result<(), Broken> {
     for number in 0..size.accounts {
         txn.put(Place::Accounts, &number.to_be_bytes(), &account(BALANCE, 0, size))?;
+        txn.put(Place::Index, &magnitude(BALANCE), &number.to_be_bytes())?;
     }
     txn.put(Place::Main, GENERATION, &0u64.to_le_bytes())
 }
@@ -169,8 +189,14 @@ pub fn transfer(
         let (has, had) = (balance(from)?, balance(to)?);
         let amount = rng.random_range(0..=has);
         if from != to {
-            txn.put(Place::Accounts, &from.to_be_bytes(), &account(has - amount, generation, size))?;
-            txn.put(Place::Accounts, &to.to_be_bytes(), &account(had + amount, generation, size))?;
+            for (number, before, after) in [(from, has, has - amount), (to, had, had + amount)] {
+                let key = number.to_be_bytes();
+                txn.put(Place::Accounts, &key, &account(after, generation, size))?;
+                if magnitude(before) != magnitude(after) {
+                    txn.delete_pair(Place::Index, &magnitude(before), &key)?;
+                    txn.put(Place::Index, &magnitude(after), &key)?;
+                }
+            }
         }
     }
     let key = [writer.to_be_bytes(), number.to_be_bytes()].concat();
@@ -206,7 +232,7 @@ pub fn reload(txn: &mut dyn Writes, size: &Size, rng: &mut SmallRng, pieces_max:
 /// What does not.
 pub fn audit(txn: &impl Reads, size: &Size) -> Result<u64, Broken> {
     let generation = generation(txn)?;
-    let (mut sum, mut count) = (0, 0);
+    let (mut sum, mut count, mut index) = (0, 0, Vec::new());
     txn.each(Place::Accounts, &[], &mut |key, value| {
         if key != u64::to_be_bytes(count) {
             return Err(format!("account {count} is missing"));
@@ -219,12 +245,15 @@ pub fn audit(txn: &impl Reads, size: &Size) -> Result<u64, Broken> {
             return Err(format!("account {count} of generation {written} is not whole"));
         }
         sum += balance;
+        index.push((magnitude(balance), u64::to_be_bytes(count)));
         count += 1;
         Ok(true)
     })?;
     if (sum, count) != (size.accounts * BALANCE, size.accounts) {
         return Err(format!("generation {generation} does not add up: {sum} in {count} accounts"));
     }
+    index.sort_unstable();
+    audit_index(txn, &index).map_err(|broken| format!("generation {generation}: {broken}"))?;
     let lines = txn.count(Place::Journal)?;
     if lines != generation {
         return Err(format!("generation {generation} has {lines} lines in its journal"));
@@ -237,6 +266,20 @@ pub fn audit(txn: &impl Reads, size: &Size) -> Result<u64, Broken> {
         Ok(true)
     })?;
     Ok(generation)
+}
+
+/// The index has these pairs and no others.
+fn audit_index(txn: &impl Reads, expected: &[([u8; 1], [u8; 8])]) -> Result<(), Broken> {
+    let mut left = expected.iter();
+    txn.each(Place::Index, &[], &mut |key, dup| match left.next() {
+        Some((magnitude, number)) if (key, dup) == (&magnitude[..], &number[..]) => Ok(true),
+        other => Err(format!("the index has {key:02x?}, {dup:02x?} where {other:02x?} should be")),
+    })?;
+    let (count, missing) = (txn.count(Place::Index)?, left.len());
+    match (count == expected.len() as u64, missing) {
+        (true, 0) => Ok(()),
+        _ => Err(format!("the index counts {count} pairs of {}, and {missing} are missing", expected.len())),
+    }
 }
 
 /// A line of the journal.

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithTls};
+use heed::{CommitOrAbort, Database, DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithTls};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ impl Lmdb {
 
 type BytesDb = Database<'static, Bytes, Bytes>;
 
-struct Tables([BytesDb; 4]);
+struct Tables([BytesDb; Place::ALL.len()]);
 
 impl Tables {
     fn name(place: Place) -> &'static str {
@@ -117,26 +117,32 @@ impl Tables {
     fn make(env: &Env) -> Result<Tables, Broken> {
         let txn = env.write_txn().map_err(said("write"))?;
         let made = env.create_databases_and_commit(txn, |opener, txn| {
-            let mut make = |place| opener.create_database::<Bytes, Bytes>(txn, Some(Tables::name(place)));
-            let [main, accounts, journal, ballast] = Place::ALL;
-            let made = (make(main)?, make(accounts)?, make(journal)?, make(ballast)?);
+            let mut make = |place: Place| {
+                let mut options = opener.database_options().types::<Bytes, Bytes>();
+                if place.is_multimap() {
+                    options.flags(DatabaseFlags::DUP_SORT | DatabaseFlags::DUP_FIXED);
+                }
+                options.name(Tables::name(place)).create(txn)
+            };
+            let [main, accounts, journal, ballast, index] = Place::ALL;
+            let made = (make(main)?, make(accounts)?, make(journal)?, make(ballast)?, make(index)?);
             heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(made))
         });
-        let (main, accounts, journal, ballast) = made.map_err(said("make tables"))?.unwrap_commit();
-        Ok(Tables([main, accounts, journal, ballast]))
+        let (main, accounts, journal, ballast, index) = made.map_err(said("make tables"))?.unwrap_commit();
+        Ok(Tables([main, accounts, journal, ballast, index]))
     }
 
     fn open(env: &Env) -> Result<Tables, Broken> {
         let txn = env.read_txn().map_err(said("read"))?;
         let opened = env.open_databases_and_commit(txn, |opener, txn| {
             let open = |place| opener.open_database::<Bytes, Bytes>(txn, Some(Tables::name(place)));
-            let [main, accounts, journal, ballast] = Place::ALL;
-            let opened = (open(main)?, open(accounts)?, open(journal)?, open(ballast)?);
+            let [main, accounts, journal, ballast, index] = Place::ALL;
+            let opened = (open(main)?, open(accounts)?, open(journal)?, open(ballast)?, open(index)?);
             heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(opened))
         });
         match opened.map_err(said("open tables"))?.unwrap_commit() {
-            (Some(main), Some(accounts), Some(journal), Some(ballast)) => {
-                Ok(Tables([main, accounts, journal, ballast]))
+            (Some(main), Some(accounts), Some(journal), Some(ballast), Some(index)) => {
+                Ok(Tables([main, accounts, journal, ballast, index]))
             }
             _ => Err("a table is missing".to_string()),
         }
@@ -214,6 +220,14 @@ impl Writes for Writing<'_, '_> {
 
     fn delete(&mut self, place: Place, key: &[u8]) -> Result<(), Broken> {
         self.tables.at(place).delete(self.txn, key).map(drop).map_err(said("delete"))
+    }
+
+    fn delete_pair(&mut self, place: Place, key: &[u8], dup: &[u8]) -> Result<(), Broken> {
+        let deleted = self.tables.at(place).delete_one_duplicate(self.txn, key, dup);
+        match deleted.map_err(said("delete a duplicate"))? {
+            true => Ok(()),
+            false => Err(format!("the pair {key:02x?}, {dup:02x?} is missing")),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use mapledb::{Error, ReadTxn, Table, WriteTxn};
+use mapledb::{Error, Multimap, ReadTxn, Table, WriteMultimap, WriteTxn};
 use mapledb_os::Seam;
 
 use super::bank::{self, Broken, Place, Reads, Visit, Writes};
@@ -74,6 +74,25 @@ fn table(name: &'static str) -> Table<'static, [u8], [u8]> {
     Table::new(name)
 }
 
+/// A place that is a multimap.
+fn multimap(place: Place) -> Multimap<'static, [u8], [u8; 8]> {
+    Multimap::new(place.name().unwrap_or_default())
+}
+
+/// Visits entries or pairs until one is enough.
+fn visit_all<'t, V: AsRef<[u8]>>(
+    entries: impl Iterator<Item = mapledb::Result<(&'t [u8], V)>>,
+    visit: &mut Visit<'_>,
+) -> Result<(), Broken> {
+    for entry in entries {
+        let (key, value) = entry.map_err(broken)?;
+        if !visit(key, value.as_ref())? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 impl Reads for ReadTxn {
     fn get(&self, place: Place, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let table = match place.name() {
@@ -85,20 +104,21 @@ impl Reads for ReadTxn {
     }
 
     fn each(&self, place: Place, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken> {
+        if place.is_multimap() {
+            let pairs = self.multimap(&multimap(place)).and_then(|table| table.range(from..));
+            return visit_all(pairs.map_err(broken)?, visit);
+        }
         let table = match place.name() {
             None => self.main(),
             Some(name) => self.table(&table(name)),
         };
-        for entry in table.and_then(|table| table.range(from..)).map_err(broken)? {
-            let (key, value) = entry.map_err(broken)?;
-            if !visit(key, value)? {
-                break;
-            }
-        }
-        Ok(())
+        visit_all(table.and_then(|table| table.range(from..)).map_err(broken)?, visit)
     }
 
     fn count(&self, place: Place) -> Result<u64, Broken> {
+        if place.is_multimap() {
+            return Ok(self.multimap(&multimap(place)).map_err(broken)?.len());
+        }
         let table = match place.name() {
             None => self.main(),
             Some(name) => self.table(&table(name)),
@@ -130,41 +150,63 @@ impl<'t> Writing<'t> {
     }
 }
 
+impl Writing<'_> {
+    fn with_pairs<R>(
+        &self,
+        place: Place,
+        act: impl FnOnce(WriteMultimap<'_, [u8], [u8; 8]>) -> Result<R, Broken>,
+    ) -> Result<R, Broken> {
+        let mut txn = self.0.borrow_mut();
+        act(txn.open_multimap(&multimap(place)).map_err(broken)?)
+    }
+}
+
 impl Reads for Writing<'_> {
     fn get(&self, place: Place, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         self.with(place, |table| Ok(table.get(key)?.map(<[u8]>::to_vec)))
     }
 
     fn each(&self, place: Place, from: &[u8], visit: &mut Visit<'_>) -> Result<(), Broken> {
-        let mut refused = None;
+        if place.is_multimap() {
+            return self.with_pairs(place, |table| {
+                let pairs = table.reading().and_then(|reading| reading.range(from..));
+                visit_all(pairs.map_err(broken)?, visit)
+            });
+        }
+        let mut answer = Ok(());
         self.with(place, |table| {
-            for entry in table.range(from..)? {
-                let (key, value) = entry?;
-                match visit(key, value) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(why) => {
-                        refused = Some(why);
-                        break;
-                    }
-                }
-            }
+            answer = visit_all(table.range(from..)?, visit);
             Ok(())
         })?;
-        refused.map_or(Ok(()), Err)
+        answer
     }
 
     fn count(&self, place: Place) -> Result<u64, Broken> {
-        self.with(place, |table| Ok(table.len()))
+        match place.is_multimap() {
+            true => self.with_pairs(place, |table| Ok(table.len())),
+            false => self.with(place, |table| Ok(table.len())),
+        }
     }
 }
 
 impl Writes for Writing<'_> {
     fn put(&mut self, place: Place, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+        if place.is_multimap() {
+            let dup = value.try_into().map_err(|_| format!("{} bytes are no duplicate", value.len()))?;
+            return self.with_pairs(place, |mut table| table.insert(key, dup).map(drop).map_err(broken));
+        }
         self.with(place, |mut table| table.put(key, value))
     }
 
     fn delete(&mut self, place: Place, key: &[u8]) -> Result<(), Broken> {
         self.with(place, |mut table| table.delete(key).map(drop))
+    }
+
+    fn delete_pair(&mut self, place: Place, key: &[u8], dup: &[u8]) -> Result<(), Broken> {
+        let dup = dup.try_into().map_err(|_| format!("{} bytes are no duplicate", dup.len()))?;
+        match self.with_pairs(place, |mut table| table.delete(key, dup).map_err(broken))? {
+            true => Ok(()),
+            false => Err(format!("the pair {key:02x?}, {dup:02x?} is missing")),
+        }
     }
 }

@@ -185,7 +185,6 @@ struct Player<'p> {
     watcher: Arc<Watcher>,
     rng: SmallRng,
     env: Option<Env>,
-    /// How many commits it has made, over all its lives.
     /// How many commits it has made, once it has looked.
     number: Option<u64>,
     onlooker: Onlooker,
@@ -285,6 +284,7 @@ impl<'p> Player<'p> {
         let begun = match self.rng.random_range(0..10) {
             0 => self.env().try_write(),
             1 => self.env().write_timeout(patience),
+            2 => self.env().read().and_then(|read| read.upgrade()),
             _ => self.env().write().map(Some),
         };
         let Some(mut txn) = begun.map_err(|error| format!("write: {error}"))? else { return Ok(()) };
@@ -326,14 +326,24 @@ impl<'p> Player<'p> {
             self.status.settle(place, entry, Outcome::Aborted);
             drop(txn);
         } else {
-            let committed = self.status.committing(place, entry, || txn.commit());
-            let committed = committed.map_err(|error| format!("commit: {error}"))?;
+            let goes_on = self.one_in(8);
+            let committed = self.status.committing(place, entry, || match goes_on {
+                true => txn.commit_and_read().map(|read| (read.txnid(), Some(read))),
+                false => txn.commit().map(|txnid| (txnid, None)),
+            });
+            let (committed, read) = committed.map_err(|error| format!("commit: {error}"))?;
             if committed != txnid {
                 return Err(format!("transaction {txnid} was committed as {committed}"));
             }
             let outcome = if is_relaxed { Outcome::Relaxed } else { Outcome::Durable };
             self.status.acknowledge(place, entry, outcome, generation);
             self.number = Some(number + 1);
+            if let Some(read) = read {
+                let found = bank::audit(&read, &self.part.way.size)?;
+                if found != generation {
+                    return Err(format!("commit {txnid} answers generation {found}, not {generation}"));
+                }
+            }
         }
         self.status.word(place, Word::Holds).store(0, Ordering::SeqCst);
         Ok(())
@@ -347,10 +357,18 @@ impl<'p> Player<'p> {
                 drop(self.env().read().map_err(|error| format!("read: {error}"))?);
             }
         }
-        let txn = self.env().read().map_err(|error| format!("read: {error}"))?;
+        let mut txn = self.env().read().map_err(|error| format!("read: {error}"))?;
         self.say(Phase::Read);
         let size = &self.part.way.size;
-        let now = self.onlooker.look(&txn, txn.txnid(), size, acknowledged, &self.status)?;
+        let mut now = self.onlooker.look(&txn, txn.txnid(), size, acknowledged, &self.status)?;
+        if self.rng.random_ratio(1, 8) {
+            let acknowledged = self.status.run(RunWord::Acknowledged).load(Ordering::SeqCst);
+            match self.rng.random() {
+                true => drop(txn.refresh().map_err(|error| format!("refresh: {error}"))?),
+                false => txn = txn.reset().renew().map_err(|error| format!("renew: {error}"))?,
+            }
+            now = self.onlooker.look(&txn, txn.txnid(), size, acknowledged, &self.status)?;
+        }
         if self.part.way.hold_millis > 0 && self.one_in(6) {
             let time = self.rng.random_range(0..self.part.way.hold_millis * 1000);
             std::thread::sleep(Duration::from_micros(time));

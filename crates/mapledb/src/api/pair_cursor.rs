@@ -74,7 +74,8 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
         decode::<K, V>(self.inner.last()?)
     }
 
-    /// Goes to the next pair, of the same key or of the next; from none, to the first.
+    /// Goes to the next pair, of the same key or of the next; to the first if the cursor has not moved yet. Behind a move that
+    /// found nothing there is no next.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.next()?)
@@ -105,7 +106,8 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
         decode::<K, V>(self.inner.last_in_key()?)
     }
 
-    /// Goes to the first pair of the next key; from none, to the first of all.
+    /// Goes to the first pair of the next key; to the first of all if the cursor has not moved yet. Behind a move that found
+    /// nothing there is no next.
     pub fn next_key(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.next_key()?)
     }

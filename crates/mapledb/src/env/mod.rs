@@ -448,7 +448,7 @@ impl Env {
             };
             Some((header.txnid, length))
         };
-        report.problems.extend(check_waiting(txn, head, &self.core.every_pin(head)?, &header_of)?);
+        report.problems.extend(check_waiting(txn, head, &self.core.whole_pins(head)?, &header_of)?);
         report.waiting_checked = true;
         Ok(())
     }

@@ -8,6 +8,7 @@ use mapledb_format::free::record::{
     AvailableIn, ChunkNo, ChunkRecord, FreeKey, KEY_CHUNK, KEY_LONGEST, chunk_key, longest_key,
 };
 use mapledb_format::{Extent, Pgno};
+use mapledb_os::planted;
 
 use super::draft::RESERVE_PAGES;
 use super::{Draft, Extents};
@@ -146,7 +147,8 @@ impl Draft {
         if loose.is_some_and(|loose| pool.is_none_or(|pool| loose < pool)) {
             return Ok(self.space.loose.take_lowest());
         }
-        let Some(pgno) = self.space.pool.take_lowest() else { return Ok(None) };
+        let taken = if planted("kept_at_hand") { pool.and_then(Pgno::new) } else { self.space.pool.take_lowest() };
+        let Some(pgno) = taken else { return Ok(None) };
         self.hand_out(Extent::new(pgno, 1))?;
         self.before_store(pgno, 1)?;
         Ok(Some(pgno))

@@ -265,6 +265,17 @@ impl Core {
         self.pins_beside(head, &named)
     }
 
+    /// Every snapshot all of whose pages are there. Of one that has a name that is not so, whoever reads it: what recovery adopts is
+    /// the tables of the snapshots that the head lists, not the free space and the list of names that their commits had.
+    pub(crate) fn whole_pins(&self, head: &HeadBody) -> Result<Vec<Txnid>> {
+        let named = self.named_pins(head)?.pinned;
+        let metas = self.attached.durable()?.meta_txnids;
+        let is_state = |pin: &Txnid| *pin == head.txnid || metas.contains(&pin.get());
+        let mut pins = self.pins_beside(head, &[])?;
+        pins.retain(|pin| is_state(pin) || !named.contains(pin));
+        Ok(pins)
+    }
+
     /// Every snapshot whose pages must stay: the named ones, readers', both metas', the durable one's, the one in flight, the
     /// published one's, the head's (I5). A head that was appended, and is none of these when the next writer begins, is never published: a
     /// later one is in its stead.
