@@ -42,19 +42,21 @@ const REASONS: [Reason; 13] = [
         measures: &["durable commit", "bytes dirtied", "bytes to the device"],
         title: "durable commits of one put",
         why: "A commit writes the pages of its path and a meta, four pages here; a write-ahead log writes a record of one or \
-              two, and appends those of many threads to the same block. The pages of a flight are mostly single ones all over the file, so the disk's rate of small writes bounds it.",
-        remedy: "Pages of commits in a row in one run, which free space in single pages does not allow; a page that several \
-                 queued commits share, so that a flight copies each branch once.",
+              two, and appends those of many threads to the same block. Where threads share a commit (batch) it writes a leaf and \
+              nearly a branch for each of them, in short runs all over the file, so the disk's rate of small writes bounds it; \
+              and a flight over commits of several processes takes two syncs.",
+        remedy: "Longer runs: pages written in one run cost the disk a fourth of what they cost singly. A list in shared memory of the pages that \
+                 each process has written, so that one sync can vouch for them all.",
     },
     Reason {
         measures: &["relaxed commit", "YCSB"],
         title: "commits without a sync",
         why: "Each commit copies its path, seals its pages, and puts a whole head into shared memory, so that no crash of a \
-              process or the system can damage the file, and the next one checks the pages of the path anew. LMDB without syncs on a \
+              process or the system can damage the file. LMDB without syncs on a \
               writable map copies too, but sums nothing and may leave a file that cannot be opened; engines with a log \
               append to a buffer.",
-        remedy: "Free space kept decoded between the commits of one process; changes to nodes that answer for damage by \
-                 themselves, so that a page need not be gone through before it is copied.",
+        remedy: "Free space kept decoded between the commits of one process; a sync of what is published that does not hold \
+                 the writer lock.",
     },
     Reason {
         measures: &["insertion of pairs", "all duplicates", "file size of a multimap"],
@@ -74,11 +76,10 @@ const REASONS: [Reason; 13] = [
         measures: &["file size", "file to live data"],
         title: "file sizes",
         why: "A pair takes a slot of 8 bytes with the head of its key and starts at a multiple of 8; copy-on-write keeps the \
-              pages of both metas' states and of every reader's. With a pinned reader and relaxed commits a small database is \
-              there four times: as the reader sees it, as either meta does, and as it stands. Engines that rewrite in place or \
-              merge sorted files keep one.",
-        remedy: "Keys without their prefix in leaves, which could not be handed out in place; a sync as soon as the pages \
-                 that wait for one exceed those in use.",
+              pages of both metas' states and of every reader's. With a pinned reader a database is there as \
+              the reader sees it, as it stands, and as far as the last commits have changed it, which is much of a small one. Engines that \
+              rewrite in place or merge sorted files keep one.",
+        remedy: "Keys without their prefix in leaves, which could not be handed out in place.",
     },
     Reason {
         measures: &["warm open", "cold recovery"],
