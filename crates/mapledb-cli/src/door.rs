@@ -64,7 +64,10 @@ fn note_line(note: &str, manner: Manner) -> String {
 pub fn notes(recovery: &Recovery) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(why) = &recovery.passed_over {
-        notes.push(format!("a newer commit was passed over: {why}"));
+        notes.push(format!(
+            "a newer commit was passed over: {why}; after a crash of the system that is as it should be, else the file was damaged: \
+             what that commit wrote stays in it until others are made, and `maple rescue` looks for it"
+        ));
     }
     if let Some(txnid) = recovery.adopted_txnid {
         notes.push(format!("relaxed commits up to {txnid} were recovered and are durable now"));

@@ -11,9 +11,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use files::{check, open, open_or_create, options};
+use files::{TestFile, check, open, open_or_create, options};
 use mapledb::{Access, Env, Error, ReadTxn, Table};
-use mapledb_format::ids;
+use mapledb_format::{Meta, Slot, ids};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -260,7 +260,7 @@ fn no_flipped_bit_gives_a_wrong_answer_to_one_alone() {
 }
 
 #[test]
-fn a_file_cut_short_anywhere_is_refused_or_the_commit_before() {
+fn a_file_cut_short_anywhere_is_refused_and_left_as_it_is() {
     let specimen = Specimen::make();
     let mut outcomes = BTreeMap::<Outcome, u64>::new();
     let ends = (0..specimen.bytes.len()).filter(|end| {
@@ -271,10 +271,82 @@ fn a_file_cut_short_anywhere_is_refused_or_the_commit_before() {
         for access in [Access::Shared, Access::Frozen] {
             specimen.lay_down().set_len(end as u64).expect("cut");
             *outcomes.entry(specimen.examine(access, &format!("cut to {end} bytes"))).or_default() += 1;
+            let left = std::fs::read(&specimen.path).expect("read");
+            assert!(left == specimen.bytes[..end], "cut to {end} bytes: {access:?}: opening has changed it");
         }
     }
     println!("{outcomes:?}");
-    assert!(outcomes.contains_key(&Outcome::Refused));
+    assert!(outcomes.keys().eq([&Outcome::Refused]));
+}
+
+/// A file whose newest commit is much longer than the one before it, with a bit flipped in the meta of the newest.
+fn with_a_damaged_meta(file: &TestFile) -> Vec<u8> {
+    let env = file.open(options());
+    for (key, len) in [(b"a", 10), (b"b", 10), (b"c", 8 << 20)] {
+        let mut txn = env.write().expect("write");
+        txn.main().put(key, &vec![7; len]).expect("put");
+        txn.commit().expect("commit");
+    }
+    env.close().expect("close");
+    let mut bytes = std::fs::read(file.path()).expect("read");
+    let txnid = |slot: Slot| {
+        let at = slot.offset() as usize;
+        Meta::decode(&bytes[at..at + ids::META_BYTES], slot).expect("sound").head.txnid
+    };
+    let newest = if txnid(Slot::A) > txnid(Slot::B) { Slot::A } else { Slot::B };
+    bytes[newest.offset() as usize + 200] ^= 4;
+    std::fs::write(file.path(), &bytes).expect("write");
+    // The lock file remembers the newest head, whose pages are all there, and would make it good.
+    std::fs::remove_file(file.lock_path()).expect("remove");
+    bytes
+}
+
+#[test]
+fn what_a_commit_that_is_passed_over_has_written_stays_in_the_file() {
+    for writes in [false, true] {
+        let file = TestFile::new();
+        let bytes = with_a_damaged_meta(&file);
+        let env = file.open(options());
+        assert!(env.recovery().passed_over.is_some());
+        assert!(!env.read().expect("read").main().expect("main").contains(b"c").expect("get"));
+        if writes {
+            let mut txn = env.write().expect("write");
+            txn.main().put(b"d", b"").expect("put");
+            txn.commit().expect("commit");
+        }
+        check(&env);
+        env.close().expect("close");
+        let left = std::fs::read(file.path()).expect("read");
+        assert_eq!(left.len(), bytes.len(), "writes: {writes}");
+        assert!(left[1 << 20..] == bytes[1 << 20..], "writes: {writes}");
+        // Whoever opens it next and only reads leaves it, too.
+        file.open(options()).close().expect("close");
+        assert_eq!(std::fs::metadata(file.path()).expect("stat").len(), bytes.len() as u64);
+    }
+}
+
+#[test]
+fn damage_to_one_meta_of_a_copy_leaves_the_whole_of_it() {
+    let file = TestFile::with_entries(5000);
+    let env = file.open(options());
+    let copies = [file.dir().join("compact.maple"), file.dir().join("exact.maple")];
+    env.copy_to(&copies[0], true, |_, _| true).expect("copied");
+    env.copy_to(&copies[1], false, |_, _| true).expect("copied");
+    for copy in copies {
+        for slot in [Slot::A, Slot::B] {
+            let damaged = file.dir().join("damaged.maple");
+            let mut bytes = std::fs::read(&copy).expect("read");
+            bytes[slot.offset() as usize + 100] ^= 1;
+            std::fs::write(&damaged, bytes).expect("write");
+            let copy = open(&damaged, options()).expect("the other one stands");
+            assert!(copy.recovery().passed_over.is_some());
+            assert_eq!(copy.read().expect("read").main().expect("main").len(), 5000, "meta {slot}");
+            check(&copy);
+            drop(copy);
+            std::fs::remove_file(&damaged).expect("remove");
+            std::fs::remove_file(damaged.with_extension("maple-lock")).expect("remove");
+        }
+    }
 }
 
 #[test]

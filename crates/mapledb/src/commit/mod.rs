@@ -82,7 +82,8 @@ pub(crate) fn check_durable_meta(store: &Store, attached: &Attached) -> Result<O
 }
 
 /// Gives what lies behind both metas' pages back to the file system, if it is a quarter of them and 2 MiB: more than
-/// growth takes ahead. The caller is alone with the file, and both metas are durable.
+/// growth takes ahead. The caller is alone with the file, both metas are durable, and nothing that was found at the opening
+/// gives a reason to think that there was more.
 ///
 /// Cost: a system call if it is worth it.
 pub(crate) fn cut_tail(store: &Store) -> Result<()> {

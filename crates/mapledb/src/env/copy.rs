@@ -1,6 +1,6 @@
 //! Copies of a snapshot, made while readers and writers work.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::ops::Bound;
@@ -283,9 +283,10 @@ impl Env {
         #[allow(unsafe_code)]
         let copy = unsafe { options.create(draft.path()) }?;
         let report = fill_compact(&copy, txn, progress)?;
-        let pages_used = copy.snapshot_with_head()?.1.pages_used;
+        let (_, head) = copy.snapshot_with_head()?;
+        let metas = [Slot::A, Slot::B].map(|slot| (slot, copy.meta_of_copy(&head, slot)));
         copy.close()?;
-        cut(draft.path(), pages_used.offset(txn.page_size()))?;
+        finish_compact(draft.path(), head.pages_used.offset(txn.page_size()), &metas)?;
         Ok(report)
     }
 }
@@ -331,8 +332,12 @@ fn punch_holes(copy: &File, holes: &Extents, size: PageSize) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts what a file grew by in advance, and lets go of it. Nobody has it open.
-fn cut(path: &Path, len_bytes: u64) -> Result<()> {
+/// Cuts what a file grew by in advance, and lets go of it. Both metas become those of the copy: with the one of its creation
+/// beside it, damage to the other would leave an empty database. Nobody has it open.
+fn finish_compact(path: &Path, len_bytes: u64, metas: &[(Slot, [u8; META_BYTES]); 2]) -> Result<()> {
+    let failed = |error| OsError::new("write the metas of", path, error);
+    let stored = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    metas.iter().try_for_each(|(slot, bytes)| stored.write_all_at(bytes, slot.offset())).map_err(failed)?;
     let file = DataFile::open_read_write(path, Seam::unwatched())?;
     file.truncate(len_bytes)?;
     file.sync_all()?;

@@ -113,7 +113,7 @@ impl Env {
 
     /// Does `change` in a write transaction that it shares with the changes that other threads of this process ask for at the same
     /// time, each alone in it: one that fails, or panics, is taken back, and the others stand. Answers when the commit
-    /// is durable, or published where [`Durability::Relaxed`] is the environment's default.
+    /// is durable, or published where [`Durability::Relaxed`](crate::Durability) is the environment's default.
     ///
     /// For many threads that each make a small change: their commits cost one copy of each page they share, and one sync,
     /// where transactions of their own copy the path from the root each. A thread alone gains nothing. The idea is

@@ -56,6 +56,8 @@ pub(crate) struct Core {
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
+    /// Whether a transaction has committed a change.
+    pub(super) has_committed: AtomicBool,
     /// The most pages that a relaxed commit has found the file to use.
     pub(super) largest_used: AtomicU64,
 }
@@ -82,6 +84,7 @@ impl Core {
             changes: Changes::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
+            has_committed: AtomicBool::new(false),
             largest_used: AtomicU64::new(0),
         }
     }
@@ -381,8 +384,12 @@ impl Core {
         }
         synced = synced.and_then(|()| self.check_faults());
         if detaching.is_last() && synced.is_ok() && !self.attached.is_poisoned()? && self.owes_nothing()? {
-            // A file that stays longer than it must is no reason to fail.
-            let _ = cut_tail(&self.store);
+            // Behind what the metas know may lie what a commit that was passed over wrote: that is kept for those who
+            // rescue. And who has only read leaves the file as it was.
+            if self.has_committed.load(Ordering::Relaxed) && self.recovery.passed_over.is_none() {
+                // A file that stays longer than it must is no reason to fail.
+                let _ = cut_tail(&self.store);
+            }
             detaching.mark_clean();
         }
         synced

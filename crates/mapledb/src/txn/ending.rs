@@ -193,6 +193,7 @@ impl WriteTxn {
             asked => asked,
         };
         let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
+        self.core.has_committed.store(true, Ordering::Relaxed);
         self.core.attached.count_commit(self.changes, self.draft.space.handed_pages());
         match reached {
             Reached::Durable => self.core.syncer.settled_up_to(txnid),
