@@ -4,8 +4,8 @@
 //! with the engine can be told again by another one, with the model alone. Each operation carries the answer that the
 //! model gives.
 //!
-//! Here are runs, transactions and their levels; what they do is in [`acts`], and to what a table holds in [`entries`] and
-//! [`pairs`].
+//! Here are runs, transactions and their levels; what they do is in `acts`, and to what a table holds in `entries` and
+//! `pairs`.
 
 mod acts;
 mod bytes;
