@@ -83,9 +83,9 @@ impl<T, O> Combiner<T, O> {
         let seat = Arc::new(Seat { turn: Mutex::new(Turn::Waits), has_changed: Condvar::new() });
         let act: *mut (dyn FnMut(&mut T) + Send + '_) = act;
         // SAFETY: only the lifetime is forgotten. The pointer is called through in `Batch::run` alone, by whoever has taken it from
-        // `waiting`. This function does not return before its seat was told that it is over, and then the batch that took the
-        // pointer is gone. It unwinds only if `lead` does: a batch that `lead` took cannot outlive it, and what nobody took
-        // is withdrawn on the way.
+        // `waiting`. This function does not return before its seat was told that it is over, which a batch does when it is used
+        // up: it runs nothing after that. It unwinds only if `lead` does: a batch that `lead` took cannot outlive it, and what
+        // nobody took is withdrawn on the way.
         let act: *mut (dyn FnMut(&mut T) + Send + 'static) = unsafe { std::mem::transmute(act) };
         let _withdrawn = Withdrawn { combiner: self, seat: &seat };
         if !self.join(Lent { act, seat: Arc::clone(&seat) }) {

@@ -199,8 +199,9 @@ pub enum Error {
         #[source]
         cause: std::sync::Arc<Error>,
     },
-    /// A change that is done for a batch asked for another batch of the same environment, which would wait for itself.
-    #[error("a change of a batch cannot wait for another batch of the same environment: do both in one change")]
+    /// A change that is done for a batch asked for another batch, or a write transaction, of the same environment: it would wait
+    /// for itself.
+    #[error("a change of a batch cannot wait for another write to the same environment: do both in one change")]
     BatchWithin,
     /// An earlier error left the transaction half changed.
     #[error("an earlier error left this transaction unusable: drop it and begin another, or go back to a savepoint")]

@@ -108,13 +108,13 @@ pub trait PagesMut: Pages {
     /// Gives pages up that transaction `born` wrote.
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()>;
 
-    /// Whether the committed page `at` is known as a sound node, so that it need not be looked through again.
+    /// Whether the committed page `at` is known as a sound node in bytewise order, so that it need not be looked through again.
     fn is_sound(&self, at: PageRef, page: &[u8]) -> bool {
         let _ = (at, page);
         false
     }
 
-    /// Takes note that the committed page `at` is a sound node.
+    /// Takes note that the committed page `at` is a sound node in bytewise order.
     fn found_sound(&self, at: PageRef, page: &[u8]) {
         let _ = (at, page);
     }
@@ -131,9 +131,14 @@ pub trait PagesMut: Pages {
         at.is_own()
     }
 
-    /// Takes note that an own node has been sealed just now.
-    fn sealed(&mut self, pgno: Pgno) {
-        let _ = pgno;
+    /// Takes note that an own node has been sealed just now, and whether its keys are in bytewise order.
+    fn sealed(&mut self, pgno: Pgno, is_bytewise: bool) {
+        let _ = (pgno, is_bytewise);
+    }
+
+    /// Takes note that nodes are sealed before the commit from here on, or not any more.
+    fn seal_ahead(&mut self, is_ahead: bool) {
+        let _ = is_ahead;
     }
 
     /// Takes note that an own node was sealed before the commit, because nothing more is expected to happen to it.

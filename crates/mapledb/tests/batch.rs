@@ -259,3 +259,114 @@ fn a_read_only_environment_has_no_batches() {
         "{refused:?}"
     );
 }
+
+/// Does `change` with each number below `count`, all of them in one batch and in this order.
+fn in_order(env: &Env, count: u64, change: impl Fn(u64) + Sync) {
+    std::thread::scope(|scope| {
+        let held = env.write().expect("write");
+        for n in 0..count {
+            let change = &change;
+            scope.spawn(move || change(n));
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        drop(held);
+    });
+}
+
+#[test]
+fn a_change_that_puts_another_transaction_in_the_place_of_its_own_spoils_the_batch_and_nothing_else() {
+    let (one, two) = (TestFile::new(), TestFile::new());
+    let (env, other) = (one.open(options()), two.open(options()));
+    in_order(&env, 3, |n| {
+        let done = match n {
+            1 => {
+                let mut foreign = other.write().expect("write");
+                env.batch(move |txn| -> Result<()> {
+                    std::mem::swap(txn, &mut foreign);
+                    Ok(())
+                })
+            }
+            _ => env.batch(|txn| put(txn, n)),
+        };
+        assert!(done.is_err(), "{n}");
+    });
+    for n in 0..3 {
+        assert!(!holds(&env, n) && !holds(&other, n), "{n}");
+    }
+    check(&env);
+    check(&other);
+}
+
+#[test]
+fn an_error_that_cannot_be_converted_is_the_matter_of_its_own_thread() {
+    #[derive(Debug)]
+    struct Bomb;
+    impl From<Error> for Bomb {
+        fn from(_: Error) -> Bomb {
+            panic!("conversion panics")
+        }
+    }
+    let file = TestFile::new();
+    let env = file.open(options());
+    in_order(&env, 4, |n| match n {
+        1 => {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                env.batch(|txn| -> std::result::Result<(), Bomb> {
+                    // It touches pages, so the nested transaction cannot be committed.
+                    let filled = AssertUnwindSafe(|| txn.main().reserve(b"x", 10, |_| panic!("unfilled")));
+                    assert!(catch_unwind(filled).is_err());
+                    Ok(())
+                })
+            }));
+            assert!(panicked.is_err());
+        }
+        _ => env.batch(|txn| put(txn, n)).expect("the others stand"),
+    });
+    assert!(holds(&env, 0) && holds(&env, 2) && holds(&env, 3));
+    check(&env);
+}
+
+#[test]
+fn a_change_that_asks_for_a_write_transaction_is_refused_rather_than_waiting_for_itself() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    env.batch(|txn| -> Result<()> {
+        assert!(matches!(env.write(), Err(Error::BatchWithin)));
+        assert!(matches!(env.sync(), Ok(()) | Err(Error::BatchWithin)));
+        put(txn, 1)
+    })
+    .expect("done");
+    assert!(holds(&env, 1));
+    check(&env);
+}
+
+/// Makes syncs slow on wish.
+#[derive(Default)]
+struct SlowSyncs(AtomicBool);
+
+impl Observer for SlowSyncs {
+    fn before(&self, effect: &Effect) -> std::io::Result<()> {
+        if self.0.load(Ordering::Relaxed) && matches!(effect, Effect::Sync { .. } | Effect::SyncFile { .. }) {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: &Effect, _: bool) {}
+}
+
+#[test]
+fn what_a_change_only_saw_is_durable_when_it_is_answered() {
+    let file = TestFile::new();
+    let slow = Arc::new(SlowSyncs::default());
+    let env = file.open(options().seam(Seam::watched(slow.clone())));
+    slow.0.store(true, Ordering::Relaxed);
+    let mut txn = env.write().expect("write");
+    let txnid = txn.txnid();
+    txn.main().put(b"x", b"").expect("put");
+    let pending = txn.commit_later().expect("handed in");
+    assert!(env.batch(|txn| txn.main().contains(b"x")).expect("done"));
+    assert!(env.info().expect("info").durable_txnid >= txnid, "answered before it was durable");
+    pending.wait().expect("durable");
+    check(&env);
+}

@@ -128,7 +128,8 @@ impl Env {
     /// # Errors
     /// Those of `change`, whose type any [`Error`] converts to. [`Error::BatchFailed`] if the commit failed: none of the changes
     /// happened, unless its cause is [`Error::Indeterminate`]. [`Error::BatchWithin`] if a change asks for another one of the
-    /// same environment. A panic in `change` goes on in the thread that asked for it.
+    /// same environment, or for a write transaction. A thread that holds one itself would wait for ever, as with [`Env::write`]. A
+    /// panic in `change` goes on in the thread that asked for it.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use mapledb_format::overflow::OverflowRef;
+use mapledb_format::overflow::{OverflowRef, RunGeometry};
 use mapledb_format::{Extent, PageSize, Pgno};
 use parking_lot::Mutex;
 
@@ -225,7 +225,12 @@ impl Pages for Scan<'_> {
     }
 
     fn run(&self, at: &OverflowRef) -> Result<&[u8]> {
-        self.before(at.pgno, self.page_size().pages_for(at.len.saturating_add(1)));
+        // A run that cannot be is an error, and none of its pages are looked for.
+        if let Some(geometry) = RunGeometry::of(at.len, self.page_size())
+            && self.txn.raw_pages(at.pgno, geometry.pages).is_ok()
+        {
+            self.before(at.pgno, geometry.pages);
+        }
         self.txn.run(at)
     }
 

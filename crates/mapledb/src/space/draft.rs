@@ -73,8 +73,8 @@ pub struct Draft {
     is_frugal: bool,
     /// Own pages that are sealed and as they will stay, and were not asked to be written yet; empty if there are none.
     laid_down: Range<u64>,
-    /// Whether own pages were sealed before the commit.
-    has_laid_down: bool,
+    /// Whether what is sealed now is sealed before the commit.
+    seals_ahead: bool,
     /// Pages given up that were written since the last durable snapshot, and that no snapshot with a name reaches.
     pub(super) recent: Vec<Extent>,
     /// The levels that can be taken back, each alone, the last one first.
@@ -97,7 +97,7 @@ impl Draft {
             populated_to: 0,
             is_laid_down: false,
             laid_down: 0..0,
-            has_laid_down: false,
+            seals_ahead: false,
             is_frugal: false,
             recent: Vec::new(),
             levels: Vec::new(),
@@ -107,6 +107,18 @@ impl Draft {
     /// Lets the file grow no further, on account of a reader.
     pub(crate) fn limit_growth(&mut self, limit: GrowthLimit) {
         self.growth_limit = Some(limit);
+    }
+
+    /// Pages that are handed out, perhaps again, hold nothing that was sealed.
+    fn forget_sealed(&mut self, handed: Extent) {
+        if self.space.sealed_ahead.pages() == 0 {
+            return;
+        }
+        for page in (handed.first.get()..handed.end()).filter_map(Pgno::new).map(|page| Extent::new(page, 1)) {
+            if self.space.sealed_ahead.holds(&page) {
+                self.space.sealed_ahead.remove(page);
+            }
+        }
     }
 
     /// An own page that was sealed before the commit, where no committed one was found for `error`.
@@ -495,11 +507,14 @@ impl PagesMut for Draft {
 
     #[inline]
     fn owns(&self, at: PageRef) -> bool {
-        at.is_own() || self.has_laid_down && self.space.handed.holds(&Extent::new(at.pgno, 1))
+        at.is_own() || self.space.sealed_ahead.pages() > 0 && self.space.sealed_ahead.holds(&Extent::new(at.pgno, 1))
+    }
+
+    fn seal_ahead(&mut self, is_ahead: bool) {
+        self.seals_ahead = is_ahead;
     }
 
     fn laid_down(&mut self, pgno: Pgno) {
-        self.has_laid_down = true;
         let (at, Range { start, end }) = (pgno.get(), self.laid_down.clone());
         if at < end && at + WRITE_PAGES > start {
             // A branch, made before its children and closed after them: the sync will see to it.
@@ -514,13 +529,18 @@ impl PagesMut for Draft {
         }
     }
 
-    fn sealed(&mut self, pgno: Pgno) {
-        self.store.vouch(self.generation, pgno, self.txnid);
+    fn sealed(&mut self, pgno: Pgno, is_bytewise: bool) {
+        self.store.vouch(self.generation, pgno, self.txnid, is_bytewise);
+        if self.seals_ahead {
+            // One that is sealed once more after a change is there.
+            self.space.sealed_ahead.insert(Extent::new(pgno, 1));
+        }
     }
 
     fn allocate(&mut self, pages: u64) -> Result<Pgno> {
         let first = if pages == 1 { self.next_page()? } else { self.take_exact(pages)? };
         self.note_handed_out(first);
+        self.forget_sealed(Extent::new(first, pages));
         Ok(first)
     }
 

@@ -29,6 +29,7 @@ struct SpaceMark {
     dirty: usize,
     handed: usize,
     loose: usize,
+    sealed_ahead: usize,
     freed: usize,
     freed_pages: u64,
     not_to_be_had: u64,
@@ -162,6 +163,7 @@ impl Space {
             dirty: self.dirty.mark(),
             handed: self.handed.mark(),
             loose: self.loose.mark(),
+            sealed_ahead: self.sealed_ahead.mark(),
             freed: self.freed.len(),
             freed_pages: self.freed_pages,
             not_to_be_had: self.not_to_be_had,
@@ -177,6 +179,7 @@ impl Space {
         self.dirty.go_back_to(mark.dirty);
         self.handed.go_back_to(mark.handed);
         self.loose.go_back_to(mark.loose);
+        self.sealed_ahead.go_back_to(mark.sealed_ahead);
         self.freed.truncate(mark.freed);
         self.freed_pages = mark.freed_pages;
         self.not_to_be_had = mark.not_to_be_had;
@@ -195,5 +198,6 @@ impl Space {
         self.dirty.forget();
         self.handed.forget();
         self.loose.forget();
+        self.sealed_ahead.forget();
     }
 }

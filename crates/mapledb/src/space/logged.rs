@@ -64,6 +64,12 @@ impl Logged {
         is_new
     }
 
+    /// As [`Extents::remove`].
+    pub(super) fn remove(&mut self, extent: Extent) {
+        self.set.remove(extent);
+        self.note(Change::Out(extent));
+    }
+
     /// As [`Extents::take_front`].
     pub(super) fn take_front(&mut self, first: Pgno, pages: u64) -> Option<Extent> {
         let taken = self.set.take_front(first, pages)?;

@@ -64,6 +64,8 @@ pub(crate) struct Space {
     handed: Logged,
     /// Handed out and given back: already dirty, so the first to be handed out again.
     loose: Logged,
+    /// Handed out, and sealed before the commit; such a one may have been changed since.
+    sealed_ahead: Logged,
     /// Committed pages given up by this transaction.
     freed: Vec<FreedExtent>,
     /// The free tree has no run of so many pages, and nothing there can be released.
@@ -119,6 +121,7 @@ impl Space {
             settled,
             handed: Logged::default(),
             loose: Logged::default(),
+            sealed_ahead: Logged::default(),
             freed: Vec::new(),
             freed_pages: 0,
             not_to_be_had: u64::MAX,

@@ -1,4 +1,5 @@
-//! What a process knows of each page: which version of it has been verified, and whether it was found sound as a node.
+//! What a process knows of each page: which version of it has been verified, and whether it was found sound as a node
+//! in bytewise order.
 //!
 //! A word a page, and no more than a hint: what is not known is found out again. A version is told by the transaction that
 //! wrote it (I7).
@@ -60,14 +61,14 @@ impl Known<'_> {
 
     /// Notes that what transaction `written` wrote there is verified.
     pub(super) fn verified(self, written: u64) {
-        if written < SOUND {
+        if (1..SOUND).contains(&written) {
             self.0.store(written, Ordering::Relaxed);
         }
     }
 
     /// Notes that what transaction `written` wrote there is verified and sound.
     pub(super) fn sound(self, written: u64) {
-        if written < SOUND {
+        if (1..SOUND).contains(&written) {
             self.0.store(written | SOUND, Ordering::Relaxed);
         }
     }

@@ -438,11 +438,14 @@ impl Store {
         Ok(unsafe { map.slice_mut(first.offset(self.size), len) })
     }
 
-    /// Takes a node that the running transaction sealed just now as verified and sound.
+    /// Takes a node that the running transaction sealed just now as verified, and as sound if its keys are in bytewise order.
     #[inline]
-    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid) {
+    pub(crate) fn vouch(&self, generation: Generation, pgno: Pgno, txnid: Txnid, is_sound: bool) {
         if let Some(known) = self.maps(generation).memo.of(pgno) {
-            known.sound(txnid.get());
+            match is_sound {
+                true => known.sound(txnid.get()),
+                false => known.verified(txnid.get()),
+            }
         }
     }
 

@@ -104,7 +104,9 @@ impl<'t, 'p, P: PagesMut, O: Order> Appender<'t, 'p, P, O> {
         let order = self.tree.order;
         let left_count = self.count(level)?;
         let closed = std::mem::replace(&mut self.edge[level], next);
+        self.tree.pages.seal_ahead(true);
         let tag = self.tree.seal_node(closed, level)?;
+        self.tree.pages.seal_ahead(false);
         self.tree.pages.laid_down(closed);
         let entry = Entry { child: next, tag: 0, count: 0 };
         let Some(&parent) = self.edge.get(level + 1) else {

@@ -46,7 +46,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             }
         }
         let tag = header::tag(header::seal(self.pages.own_mut(pgno, 1)?));
-        self.pages.sealed(pgno);
+        self.pages.sealed(pgno, self.order.is_bytewise());
         Ok(tag)
     }
 }

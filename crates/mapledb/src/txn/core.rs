@@ -176,6 +176,7 @@ impl Core {
         if self.options.is_read_only {
             return Err(Error::ReadOnly);
         }
+        self.check_not_within()?;
         let Some(mut guard) = self.attached.lock_writer(wait)? else { return Ok(None) };
         self.check_usable()?;
         if guard.took_over() {
