@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use mapledb::{ReadTxn, TableInfo};
+use mapledb::{Env, ReadTxn, TableInfo};
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading, StateArgs};
@@ -46,6 +46,40 @@ pub struct DumpArgs {
     /// CSV and TSV without a first line that names the columns
     #[arg(long)]
     no_header: bool,
+    /// In bytevalue text, the size of the map that mdb_load is to make, in bytes; or auto, four times what the file uses
+    #[arg(long, value_name = "BYTES", value_parser = map_size)]
+    mapsize: Option<MapSize>,
+}
+
+/// How large a map LMDB is told to make.
+#[derive(Debug, Clone, Copy)]
+enum MapSize {
+    /// By what the database takes here.
+    Auto,
+    Bytes(u64),
+}
+
+fn map_size(text: &str) -> Result<MapSize, String> {
+    match text {
+        "auto" => Ok(MapSize::Auto),
+        bytes => {
+            bytes.parse().map(MapSize::Bytes).map_err(|_| "a number of bytes or auto is needed".to_owned())
+        }
+    }
+}
+
+impl MapSize {
+    /// In bytes. A map of LMDB takes address space and no room; a file of it may be larger than ours, being filled in any order.
+    fn bytes(self, env: &Env) -> Result<u64, Failure> {
+        const LEAST: u64 = 16 << 20;
+        match self {
+            MapSize::Bytes(bytes) => Ok(bytes),
+            MapSize::Auto => {
+                let used_pages = env.space().map_err(failure)?.used_pages;
+                Ok(used_pages.saturating_mul(4 * env.page_size() as u64).max(LEAST))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -68,11 +102,15 @@ pub fn run(args: &DumpArgs, manner: Manner) -> Result<(), Failure> {
             format!("this format holds one table and there are {count}: choose one with --table or --main");
         return Err(Failure::usage(why));
     }
+    if args.mapsize.is_some() && format != Format::Bytevalue {
+        return Err(Failure::usage("--mapsize goes into text for mdb_load: take --format bytevalue"));
+    }
+    let map_bytes = args.mapsize.map(|size| size.bytes(&env)).transpose()?;
     let destination = args.destination()?;
     let total = tables.iter().map(|table| table.stat.entries).sum();
     let mut dump = Dump {
         txn: &txn,
-        page_size: env.page_size(),
+        layout: (env.page_size(), map_bytes),
         bar: progress::bar(manner.quiet, total, "records"),
         dumped: Dumped { txnid: txn.txnid(), tables: 0, records: 0 },
         to: destination.name(),
@@ -130,7 +168,8 @@ fn buffered<'w>(writer: impl Write + 'w) -> Box<dyn Write + 'w> {
 /// A dump on its way.
 struct Dump<'t> {
     txn: &'t ReadTxn,
-    page_size: usize,
+    /// The size of its pages, and of a map that it is to be loaded into.
+    layout: (usize, Option<u64>),
     bar: ProgressBar,
     dumped: Dumped,
     /// What to call the place it goes to.
@@ -167,7 +206,7 @@ impl Dump<'_> {
         tables: &[TableInfo],
         format: Format,
     ) -> Result<(), Failure> {
-        let mut sink = dump::sink(format, !args.no_header, self.page_size, output);
+        let mut sink = dump::sink(format, !args.no_header, self.layout, output);
         for table in tables {
             self.table(&mut *sink, table)?;
         }

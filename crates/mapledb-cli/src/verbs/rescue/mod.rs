@@ -168,7 +168,7 @@ impl Rescue<'_> {
         roots: &Roots,
         name: &str,
     ) -> Result<(), Failure> {
-        let mut sink = dump::sink(format, true, self.pages.size().bytes(), to);
+        let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
         self.table(None, &roots.default_table, ((Type::Bytes, Type::Bytes), None), &mut *sink, name)?;

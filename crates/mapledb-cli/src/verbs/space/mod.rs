@@ -78,8 +78,9 @@ struct Waiting {
     holders: Vec<Held>,
 }
 
+/// Who holds a snapshot.
 #[derive(Debug, Serialize)]
-struct Held {
+pub struct Held {
     by: &'static str,
     name: Option<String>,
     pid: Option<u32>,
@@ -243,7 +244,8 @@ impl Waiting {
 }
 
 impl Held {
-    fn of(holder: &Holder) -> Held {
+    /// The holder.
+    pub fn of(holder: &Holder) -> Held {
         let by = |by| Held { by, name: None, pid: None, tid: None, began_at: None, age_seconds: None };
         match holder {
             Holder::Reader(reader) => Held {
@@ -263,7 +265,8 @@ impl Held {
         }
     }
 
-    fn in_words(&self) -> String {
+    /// What a sentence calls it.
+    pub fn in_words(&self) -> String {
         if let Some(name) = &self.name {
             return format!("the snapshot {name:?}");
         }
