@@ -92,6 +92,8 @@ pub fn failure(error: Error) -> Failure {
         Error::KeyTooLong { .. }
         | Error::KeyLength { .. }
         | Error::ValueTooLong { .. }
+        | Error::DuplicateTooLong { .. }
+        | Error::DuplicateLength { .. }
         | Error::Decode { .. }
         | Error::Encode { .. }
         | Error::NotSorted => Kind::Input,

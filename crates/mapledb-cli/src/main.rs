@@ -7,6 +7,7 @@
 mod argument;
 mod cli;
 mod contents;
+mod destination;
 mod door;
 mod dump;
 mod entry;

@@ -361,3 +361,26 @@ fn backslashes_of_mdb_dump_are_never_guessed() {
     assert_eq!(place.maple_reading("load b.maple", &theirs).code, Some(0));
     assert_eq!(place.ok("get b.maple path"), "/tmp\n");
 }
+
+#[test]
+fn a_dump_larger_than_the_map_of_lmdb_is_loaded_where_it_says_how_large() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows: String = (0..40_000).map(|n| format!("key{n:06},{}\n", "v".repeat(120))).collect();
+    assert_eq!(place.maple_reading("load a.maple -f csv --no-header", rows.as_bytes()).code, Some(0));
+    let told = place.ok("dump a.maple -q -f bytevalue --mapsize 123456789");
+    assert!(told.contains("\nmapsize=123456789\n"), "{}", &told[..200]);
+    for wrong in ["-f print --mapsize auto", "--mapsize auto", "-f bytevalue --mapsize much"] {
+        place.fails(2, &format!("dump a.maple {wrong}"));
+    }
+    place.check("a.maple");
+    if !has(&["mdb_load", "mdb_dump"], "lmdb-utils") {
+        return;
+    }
+    let ours = place.ok("dump a.maple -q -f bytevalue --mapsize auto").into_bytes();
+    run(&place, "mdb_load", &["-n", "lmdb"], &ours);
+    let theirs = end(place.command("mdb_dump").args(["-n", "lmdb"])).stdout;
+    assert!(data_lines(&theirs) == data_lines(&ours));
+    place.ok("import lmdb b.maple");
+    assert!(place.ok("dump b.maple -q") == place.ok("dump a.maple -q"));
+}

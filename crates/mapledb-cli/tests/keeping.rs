@@ -162,3 +162,26 @@ fn a_file_in_use_or_of_two_names_is_not_compacted() {
     assert!(std::fs::read(place.path("a.maple")).unwrap() == before);
     assert_eq!(place.files(), ["a.maple", "a.maple-lock", "big", "other"]);
 }
+
+#[test]
+fn named_snapshots_are_let_go_of_only_if_that_is_said() {
+    let place = Place::with_a_database();
+    place.ok("snapshot create a.maple monday");
+    place.ok("snapshot create a.maple tuesday");
+    place.ok("put a.maple k later");
+    let told = place.fails(4, "compact a.maple");
+    assert!(
+        told.contains("the snapshots \"monday\", \"tuesday\"") && told.contains("--drop-snapshots"),
+        "{told}"
+    );
+    assert_eq!(place.ok("get a.maple k --snapshot monday"), "v\n");
+    let said = place.ok("compact a.maple --drop-snapshots --json");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["dropped_snapshots"], serde_json::json!(["monday", "tuesday"]));
+    assert_eq!(place.ok("get a.maple k"), "later\n");
+    assert_eq!(place.ok("snapshot list a.maple"), "no snapshots\n");
+    place.ok("snapshot create a.maple friday");
+    let said = place.ok("compact a.maple --drop-snapshots");
+    assert!(said.ends_with("\nlet go of the snapshot \"friday\"\n"), "{said}");
+    place.check("a.maple");
+}

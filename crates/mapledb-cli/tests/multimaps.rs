@@ -272,3 +272,35 @@ fn a_load_makes_a_multimap_where_it_is_asked_to() {
     assert_eq!(load("load a.maple -t tags -f csv --no-header --multimap -q").code, Some(0), "one is there");
     assert_eq!(load("load a.maple -t other -f csv --no-header --value-order reverse").code, Some(2));
 }
+
+#[test]
+fn what_a_multimap_cannot_take_is_an_error_of_the_input() {
+    let place = filled();
+    place.ok("create a.maple -t sized --keys u32 --values bytes --multimap");
+    let section = |table: &str, headers: &str, value: &str| {
+        format!(
+            "VERSION=3\nformat=bytevalue\ndatabase={table}\ntype=btree\n{headers}HEADER=END\n 01\n {value}\nDATA=END\n"
+        )
+    };
+    let load = |text: String| {
+        let ended = place.maple_reading("load a.maple", text.as_bytes());
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        ended.stderr
+    };
+    let fixed = "duplicates=1\ndupsort=1\ndupfixed=1\n";
+    let loaded = place.maple_reading("load a.maple", section("fixed", fixed, "0102").as_bytes());
+    assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
+    let told = load(section("fixed", fixed, "010203"));
+    assert!(
+        told.contains("duplicates are of 3 bytes each") && told.contains("of the table are of 2 bytes"),
+        "{told}"
+    );
+    let told = load(section("fixed", "", "010203"));
+    assert!(told.contains("a duplicate of 3 bytes cannot go into a multimap"), "{told}");
+    let told = load(section("one", "integerdup=1\n", "01020304"));
+    assert!(told.contains("not dupsort=1"), "{told}");
+    place.maple_reading("load a.maple", section("one", "", "01").as_bytes());
+    let told = load(section("one", fixed, "01"));
+    assert!(told.contains("holds one value to a key: name another (--table)"), "{told}");
+    place.check("a.maple");
+}

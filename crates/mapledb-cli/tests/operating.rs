@@ -162,7 +162,7 @@ fn the_doctor_says_what_to_do_of_each_warning() {
         let ended = place.maple(format!("doctor --json {path}").trim_end());
         let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
         let checks = report["checks"].as_array().unwrap();
-        assert_eq!(checks.len(), 14);
+        assert_eq!(checks.len(), 15);
         let warnings = checks.iter().filter(|check| check["verdict"] == "WARN").count();
         assert_eq!(report["warnings"], warnings);
         assert_eq!((ended.code, &ended.stderr[..]), (Some(i32::from(warnings > 0)), ""));
@@ -171,6 +171,7 @@ fn the_doctor_says_what_to_do_of_each_warning() {
         }
     }
     let words = String::from_utf8(place.maple("doctor a.maple").stdout).unwrap();
-    assert!(words.contains("  kernel: ") && words.contains("14 checks, "), "{words}");
+    assert!(words.contains("\n      the file may grow\n"), "{words}");
+    assert!(words.contains("  kernel: ") && words.contains("15 checks, "), "{words}");
     assert_eq!(place.files(), ["a.maple", "a.maple-lock"]);
 }

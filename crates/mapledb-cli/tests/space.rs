@@ -92,7 +92,7 @@ fn a_picture_is_a_well_formed_document_of_every_stretch() {
         assert_eq!(opened, closed + empty, "{tag}");
     }
     let told = place.fails(4, "space a.maple --out none/a.svg");
-    assert!(told.contains("cannot write ") && told.contains("none/a.svg"), "{told}");
+    assert!(told.contains("cannot create none/a.svg"), "{told}");
 }
 
 #[test]
@@ -125,4 +125,22 @@ fn defrag_packs_the_file_within_its_limits_and_says_why_it_ended() {
     place.fails(2, "defrag a.maple --batch 0");
     place.fails(2, "defrag a.maple --time soon");
     place.fails(4, "defrag none.maple");
+}
+
+#[test]
+fn defrag_names_the_snapshot_or_the_reader_that_it_waits_for() {
+    let place = with_holes();
+    let rows: String = (0..8000).map(|n| format!("key4{n:06},{}\n", "v".repeat(60))).collect();
+    assert_eq!(place.maple_reading("load a.maple -f csv --no-header", rows.as_bytes()).code, Some(0));
+    place.ok("snapshot create a.maple monday");
+    place.ok("del a.maple --prefix key3");
+    let told = json(&place, "defrag a.maple");
+    if told["stopped"] == "pinned" {
+        assert_eq!(told["holders"][0]["name"], "monday", "{told}");
+        let words = place.ok("defrag a.maple");
+        assert!(words.contains("held by the snapshot \"monday\" (\"maple space\""), "{words}");
+    } else {
+        panic!("{told}");
+    }
+    place.check("a.maple");
 }

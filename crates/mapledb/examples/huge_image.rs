@@ -19,6 +19,11 @@ const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {
     let entries = std::env::args().nth(1).map_or(100_000, |text| text.parse().expect("a number of entries"));
+    run(entries)
+}
+
+/// With so many entries.
+pub fn run(entries: u64) -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("places.maple");
     build(&path, entries)?;

@@ -14,6 +14,11 @@ const READINGS: Table<'static, u64, [u8]> = Table::new("readings");
 fn main() -> Result<()> {
     let entries =
         std::env::args().nth(1).map_or(1_000_000, |text| text.parse().expect("a number of entries"));
+    run(entries)
+}
+
+/// With so many entries.
+pub fn run(entries: u64) -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     // SAFETY: nothing but MapleDB writes to the file while it is open.
     #[allow(unsafe_code)]

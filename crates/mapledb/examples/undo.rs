@@ -77,6 +77,11 @@ impl Document {
 }
 
 fn main() -> Result<()> {
+    run()
+}
+
+/// A few changes, taken back and made again.
+pub fn run() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     // SAFETY: nothing but MapleDB writes to the file while it is open.
     #[allow(unsafe_code)]

@@ -92,6 +92,11 @@ impl<R: BufRead> BerkeleySource<R> {
             }
             header.take(&text).map_err(|why| malformed(number, why))?;
         }
+        if let Some(order) = header.dup_order.filter(|_| !header.has_duplicates) {
+            let why =
+                "the header gives an order of duplicates, and not dupsort=1, which says that there are any";
+            return Err(malformed(line, format!("{why} (the order \"{}\")", order.name())));
+        }
         let missing = || malformed(line, "the header has no format= line: bytevalue or print");
         let coding = header.coding.ok_or_else(missing)?;
         self.section = Some(Section { coding, by_lmdb: header.by_lmdb, backslashes: self.backslashes });
@@ -333,14 +338,16 @@ pub struct BerkeleySink<W> {
     output: W,
     coding: Coding,
     page_size: usize,
+    map_bytes: Option<u64>,
     in_section: bool,
     text: String,
 }
 
 impl<W: Write> BerkeleySink<W> {
-    /// Writes to `output`. The page size goes into each header, for who makes a file of the dump.
-    pub fn new(output: W, coding: Coding, page_size: usize) -> BerkeleySink<W> {
-        BerkeleySink { output, coding, page_size, in_section: false, text: String::new() }
+    /// Writes to `output`. The page size goes into each header, for who makes a file of the dump, and so does the size of
+    /// the map that `mdb_load` is to make room with, if there is one.
+    pub fn new(output: W, coding: Coding, page_size: usize, map_bytes: Option<u64>) -> BerkeleySink<W> {
+        BerkeleySink { output, coding, page_size, map_bytes, in_section: false, text: String::new() }
     }
 
     fn data_line(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -372,6 +379,9 @@ impl<W: Write> Sink for BerkeleySink<W> {
             writeln!(self.output, "database={}", escape_name(name))?;
         }
         writeln!(self.output, "type=btree\ndb_pagesize={}", self.page_size)?;
+        if let Some(bytes) = self.map_bytes {
+            writeln!(self.output, "mapsize={bytes}")?;
+        }
         match table.order.as_deref().map(KeyOrder::built_in) {
             Some(Some(order)) if order == KeyOrder::INTEGER => writeln!(self.output, "integerkey=1")?,
             Some(Some(order)) if order == KeyOrder::REVERSE => writeln!(self.output, "reversekey=1")?,

@@ -126,11 +126,12 @@ pub fn source<'r>(format: Format, columns: Columns, input: Box<dyn BufRead + 'r>
     }
 }
 
-/// Writes a dump of this format: in columns perhaps under a header, in `VERSION=3` text naming a page size.
+/// Writes a dump of this format: in columns perhaps under a header, in `VERSION=3` text naming a page size, and in `bytevalue` the size of
+/// a map if there is one.
 pub fn sink<'w>(
     format: Format,
     header: bool,
-    page_size: usize,
+    (page_size, map_bytes): (usize, Option<u64>),
     output: Box<dyn Write + 'w>,
 ) -> Box<dyn Sink + 'w> {
     match format {
@@ -138,9 +139,11 @@ pub fn sink<'w>(
         Format::Csv => Box::new(csv::CsvSink::new(output, header)),
         Format::Tsv => Box::new(tsv::TsvSink::new(output, header)),
         Format::Bytevalue => {
-            Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Bytevalue, page_size))
+            Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Bytevalue, page_size, map_bytes))
         }
-        Format::Print => Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Print, page_size)),
+        Format::Print => {
+            Box::new(berkeley::BerkeleySink::new(output, berkeley::Coding::Print, page_size, None))
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn table(name: Option<&str>, keys: &str, values: &str) -> TableHead {
 
 fn write(format: Format, tables: &[(TableHead, Pairs)]) -> Vec<u8> {
     let mut text = Vec::new();
-    let mut sink = sink(format, true, 4096, Box::new(&mut text));
+    let mut sink = sink(format, true, (4096, None), Box::new(&mut text));
     let mut records = 0;
     for (head, pairs) in tables {
         sink.begin(head).unwrap();

@@ -32,7 +32,8 @@ pub struct BackupArgs {
 const RESTORING: &str = "\
 Works beside readers and writers, on the latest commit. A file is durable before it appears under its name, whole; of \
 what goes to standard output the reader must see to that, and that it got all: exit code 0 says so. A backup is a \
-database: \"maple check\" checks it, and to restore it is to copy it to its place while nobody has that open.";
+database, with the named snapshots unless it is compact: \"maple check\" checks it, and to restore it is to copy it to its \
+place while nobody has that open.";
 
 #[derive(Debug, Serialize)]
 struct BackedUp {

@@ -26,7 +26,7 @@ pub struct CopyArgs {
 
 const WHOLE_OR_NOTHING: &str = "\
 Works beside a writer. The copy is durable before it appears under its name, whole; one that is interrupted or fails \
-leaves nothing.";
+leaves nothing. Named snapshots are copied too, but not by --compact.";
 
 #[derive(Debug, Serialize)]
 struct Copied {

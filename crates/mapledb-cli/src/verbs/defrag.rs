@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mapledb::{Defragment, DefragmentReport, Stopped};
+use mapledb::{Defragment, DefragmentReport, Env, Stopped};
 use serde::Serialize;
 
+use super::space::Held;
 use crate::cli::Manner;
 use crate::door::{self, failure};
 use crate::failure::Failure;
@@ -39,12 +40,13 @@ pub struct DefragArgs {
 const BESIDE_OTHERS: &str = "\
 Works beside readers and writers, by ordinary commits of bounded size. Every page moved is written once, and its branches \
 with it; tables stay in the order they have on the disk, which \"maple compact\" makes anew. Ctrl-C stops it after the \
-commit at work; what has moved stays moved. Beside a long reader it gains nothing until that ends.";
+commit at work; what has moved stays moved. Beside a long reader, or a named snapshot, it gains nothing until that goes: it says which.";
 
 #[derive(Debug, Serialize)]
 struct Defragmented {
     stopped: &'static str,
     pinned_txnid: Option<u64>,
+    holders: Vec<Held>,
     pages_moved: u64,
     pages_written: u64,
     commits: u64,
@@ -69,11 +71,20 @@ pub fn run(args: &DefragArgs, manner: Manner) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let report = done.map_err(failure)?;
+    let holders = holders(&env, report.stopped)?;
     env.close().map_err(failure)?;
     let file_bytes = path.metadata().map_err(|error| Failure::os("look up", &path, error))?.len();
-    let report = Defragmented::of(&report, file_bytes);
+    let report = Defragmented::of(&report, holders, file_bytes);
     output::report(manner.json, &report, |report, output| report.in_words(output, page_size))?;
     if report.stopped == "interrupted" { Err(interrupt::failure()) } else { Ok(()) }
+}
+
+/// Who holds what the rest waits for; nobody if they have let go since.
+fn holders(env: &Env, stopped: Stopped) -> Result<Vec<Held>, Failure> {
+    let Stopped::Pinned { txnid } = stopped else { return Ok(Vec::new()) };
+    let space = env.space().map_err(failure)?;
+    let waiting = space.waiting.iter().find(|waiting| waiting.txnid == txnid);
+    Ok(waiting.into_iter().flat_map(|waiting| &waiting.holders).map(Held::of).collect())
 }
 
 fn options(args: &DefragArgs) -> Defragment {
@@ -97,7 +108,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl Defragmented {
-    fn of(report: &DefragmentReport, file_bytes: u64) -> Defragmented {
+    fn of(report: &DefragmentReport, holders: Vec<Held>, file_bytes: u64) -> Defragmented {
         let (stopped, pinned_txnid) = match report.stopped {
             Stopped::Done => ("done", None),
             Stopped::TimeLimit => ("time_limit", None),
@@ -112,6 +123,7 @@ impl Defragmented {
         Defragmented {
             stopped,
             pinned_txnid,
+            holders,
             pages_moved: report.pages_moved,
             pages_written: report.pages_written,
             commits: report.transactions,
@@ -139,7 +151,12 @@ impl Defragmented {
             ("page_limit" | "commit_limit", _) => "the limit is reached".to_owned(),
             ("interrupted", _) => "interrupted".to_owned(),
             ("pinned", Some(txnid)) => {
-                format!("the rest waits for a reader of commit {txnid} (\"maple readers\" lists them)")
+                let holders: Vec<String> = self.holders.iter().map(Held::in_words).collect();
+                let by =
+                    if holders.is_empty() { "who has let go since".to_owned() } else { holders.join(", ") };
+                format!(
+                    "the rest waits for commit {txnid}, held by {by} (\"maple space\" lists all that waits)"
+                )
             }
             ("nothing_lower", _) => "what is left at the end fits nowhere before it".to_owned(),
             _ => "others write to the end meanwhile".to_owned(),

@@ -1,18 +1,17 @@
 //! `maple dump FILE`: tables as text, from one snapshot.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use mapledb::{ReadTxn, TableInfo};
-use mapledb_os::NamedDraft;
+use mapledb::{Env, ReadTxn, TableInfo};
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading, StateArgs};
 use crate::contents::Contents;
+use crate::destination::{self, Destination};
 use crate::door::{self, failure};
 use crate::dump::{self, Format, Sink, TableHead};
 use crate::failure::{Failure, Kind};
@@ -47,6 +46,40 @@ pub struct DumpArgs {
     /// CSV and TSV without a first line that names the columns
     #[arg(long)]
     no_header: bool,
+    /// In bytevalue text, the size of the map that mdb_load is to make, in bytes; or auto, four times what the file uses
+    #[arg(long, value_name = "BYTES", value_parser = map_size)]
+    mapsize: Option<MapSize>,
+}
+
+/// How large a map LMDB is told to make.
+#[derive(Debug, Clone, Copy)]
+enum MapSize {
+    /// By what the database takes here.
+    Auto,
+    Bytes(u64),
+}
+
+fn map_size(text: &str) -> Result<MapSize, String> {
+    match text {
+        "auto" => Ok(MapSize::Auto),
+        bytes => {
+            bytes.parse().map(MapSize::Bytes).map_err(|_| "a number of bytes or auto is needed".to_owned())
+        }
+    }
+}
+
+impl MapSize {
+    /// In bytes. A map of LMDB takes address space and no room; a file of it may be larger than ours, being filled in any order.
+    fn bytes(self, env: &Env) -> Result<u64, Failure> {
+        const LEAST: u64 = 16 << 20;
+        match self {
+            MapSize::Bytes(bytes) => Ok(bytes),
+            MapSize::Auto => {
+                let used_pages = env.space().map_err(failure)?.used_pages;
+                Ok(used_pages.saturating_mul(4 * env.page_size() as u64).max(LEAST))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -69,26 +102,30 @@ pub fn run(args: &DumpArgs, manner: Manner) -> Result<(), Failure> {
             format!("this format holds one table and there are {count}: choose one with --table or --main");
         return Err(Failure::usage(why));
     }
-    let target = args.target()?;
+    if args.mapsize.is_some() && format != Format::Bytevalue {
+        return Err(Failure::usage("--mapsize goes into text for mdb_load: take --format bytevalue"));
+    }
+    let map_bytes = args.mapsize.map(|size| size.bytes(&env)).transpose()?;
+    let destination = args.destination()?;
     let total = tables.iter().map(|table| table.stat.entries).sum();
     let mut dump = Dump {
         txn: &txn,
-        page_size: env.page_size(),
+        layout: (env.page_size(), map_bytes),
         bar: progress::bar(manner.quiet, total, "records"),
         dumped: Dumped { txnid: txn.txnid(), tables: 0, records: 0 },
-        to: target.name(),
+        to: destination.name(),
     };
-    let written = match &target {
-        Target::Stdout => dump.write(buffered(io::stdout().lock()), args, &tables, format),
-        Target::Stream(path) => dump.write_stream(path, args, &tables, format),
-        Target::NewFile(path) | Target::Replaced(path) => {
-            dump.write_file(path, args, &tables, format, matches!(target, Target::Replaced(_)))
+    let written = match &destination {
+        Destination::Stdout => dump.write(buffered(io::stdout().lock()), args, &tables, format),
+        Destination::Stream(path) => dump.write_stream(path, args, &tables, format),
+        Destination::NewFile(path) | Destination::Replaced(path) => {
+            dump.write_file(path, args, &tables, format, matches!(destination, Destination::Replaced(_)))
         }
     };
     dump.bar.finish_and_clear();
     let dumped = dump.dumped;
     match written {
-        Ok(()) => tell(&dumped, &target, manner),
+        Ok(()) => tell(&dumped, &destination, manner),
         Err(failure) if failure.kind == Kind::PipeClosed => Err(failure),
         Err(failure) => Err(failure.after([("records written", dumped.records), ("records in all", total)])),
     }
@@ -111,47 +148,16 @@ impl DumpArgs {
         self.format.or_else(|| Format::of_name(self.output()?)).unwrap_or(Format::Jsonl)
     }
 
-    fn target(&self) -> Result<Target, Failure> {
-        let Some(path) = self.output() else { return Ok(Target::Stdout) };
-        match fs::metadata(path) {
-            Ok(about) if about.is_dir() => {
-                Err(Failure::file(format!("{} is a directory: name a file in it", path.display())))
-            }
-            Ok(about) if !about.is_file() => Ok(Target::Stream(path.to_path_buf())),
-            Ok(_) if !self.force => {
-                Err(Failure::file(format!("{} exists: --force replaces it", path.display())))
-            }
-            // A link stays, and the file it leads to is replaced.
-            Ok(_) => path.canonicalize().map(Target::Replaced).map_err(|e| Failure::os("look up", path, e)),
-            Err(_) => Ok(Target::NewFile(path.to_path_buf())),
+    fn destination(&self) -> Result<Destination, Failure> {
+        match self.output() {
+            None => Ok(Destination::Stdout),
+            Some(path) => Destination::of(path, self.force, &[&self.database.file]),
         }
     }
 
     /// The file to write to, unless that is standard output.
     fn output(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
-    }
-}
-
-/// Where a dump goes.
-enum Target {
-    Stdout,
-    /// A pipe or a device: written into as it is, never replaced.
-    Stream(PathBuf),
-    /// A file that is not there yet.
-    NewFile(PathBuf),
-    /// A file that is there.
-    Replaced(PathBuf),
-}
-
-impl Target {
-    fn name(&self) -> String {
-        match self {
-            Target::Stdout => "the output".to_owned(),
-            Target::Stream(path) | Target::NewFile(path) | Target::Replaced(path) => {
-                path.display().to_string()
-            }
-        }
     }
 }
 
@@ -162,7 +168,8 @@ fn buffered<'w>(writer: impl Write + 'w) -> Box<dyn Write + 'w> {
 /// A dump on its way.
 struct Dump<'t> {
     txn: &'t ReadTxn,
-    page_size: usize,
+    /// The size of its pages, and of a map that it is to be loaded into.
+    layout: (usize, Option<u64>),
     bar: ProgressBar,
     dumped: Dumped,
     /// What to call the place it goes to.
@@ -189,19 +196,7 @@ impl Dump<'_> {
         format: Format,
         is_replaced: bool,
     ) -> Result<(), Failure> {
-        let cannot = |error: io::Error| Failure::os("write", path, error);
-        let draft = NamedDraft::beside(path).map_err(|error| failure(error.into()))?;
-        // The permissions are those of any new file: the umask still applies.
-        let mut options = File::options();
-        let file = options.write(true).create_new(true).mode(0o666).open(draft.path());
-        let file = file.map_err(|error| Failure::os("create", path, error))?;
-        self.write(buffered(&file), args, tables, format)?;
-        file.sync_all().map_err(cannot)?;
-        let published = if is_replaced { draft.replace(path) } else { draft.publish(path) };
-        published.map_err(|error| match error.is_exists() {
-            true => Failure::file(format!("{} exists: --force replaces it", path.display())),
-            false => failure(error.into()),
-        })
+        destination::write_whole(path, is_replaced, |file| self.write(buffered(file), args, tables, format))
     }
 
     fn write(
@@ -211,7 +206,7 @@ impl Dump<'_> {
         tables: &[TableInfo],
         format: Format,
     ) -> Result<(), Failure> {
-        let mut sink = dump::sink(format, !args.no_header, self.page_size, output);
+        let mut sink = dump::sink(format, !args.no_header, self.layout, output);
         for table in tables {
             self.table(&mut *sink, table)?;
         }
@@ -244,8 +239,8 @@ impl Dump<'_> {
 }
 
 /// Says what was dumped: on standard output, unless the dump may have gone there.
-fn tell(dumped: &Dumped, target: &Target, manner: Manner) -> Result<(), Failure> {
-    if matches!(target, Target::NewFile(_) | Target::Replaced(_)) {
+fn tell(dumped: &Dumped, destination: &Destination, manner: Manner) -> Result<(), Failure> {
+    if destination.is_file() {
         return output::report(manner.json, dumped, |dumped, output| output.line(dumped.in_words()));
     }
     if !manner.quiet {

@@ -13,6 +13,7 @@ use mapledb_sim::scratch::{self, own_mounts};
 use serde::Serialize;
 
 use crate::cli::Manner;
+use crate::destination::Destination;
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Output};
 use crate::{interrupt, table};
@@ -42,6 +43,9 @@ pub struct TortureArgs {
     /// Write a report as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Replace the report if it exists
+    #[arg(long, requires = "report")]
+    force: bool,
     /// Do the case of a reproducer file again
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "budget", "only", "report"])]
     replay: Option<PathBuf>,
@@ -142,6 +146,8 @@ impl Room {
 
 fn torture(args: &TortureArgs, room: &Room, manner: Manner) -> Result<(), Failure> {
     let seed = args.seed.unwrap_or_else(seed_of_now);
+    // Refused before the work, not after it.
+    let to = args.report.as_ref().map(|file| Destination::of(file, args.force, &[])).transpose()?;
     let campaign = room.campaign(seed, manner)?;
     let options = RunOptions {
         seconds: args.seconds,
@@ -162,13 +168,16 @@ fn torture(args: &TortureArgs, room: &Room, manner: Manner) -> Result<(), Failur
         }
     }
     let found = report.failure.as_ref().map(|failure| verdict(failure, room));
-    let written = match &args.report {
-        Some(file) => report.write(file).map_err(|error| Failure::os("write", file, error)),
-        None => Ok(()),
-    };
+    let written = to.map_or(Ok(()), |to| to.write(&as_json(&report)));
     let printed = output::report(manner.json, &report, in_words);
     // What was found comes before what became of its report.
     found.map_or(Ok(()), Err).and(written).and(printed)
+}
+
+fn as_json(report: &Report) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(report).expect("a report is JSON");
+    json.push(b'\n');
+    json
 }
 
 /// What is to be said of a failure, and how to meet it again.

@@ -65,6 +65,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         or_untold("limit of address space (RLIMIT_AS)", facts.address_space, address_space),
         or_untold("limit of file sizes (RLIMIT_FSIZE)", facts.file_size, file_size),
         or_untold("limit of open files (RLIMIT_NOFILE)", facts.open_files, open_files),
+        or_untold("limit of locked memory (RLIMIT_MEMLOCK)", facts.locked, |limit| {
+            locked(limit, facts.file_bytes)
+        }),
         or_untold("memory of the cgroup", facts.cgroup_bytes, |limit| cgroup(limit, facts.file_bytes)),
         or_untold("file system", facts.mount.as_ref(), file_system),
         or_untold("mount options", facts.mount.as_ref(), mount_options),
@@ -235,6 +238,23 @@ fn open_files(limit: Limit) -> Finding {
         }
         Limit::At(files) => Finding::pass(check, table::count(files), "an environment takes a handful"),
         Limit::None => Finding::pass(check, "none", "an environment takes a handful"),
+    }
+}
+
+/// So much of a file are its branches, or less.
+const BRANCHES_SHARE: u64 = 100;
+
+fn locked(limit: Limit, file_bytes: u64) -> Finding {
+    let check = "limit of locked memory (RLIMIT_MEMLOCK)";
+    match limit {
+        Limit::At(bytes) if bytes < file_bytes / BRANCHES_SHARE => {
+            let why = "the branches of the file may not fit: locking them in memory would fail; nothing else needs it";
+            Finding::warn(check, table::size(bytes), why, "ulimit -l unlimited")
+        }
+        Limit::At(bytes) => {
+            Finding::pass(check, table::size(bytes), "the branches of the file may be locked in memory")
+        }
+        Limit::None => Finding::pass(check, "none", "the branches of the file may be locked in memory"),
     }
 }
 
@@ -430,6 +450,9 @@ mod tests {
             (address_space(Limit::At(1 << 40)), Warn),
             (file_size(Limit::None), Pass),
             (file_size(Limit::At(1 << 40)), Warn),
+            (locked(Limit::None, u64::MAX), Pass),
+            (locked(Limit::At(1 << 20), 100 << 20), Pass),
+            (locked(Limit::At((1 << 20) - 1), 100 << 20), Warn),
             (open_files(Limit::None), Pass),
             (open_files(Limit::At(256)), Pass),
             (open_files(Limit::At(255)), Warn),
@@ -481,7 +504,7 @@ mod tests {
     #[test]
     fn every_setting_is_judged_and_silence_is_no_warning() {
         let judged = judge(&Facts::default());
-        assert_eq!(judged.len(), 14);
+        assert_eq!(judged.len(), 15);
         assert!(
             judged
                 .iter()

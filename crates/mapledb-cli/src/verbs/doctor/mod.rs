@@ -59,8 +59,8 @@ impl Report {
         for finding in &self.checks {
             let Finding { check, verdict, value, why, fix } = finding;
             output.line(format!("{:4}  {check}: {value}", verdict.word()))?;
+            output.line(format!("      {why}"))?;
             if *verdict == Verdict::Warn {
-                output.line(format!("      {why}"))?;
                 fix.iter().try_for_each(|fix| output.line(format!("      fix: {fix}")))?;
             }
         }

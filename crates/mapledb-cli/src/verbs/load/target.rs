@@ -52,11 +52,14 @@ impl Target {
                     "the dump maps {} to {}, and the table {} to {}",
                     dumped.keys, dumped.values, types.keys, types.values
                 ))),
-                _ if duplicates.is_some_and(|duplicates| info.duplicates != Some(duplicates)) => {
-                    Err(Failure::input(
-                        "the dump is of a multimap of other duplicates than the table's, or the table is no multimap",
-                    ))
-                }
+                _ if duplicates.is_some() && info.duplicates.is_none() => Err(Failure::input(
+                    "the dump is of a multimap, and the table is there and holds one value to a key: name another (--table)",
+                )),
+                _ if duplicates.is_some() && info.duplicates != duplicates => Err(Failure::input(format!(
+                    "the dump is of a multimap whose duplicates are {}, and those of the table are {}",
+                    in_words(duplicates),
+                    in_words(info.duplicates)
+                ))),
                 _ if rules.multimap && info.duplicates.is_none() => Err(Failure::input(match name {
                     None => {
                         "the default table holds one value to a key: name a table for the multimap (--table)"
@@ -88,4 +91,11 @@ impl Target {
         }
         Ok(Target { name, types, duplicates })
     }
+}
+
+/// The duplicates of a multimap, as a sentence calls them.
+fn in_words(duplicates: Option<Duplicates>) -> String {
+    let Some(Duplicates { order, len }) = duplicates else { return "none".to_owned() };
+    let length = len.map_or_else(|| "of any length".to_owned(), |len| format!("of {len} bytes each"));
+    format!("{length} in the order \"{}\"", order.name())
 }

@@ -9,7 +9,7 @@ mod walk;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,14 +18,13 @@ use mapledb::KeyOrder;
 use mapledb_format::ids::META_BYTES;
 use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
 use mapledb_format::{Meta, OrderId, PageSize, Slot, TableRecord, TreeRecord};
-use mapledb_os::NamedDraft;
 use serde::Serialize;
 
 use self::pages::PageFile;
 use self::roots::Roots;
 use self::walk::{Lost, walk};
 use crate::cli::Manner;
-use crate::door::failure;
+use crate::destination;
 use crate::dump::{self, Format, Sink, TableHead};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Output};
@@ -157,12 +156,9 @@ impl Rescue<'_> {
         if path.symlink_metadata().is_ok() {
             return Err(Failure::file(format!("{} exists: choose another name", path.display())));
         }
-        let draft = NamedDraft::beside(path).map_err(|error| failure(error.into()))?;
-        let file = File::options().write(true).create_new(true).mode(0o666).open(draft.path());
-        let file = file.map_err(|error| Failure::os("create", path, error))?;
-        self.write(Box::new(BufWriter::new(&file)), format, roots, &path.display().to_string())?;
-        file.sync_all().map_err(|error| Failure::os("write", path, error))?;
-        draft.publish(path).map_err(|error| failure(error.into()))
+        destination::write_whole(path, false, |file| {
+            self.write(Box::new(BufWriter::new(file)), format, roots, &path.display().to_string())
+        })
     }
 
     fn write(
@@ -172,7 +168,7 @@ impl Rescue<'_> {
         roots: &Roots,
         name: &str,
     ) -> Result<(), Failure> {
-        let mut sink = dump::sink(format, true, self.pages.size().bytes(), to);
+        let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
         self.table(None, &roots.default_table, ((Type::Bytes, Type::Bytes), None), &mut *sink, name)?;

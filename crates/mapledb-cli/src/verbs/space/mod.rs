@@ -2,7 +2,6 @@
 
 mod picture;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +9,7 @@ use mapledb::{FreeSpace, Holder, PageKind, SpaceMap, WaitingSpace};
 use serde::Serialize;
 
 use crate::cli::{Manner, Reading};
+use crate::destination::Destination;
 use crate::door::{self, failure};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -31,6 +31,9 @@ pub struct SpaceArgs {
     /// Draw it to this file instead, as PNG if its name ends so, else as SVG
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace that file if it exists
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 const MEANING: &str = "\
@@ -75,8 +78,9 @@ struct Waiting {
     holders: Vec<Held>,
 }
 
+/// Who holds a snapshot.
 #[derive(Debug, Serialize)]
-struct Held {
+pub struct Held {
     by: &'static str,
     name: Option<String>,
     pid: Option<u32>,
@@ -112,10 +116,12 @@ struct Part {
 pub fn run(args: &SpaceArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_read(&args.database, manner)?;
     let space = env.space().map_err(failure)?;
+    let to = args.out.as_ref();
+    let destination = to.map(|to| Destination::of(to, args.force, &[&args.database.file])).transpose()?;
     let wants_map = args.map || args.out.is_some();
     let map = wants_map.then(|| env.space_map(args.parts as usize).map_err(failure)).transpose()?;
-    if let (Some(to), Some(map)) = (&args.out, &map) {
-        draw(to, map, &env.path().display().to_string()).map_err(|error| Failure::os("write", to, error))?;
+    if let (Some(to), Some(destination), Some(map)) = (to, &destination, &map) {
+        destination.write(&drawn(to, map, &env.path().display().to_string())?)?;
     }
     let report = Space::of(space, map.as_ref());
     output::report(manner.json, &report, |report, output| {
@@ -127,13 +133,12 @@ pub fn run(args: &SpaceArgs, manner: Manner) -> Result<(), Failure> {
     })
 }
 
-fn draw(to: &Path, map: &SpaceMap, path: &str) -> io::Result<()> {
+fn drawn(to: &Path, map: &SpaceMap, path: &str) -> Result<Vec<u8>, Failure> {
     let is_png = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    let drawn = match is_png {
-        true => picture::png(map, path)?,
-        false => picture::svg(map, path).into_bytes(),
-    };
-    std::fs::write(to, drawn)
+    match is_png {
+        true => picture::png(map, path).map_err(|error| Failure::os("draw", to, error.into())),
+        false => Ok(picture::svg(map, path).into_bytes()),
+    }
 }
 
 impl Space {
@@ -239,7 +244,8 @@ impl Waiting {
 }
 
 impl Held {
-    fn of(holder: &Holder) -> Held {
+    /// The holder.
+    pub fn of(holder: &Holder) -> Held {
         let by = |by| Held { by, name: None, pid: None, tid: None, began_at: None, age_seconds: None };
         match holder {
             Holder::Reader(reader) => Held {
@@ -259,7 +265,8 @@ impl Held {
         }
     }
 
-    fn in_words(&self) -> String {
+    /// What a sentence calls it.
+    pub fn in_words(&self) -> String {
         if let Some(name) = &self.name {
             return format!("the snapshot {name:?}");
         }
