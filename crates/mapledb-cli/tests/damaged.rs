@@ -134,3 +134,84 @@ fn pages_that_cannot_be_shown_are_refused() {
     assert!(place.fails(2, "page a.maple x").contains("neither a page number nor meta-a nor meta-b"));
     assert_eq!(place.fails(4, "page . 32"), "maple: . is not a regular file: check the name\n");
 }
+
+#[test]
+fn every_damaged_page_and_long_value_of_a_table_is_told_and_the_rest_is_checked() {
+    let place = filled();
+    for n in 0..4 {
+        place.ok(&format!("put a.maple zbig{n} @big"));
+    }
+    place.ok("create a.maple -t u");
+    place.ok("put a.maple -t u k v");
+    place.ok("put a.maple -t u k w");
+    let sound: serde_json::Value = serde_json::from_str(&place.ok("check a.maple --json -q")).unwrap();
+    let branch = page(&place, root(&place));
+    let children: Vec<u64> =
+        branch["slots"].as_array().unwrap().iter().map(|slot| slot["child"].as_u64().unwrap()).collect();
+    let last = page(&place, *children.last().unwrap());
+    let runs: Vec<u64> = last["slots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|slot| slot["value"]["overflow"]["page"].as_u64())
+        .collect();
+    assert_eq!(runs.len(), 5);
+    let check = |level: &str| -> serde_json::Value {
+        serde_json::from_slice(&place.maple(&format!("check a.maple --json -q --level {level}")).stdout)
+            .unwrap()
+    };
+    let told = |report: &serde_json::Value| -> Vec<u64> {
+        let problems = report["problems"].as_array().unwrap();
+        problems.iter().map(|problem| problem["page"].as_u64().unwrap()).collect()
+    };
+    // The bytes of long values are read by a full check only.
+    runs[..4].iter().for_each(|run| flip(&place, run * 4096 + 200_000));
+    let report = check("full");
+    assert_eq!(told(&report), runs[..4]);
+    assert_eq!(
+        (&report["pages_reachable"], &report["pages_unknown"]),
+        (&sound["pages_reachable"], &0.into())
+    );
+    assert_eq!(report["entries"], sound["entries"]);
+    let pages = check("pages");
+    assert_eq!(pages["clean"], true, "{}", pages["problems"]);
+    // Leaves by all but a quick one.
+    let leaves = [children[0], children[2], children[3]];
+    leaves.iter().for_each(|leaf| flip(&place, leaf * 4096 + 2000));
+    assert_eq!(told(&check("full")), [&leaves[..], &runs[..4]].concat());
+    assert_eq!(told(&check("pages")), leaves);
+    let quick = check("quick");
+    assert_eq!((&quick["clean"], &quick["pages_reachable"]), (&true.into(), &sound["pages_reachable"]));
+    let text = String::from_utf8(place.maple("check a.maple").stdout).unwrap();
+    assert_eq!(text.lines().count(), 8, "a line for each, and the verdict: {text}");
+    // Below a damaged root nothing is known, and nothing is said to be lost.
+    flip(&place, root(&place) * 4096 + 2000);
+    let report = check("full");
+    assert_eq!(told(&report), [root(&place)]);
+    let of = |field: &str| report[field].as_u64().unwrap();
+    assert_eq!(of("pages_reachable") + of("pages_unknown"), sound["pages_reachable"].as_u64().unwrap());
+    assert!(of("pages_unknown") > 400, "{report}");
+}
+
+#[test]
+fn histograms_count_every_page_key_value_and_table() {
+    let place = filled();
+    place.ok("create a.maple -t m --multimap --keys str --values u32");
+    let tags: String = (0..600).map(|number| format!("tag{},{number}\n", number % 2)).collect();
+    place.maple_reading("load a.maple -t m -f csv --no-header", tags.as_bytes());
+    let report: serde_json::Value = serde_json::from_str(&place.ok("check a.maple --json -q")).unwrap();
+    let rows = |name: &str| -> Vec<(u64, u64, u64)> {
+        let of = |row: &serde_json::Value, field: &str| row[field].as_u64().unwrap();
+        let rows = report["histograms"][name].as_array().unwrap();
+        rows.iter().map(|row| (of(row, "from"), of(row, "to"), of(row, "count"))).collect()
+    };
+    let sum = |name: &str| rows(name).iter().map(|row| row.2).sum::<u64>();
+    // 2000 keys of 9 bytes, "zbig" and "tag0" and "tag1", and "k".
+    assert_eq!(rows("key_lengths"), [(1, 1, 1), (4, 7, 3), (8, 15, 2000)]);
+    assert_eq!(rows("value_lengths"), [(1, 1, 1), (4, 7, 600), (64, 127, 2000), (262_144, 524_287, 1)]);
+    assert_eq!(rows("duplicates"), [(256, 511, 2)]);
+    assert_eq!(sum("depths"), 3);
+    assert!(sum("leaf_fill") > 50 && sum("branch_fill") >= 1, "{report}");
+    let shown = place.ok("check a.maple --histograms");
+    assert!(shown.contains("256-511") && shown.contains("####"), "{shown}");
+}

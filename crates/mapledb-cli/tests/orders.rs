@@ -31,6 +31,10 @@ fn tables_in_orders_of_ours_are_worked_on_like_any_other() {
     for key in ["hex:0001", "hex:0200", "hex:ff00"] {
         place.ok(&format!("put a.maple -t counts {key} x"));
     }
+    let refused = place.fails(2, "create a.maple -t numbers --keys u64 --order integer");
+    assert!(refused.contains("keys of type \"u64\" cannot be in integer order"), "{refused}");
+    let refused = place.fails(2, "create a.maple -t numbers --multimap --values u32 --value-order integer");
+    assert!(refused.contains("duplicates of type \"u32\" cannot be in integer order"), "{refused}");
     let keys = |scan: &str| {
         place.ok(scan).lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
     };

@@ -40,7 +40,7 @@ without_loom! {
     };
     #[cfg(feature = "serde")]
     pub use api::Serde;
-    pub use check::{CheckProblem, CheckProgress, CheckReport};
+    pub use check::{CheckHistograms, CheckLevel, CheckProblem, CheckProgress, CheckReport, HistogramRow};
     pub use commit::{Durability, Recovery};
     pub use env::{
         Access, CopyReport, Env, FreeSpace, Holder, HugePageState, HugePages, Image, ImageMemory, Info, LevelResidency,

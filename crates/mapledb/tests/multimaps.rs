@@ -288,7 +288,24 @@ fn a_multimap_is_not_taken_for_a_table_nor_for_another() {
     let said_of_len = said(other.err());
     assert!(said_of_len.contains("8 bytes each") && said_of_len.contains("4 bytes each"), "{said_of_len}");
     let types = txn.multimap(&Multimap::<str, u32>::new("postings")).err();
-    assert!(matches!(types, Some(Error::TableKind { .. } | Error::TableTypes { .. })), "{types:?}");
+    assert!(matches!(types, Some(Error::TableTypes { .. })), "{types:?}");
+    let said_of_types = said(types);
+    assert!(said_of_types.contains("str to u64") && said_of_types.contains("str to u32"), "{said_of_types}");
+    let of_integers = Multimap::<str, u32>::new("integers").duplicates_in(KeyOrder::INTEGER);
+    let said_of_duplicates = said(txn.open_multimap(&of_integers).err());
+    assert!(
+        said_of_duplicates.starts_with("duplicates of type \"u32\" cannot be in integer order"),
+        "{said_of_duplicates}"
+    );
+    for name in ["u64", "i32", "i64le", "(u64,str)", "str"] {
+        let refused = txn.open_table_as_in_order("integers", name, "bytes", Some(KeyOrder::INTEGER)).err();
+        assert!(matches!(refused, Some(Error::BadOption { .. })), "{name}: {refused:?}");
+        assert!(said(refused).contains(name));
+    }
+    for name in ["u64le", "bytes", "[u8;8]", "an id of our own"] {
+        let made = txn.open_table_as_in_order(name, name, "bytes", Some(KeyOrder::INTEGER));
+        assert!(made.is_ok(), "{name}");
+    }
     for duplicates in [
         Duplicates { order: KeyOrder::INTEGER, len: None },
         Duplicates { order: KeyOrder::named::<Shouted>(), len: None },
@@ -354,7 +371,7 @@ fn views_of_multimaps_that_are_not_committed_are_read_by_many_threads() {
         }
     });
     assert!(matches!(view.multimap(&Multimap::<str, u64>::new("none")), Err(Error::TableMissing { .. })));
-    assert!(matches!(view.multimap(&Multimap::<str, str>::new("postings")), Err(Error::TableKind { .. })));
+    assert!(matches!(view.multimap(&Multimap::<str, str>::new("postings")), Err(Error::TableTypes { .. })));
     assert!(matches!(view.table(&Table::<str, u64>::new("postings")), Err(Error::TableKind { .. })));
     let mut nested = txn.nested().expect("nested");
     assert!(nested.drop_table("postings").expect("drop"));

@@ -64,6 +64,10 @@ impl Kind {
         record.tree.duplicates.map_or(Kind::Table, |duplicates| Kind::Multimap(Some(duplicates)))
     }
 
+    fn is_multimap(self) -> bool {
+        matches!(self, Kind::Multimap(_))
+    }
+
     fn in_words(self) -> String {
         match self {
             Kind::Table => "a table with one value to a key".to_string(),
@@ -102,11 +106,14 @@ impl Asked {
     /// Whether the table `name`, which is recorded as `record`, may be opened so; and the order its keys are in: the one that
     /// was asked for, the recorded one if it is among those `known`, else none that compares.
     pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<KeyOrder> {
-        if let Some(asked) = self.kind {
-            asked.check(name, Kind::of(record))?;
-        }
-        if let Some(types) = &self.types {
+        let recorded = Kind::of(record);
+        if let Some(types) = &self.types
+            && self.kind.is_none_or(|asked| asked.is_multimap() == recorded.is_multimap())
+        {
             types.check(name, &Types::of(record))?;
+        }
+        if let Some(asked) = self.kind {
+            asked.check(name, recorded)?;
         }
         match self.order {
             None => Ok(order_of(record, known)),
@@ -166,6 +173,10 @@ pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
         Some(Kind::Table) | None => TreeRecord::empty(order.id()),
     });
     let types = asked.types.clone().unwrap_or_else(|| Types::of(&record));
+    check_integer_order("keys", &types.key, order.id())?;
+    if let Some(duplicates) = record.tree.duplicates {
+        check_integer_order("duplicates", &types.value, duplicates.order)?;
+    }
     let mut set = |id, name: &str| {
         record.set_attribute(id, name.as_bytes()).map_err(|_| Error::TypeNameTooLong { name: name.to_string() })
     };
@@ -175,6 +186,27 @@ pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
         set(ATTR_ORDER_NAME, order.name())?;
     }
     Ok(record)
+}
+
+/// Refuses integer order for a type of ours whose bytes are no little-endian unsigned integers: it would sort wrongly and say
+/// nothing. What the bytes of a program's own type are is the program's to know.
+fn check_integer_order(what: &str, type_name: &str, order: OrderId) -> Result<()> {
+    const SORTED_SO: [&str; 6] = ["bytes", "u8", "u16le", "u32le", "u64le", "u128le"];
+    const OTHERS: [&str; 17] = [
+        "str", "bool", "char", "u16", "u32", "u64", "u128", "i8", "i16", "i32", "i64", "i128", "i32le", "i64le", "f32", "f64", "()",
+    ];
+    let is_array_of_bytes = type_name.starts_with("[u8;");
+    let is_other = OTHERS.contains(&type_name) || type_name.starts_with(['(', '[']) || type_name.starts_with("option<");
+    if order != OrderId::Integer || is_array_of_bytes || !is_other {
+        return Ok(());
+    }
+    Err(Error::BadOption {
+        what: format!(
+            "{what} of type {type_name:?} cannot be in integer order, which is that of unsigned integers with the lowest byte \
+             first: use bytewise order, or one of the types {}",
+            SORTED_SO.join(", ")
+        ),
+    })
 }
 
 /// Writes the record of the table `name`, whose tree is sealed.

@@ -5,6 +5,8 @@
 //! that: checksums and tags of every page, order of keys within and across pages, counts at every level, and the lengths
 //! of size keys. Born is compared with the pages themselves by [`check_waiting`], while nobody writes.
 
+mod histograms;
+
 use std::collections::BTreeMap;
 
 use mapledb_format::free::{PageBounds, blocker};
@@ -19,7 +21,29 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 use crate::space::{Extents, waiting_groups};
-use crate::tree::{Cursor, KeyOrder, Tree, Visit, walk};
+use crate::tree::{Cursor, KeyOrder, Sound, Tree, Visit, Visitor, Walked, walk, walk_with};
+
+use self::histograms::Tally;
+
+pub use self::histograms::{CheckHistograms, HistogramRow};
+
+/// How much of a file a check reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CheckLevel {
+    /// Metas, catalog, branches and free space: counts, references, and that no page of a branch, leaf or free record is held
+    /// twice. Leaves, what hangs on them, named snapshots and waiting pages are left out.
+    ///
+    /// Cost: about a hundredth of the file or less.
+    Quick,
+    /// Every page of the latest state, but of a long value only the header. Named snapshots are left out.
+    ///
+    /// Cost: all of the file in use but long values.
+    Pages,
+    /// Everything: the bytes of long values and the named snapshots, too.
+    #[default]
+    Full,
+}
 
 /// How far a check has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +75,10 @@ pub struct CheckReport {
     pub txnid: u64,
     /// Pages of the file up to the first never allocated, metas left out.
     pub pages_total: u64,
-    /// Pages reachable from the snapshot.
+    /// Pages reachable from the snapshot, damaged ones among them.
     pub pages_reachable: u64,
+    /// Pages in use that damage keeps from being reached: what they hold is not known.
+    pub pages_unknown: u64,
     /// Pages in free records.
     pub pages_free: u64,
     /// Entries of all tables.
@@ -65,6 +91,8 @@ pub struct CheckReport {
     pub waiting_checked: bool,
     /// Tables whose keys are in a named order that is not at hand: all of them was checked, but that order.
     pub orders_missing: Vec<String>,
+    /// How full pages are and how long what is in them, of the default table and all named ones.
+    pub histograms: CheckHistograms,
     /// What is wrong, in the order it was found.
     pub problems: Vec<CheckProblem>,
 }
@@ -98,6 +126,10 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
         Ok(bytes)
     }
 
+    fn born(&self, at: PageRef) -> Result<Txnid> {
+        self.0.born(at)
+    }
+
     fn will_need(&self, pages: &[mapledb_format::Pgno]) {
         self.0.will_need(pages);
     }
@@ -106,11 +138,12 @@ impl<P: Pages> Pages for Distrusting<'_, P> {
 /// Checks the snapshot whose head is `head`, read through `pages`; answers what it reaches, too. Of the named orders those in
 /// `orders` are known.
 ///
-/// Cost: every page in use is read once.
+/// Cost: every page that `level` asks for is read once.
 pub(crate) fn check<P: Pages>(
     pages: &P,
     head: &HeadBody,
     orders: &[KeyOrder],
+    level: CheckLevel,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> (CheckReport, Extents) {
     let pages = &Distrusting(pages);
@@ -119,25 +152,28 @@ pub(crate) fn check<P: Pages>(
     let total = head.pages_used.get().saturating_sub(first.get());
     let mut checker = Checker {
         pages,
+        level,
         bounds,
         held: Extents::default(),
+        unread: 0,
+        tally: Tally::default(),
         progress,
         report: CheckReport { txnid: head.txnid.get(), pages_total: total, ..CheckReport::default() },
         table: None,
     };
-    checker.tree(&head.default_table, KeyOrder::BYTEWISE);
-    checker.tree(&head.catalog, KeyOrder::BYTEWISE);
-    checker.tables(&head.catalog, orders);
+    checker.table(&head.default_table, KeyOrder::BYTEWISE);
+    if checker.tree(&head.catalog, KeyOrder::BYTEWISE) {
+        checker.tables(&head.catalog, orders);
+    }
     checker.tree(&head.snapshots, KeyOrder::BYTEWISE);
-    let entries = &mut checker.report.entries;
-    *entries = entries.saturating_add(head.default_table.entries);
-    checker.tree(&head.free, KeyOrder::BYTEWISE);
-    checker.report.pages_reachable = checker.held.pages();
+    let is_free_tree_whole = checker.tree(&head.free, KeyOrder::BYTEWISE);
+    checker.report.pages_reachable = checker.held.pages().saturating_add(checker.unread);
     let reachable = checker.held.clone();
     checker.in_use(head.pages_in_use);
-    checker.free_records(head);
-    checker.report.pages_free = checker.held.pages() - checker.report.pages_reachable;
+    checker.free_records(head, is_free_tree_whole);
+    checker.report.pages_free = checker.held.pages() - reachable.pages();
     checker.lost();
+    checker.report.histograms = checker.tally.rows();
     (checker.report, reachable)
 }
 
@@ -227,8 +263,12 @@ fn twice(pgno: Pgno) -> Error {
 
 struct Checker<'p, 'f, P> {
     pages: &'p P,
+    level: CheckLevel,
     bounds: PageBounds,
     held: Extents,
+    /// Pages in use that the level leaves out: those that hang on leaves which are not read.
+    unread: u64,
+    tally: Tally,
     progress: &'f mut dyn FnMut(CheckProgress),
     report: CheckReport,
     table: Option<String>,
@@ -247,21 +287,32 @@ impl<P: Pages> Checker<'_, '_, P> {
         }
     }
 
-    /// Walks a tree and takes its pages as held.
-    fn tree(&mut self, record: &TreeRecord, order: KeyOrder) {
-        let (held, progress, total) = (&mut self.held, &mut *self.progress, self.report.pages_total);
-        let mut visit = |visit: Visit| {
-            if !held.insert(Extent::new(visit.pgno, visit.pages)) {
-                return Err(twice(visit.pgno));
+    /// Walks a tree of the file's own and takes its pages as held; answers whether it is whole.
+    fn tree(&mut self, record: &TreeRecord, order: KeyOrder) -> bool {
+        self.walk(record, order, false).is_some_and(|walked| walked.faults == 0)
+    }
+
+    /// Walks the tree of a table as far as the level goes.
+    fn table(&mut self, record: &TreeRecord, order: KeyOrder) {
+        self.tally.depth(record.depth);
+        if let Some(walked) = self.walk(record, order, true)
+            && walked.faults == 0
+        {
+            let below = record.overflow_pages.saturating_sub(walked.overflow_pages);
+            self.unread = self.unread.saturating_add(below);
+        }
+        self.report.entries = self.report.entries.saturating_add(record.entries);
+    }
+
+    fn walk(&mut self, record: &TreeRecord, order: KeyOrder, is_table: bool) -> Option<Walked> {
+        let pages = self.pages;
+        let mut visitor = OfTree { checker: self, is_table, is_multimap: record.duplicates.is_some() };
+        match walk_with(pages, record, order, &mut visitor) {
+            Ok(walked) => Some(walked),
+            Err(error) => {
+                self.fault(error);
+                None
             }
-            let done = held.pages();
-            if done % 256 < visit.pages {
-                progress(CheckProgress { pages_done: done, pages_total: total });
-            }
-            Ok(())
-        };
-        if let Err(error) = walk(self.pages, record, order, &mut visit) {
-            self.fault(error);
         }
     }
 
@@ -275,19 +326,20 @@ impl<P: Pages> Checker<'_, '_, P> {
                         self.report.orders_missing.push(name.clone());
                     }
                     self.table = Some(name);
-                    self.tree(&record.tree, order);
+                    self.table(&record.tree, order);
                     self.report.tables += 1;
-                    self.report.entries = self.report.entries.saturating_add(record.tree.entries);
                 }
                 self.table = None;
             }
         }
     }
 
-    /// Holds what the head says is in use against what was found, if nothing has kept that from being found.
+    /// Holds what the head says is in use against what was found; if damage has kept that from being found, the rest is unknown.
     fn in_use(&mut self, said: u64) {
         let found = self.report.pages_reachable;
-        if self.report.problems.is_empty() && said != found {
+        if !self.report.problems.is_empty() {
+            self.report.pages_unknown = said.saturating_sub(found);
+        } else if said != found {
             self.problem(None, format!("the head says that {said} page(s) are in use, {found} are reachable"));
         }
     }
@@ -301,7 +353,7 @@ impl<P: Pages> Checker<'_, '_, P> {
         }
     }
 
-    fn free_records(&mut self, head: &HeadBody) {
+    fn free_records(&mut self, head: &HeadBody, is_tree_whole: bool) {
         match InlineFree::decode(head.inline_free(), self.bounds) {
             Err(cause) => self.problem(None, cause.to_string()),
             Ok(inline) => {
@@ -317,7 +369,7 @@ impl<P: Pages> Checker<'_, '_, P> {
                 inline.available.into_iter().for_each(|extent| self.take_free(extent));
             }
         }
-        if let Err(error) = self.free_tree(head) {
+        if is_tree_whole && let Err(error) = self.free_tree(head) {
             self.fault(error);
         }
     }
@@ -373,6 +425,9 @@ impl<P: Pages> Checker<'_, '_, P> {
         if !self.report.problems.is_empty() {
             return;
         }
+        if self.unread > 0 {
+            return self.lost_by_count();
+        }
         let mut all = Extents::default();
         if self.report.pages_total > 0 {
             all.insert(Extent::new(self.bounds.first, self.report.pages_total));
@@ -381,5 +436,64 @@ impl<P: Pages> Checker<'_, '_, P> {
             let what = format!("{} page(s) from here on are neither reachable nor free", extent.pages);
             self.problem(Some(extent.first), what);
         }
+    }
+
+    /// As [`lost`](Checker::lost) when not every page in use has been named: their number must be right.
+    fn lost_by_count(&mut self) {
+        let (known, total) = (self.held.pages().saturating_add(self.unread), self.report.pages_total);
+        if known != total {
+            self.problem(None, format!("{known} page(s) are in use or free, the file has {total}"));
+        }
+    }
+}
+
+/// Takes the pages of one tree as held, and its faults as problems.
+struct OfTree<'c, 'p, 'f, P> {
+    checker: &'c mut Checker<'p, 'f, P>,
+    is_table: bool,
+    is_multimap: bool,
+}
+
+impl<P: Pages> Visitor for OfTree<'_, '_, '_, P> {
+    fn visit(&mut self, visit: Visit) -> Result<()> {
+        let Checker { held, progress, report, bounds, .. } = &mut *self.checker;
+        let extent = Extent::new(visit.pgno, visit.pages);
+        if !bounds.holds(&extent) {
+            let cause = FormatError::BadReference("it lies outside the file's pages");
+            return Err(Error::Corrupt { pgno: visit.pgno, cause });
+        }
+        if !held.insert(extent) {
+            return Err(twice(visit.pgno));
+        }
+        let done = held.pages();
+        if done % 256 < visit.pages {
+            progress(CheckProgress { pages_done: done, pages_total: report.pages_total });
+        }
+        Ok(())
+    }
+
+    /// A damaged page is in use all the same.
+    fn fault(&mut self, at: Visit, error: Error) -> Result<()> {
+        let extent = Extent::new(at.pgno, at.pages);
+        if self.checker.bounds.holds(&extent) {
+            self.checker.held.insert(extent);
+        }
+        self.checker.fault(error);
+        Ok(())
+    }
+
+    fn sound(&mut self, at: Pgno, page: Sound<'_, '_>) -> Result<()> {
+        match self.is_table {
+            true => self.checker.tally.page(at, &page, self.is_multimap),
+            false => Ok(()),
+        }
+    }
+
+    fn reads_values(&self) -> bool {
+        self.checker.level == CheckLevel::Full
+    }
+
+    fn reads_leaves(&self) -> bool {
+        !self.is_table || self.checker.level > CheckLevel::Quick
     }
 }

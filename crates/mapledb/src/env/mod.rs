@@ -19,7 +19,7 @@ use std::time::Duration;
 use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader, Txnid};
 
 use crate::catalog::snapshots;
-use crate::check::{CheckProblem, CheckProgress, CheckReport, check, check_named, check_waiting};
+use crate::check::{CheckLevel, CheckProblem, CheckProgress, CheckReport, check, check_named, check_waiting};
 use crate::commit::{Recovery, check_durable_meta};
 use crate::error::{Error, Result};
 use crate::mvcc::{Mode, Wait};
@@ -399,23 +399,60 @@ impl Env {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn check(&self, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
+    ///
+    /// Damage does not end it: each fault is a [`CheckProblem`], and what is beside it is checked all the same. What is below a
+    /// damaged page is counted in [`CheckReport::pages_unknown`]; named snapshots are then left out.
+    pub fn check(&self, progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
+        self.check_at(CheckLevel::Full, progress)
+    }
+
+    /// Checks as much of the file as `level` says, as [`check`](Env::check) does all of it.
+    ///
+    /// Cost: see [`CheckLevel`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::CheckLevel;
+    ///
+    /// let mut txn = env.write()?;
+    /// for key in ["oak", "elm", "maple"] {
+    ///     txn.main().put(key.as_bytes(), b"a tree")?;
+    /// }
+    /// txn.commit()?;
+    /// assert!(env.check_at(CheckLevel::Quick, |_progress| {})?.is_clean());
+    ///
+    /// let keys = env.check_at(CheckLevel::Pages, |_progress| {})?.histograms.key_lengths;
+    /// assert_eq!((keys[0].from, keys[0].to, keys[0].count), (2, 3, 2), "two keys of two or three bytes");
+    /// assert_eq!((keys[1].from, keys[1].to, keys[1].count), (4, 7, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_at(&self, level: CheckLevel, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
-        let (mut report, reachable) = check(&txn, &head, txn.known_orders(), &mut progress);
-        if report.is_clean() {
+        let (mut report, reachable) = check(&txn, &head, txn.known_orders(), level, &mut progress);
+        if level == CheckLevel::Full && report.is_clean() {
             self.check_snapshots(&txn, &head, &reachable, &mut report)?;
         }
         if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
             report.problems.push(CheckProblem { pgno: None, table: None, what });
         }
-        if report.is_clean() {
+        if level > CheckLevel::Quick && report.is_clean() {
             self.check_waiting(&txn, &head, &mut report)?;
         }
         Ok(report)
     }
 
     /// Checks every named snapshot, each through a window of its own.
-    fn check_snapshots(&self, txn: &ReadTxn, head: &HeadBody, reachable: &Extents, report: &mut CheckReport) -> Result<()> {
+    fn check_snapshots(
+        &self,
+        txn: &ReadTxn,
+        head: &HeadBody,
+        reachable: &Extents,
+        report: &mut CheckReport,
+    ) -> Result<()> {
         let kept = match snapshots::list(txn, &head.snapshots) {
             Ok(kept) => kept,
             Err(error) => {

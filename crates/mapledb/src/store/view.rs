@@ -100,7 +100,7 @@ impl View {
     /// The transaction that wrote the page `at`, by its header alone; the disk is asked for it in a way that answers.
     ///
     /// Cost: a system call and a page touch.
-    fn born(&self, store: &Store, at: PageRef) -> Result<Txnid> {
+    pub(crate) fn born(&self, store: &Store, at: PageRef) -> Result<Txnid> {
         let page = self.raw(store, at.pgno, 1)?;
         store.make_present(self.generation, Extent::new(at.pgno, 1))?;
         header::check_identity(page, at.pgno, at.tag, self.txnid)

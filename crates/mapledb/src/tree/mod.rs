@@ -54,7 +54,7 @@ pub(crate) use nested::duplicates_at;
 pub(crate) use order::in_its_order;
 pub use order::{KeyOrder, NamedOrder};
 pub(crate) use range::Range;
-pub(crate) use walk::{Visit, walk, walk_since};
+pub(crate) use walk::{Sound, Visit, Visitor, Walked, walk, walk_since, walk_with};
 
 /// The most slots that are asked for before a node is searched: 16 cache lines with the header.
 const PREFETCHED_SLOTS_MAX: u64 = ((16 * 64 - HEADER_BYTES) / SLOT_BYTES) as u64;

@@ -125,7 +125,7 @@ impl KeyOrder {
     /// By bytes from the last to the first, as LMDB's `MDB_REVERSEKEY`: what ends alike lies together, names of hosts for one.
     pub const REVERSE: KeyOrder = KeyOrder(Kind::Reverse);
     /// As little-endian unsigned integers, all of one length, as LMDB's `MDB_INTEGERKEY`. The first key of a table decides the
-    /// length.
+    /// length. A new table or multimap of types that are laid out otherwise, such as `u64` or `i32`, is refused in it.
     pub const INTEGER: KeyOrder = KeyOrder(Kind::Integer);
 
     /// The order that `O` is.

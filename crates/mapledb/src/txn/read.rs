@@ -408,6 +408,10 @@ impl Pages for ReadTxn {
         self.view.run(&self.core.store, at)
     }
 
+    fn born(&self, at: PageRef) -> Result<Txnid> {
+        self.view.born(&self.core.store, at)
+    }
+
     #[inline(always)]
     fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
         self.view.known_node(&self.core.store, at, kind, level)
