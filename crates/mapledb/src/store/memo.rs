@@ -56,7 +56,7 @@ impl Known<'_> {
     /// Whether what transaction `written` wrote there is verified and sound.
     #[inline]
     pub(super) fn is_sound(self, written: u64) -> bool {
-        self.0.load(Ordering::Relaxed) == written | SOUND
+        written < SOUND && self.0.load(Ordering::Relaxed) == written | SOUND
     }
 
     /// Notes that what transaction `written` wrote there is verified.

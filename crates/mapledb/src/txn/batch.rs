@@ -2,17 +2,17 @@
 //!
 //! A thread that finds nobody at it leads: it takes the writer lock, and does then what has come together, its own change and
 //! those of others, each in a nested transaction of its own. They share one generation of pages and one commit. It leads until
-//! that is durable, so what comes meanwhile goes into the next one together: with the next leader at work during the
-//! sync a commit held three changes rather than nineteen, and a fifth fewer were done.
+//! that is durable, so what comes meanwhile goes into the next one together; were it to pass the lead on before the sync, commits
+//! would hold a few changes each.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mapledb_os::combine::{Combiner, Lead};
 
+use super::ending::complete;
 use super::{Core, WriteTxn};
 use crate::commit::{Durability, Reached};
 use crate::error::{Error, Result};
@@ -132,21 +132,16 @@ impl Core {
             Durability::Sync | Durability::Group => Durability::Group,
             Durability::Relaxed => Durability::Relaxed,
         };
-        let (began, is_changed, durability) = (Instant::now(), txn.is_changed, txn.durability);
+        let (began, is_relaxed) = (txn.begin_ending(), txn.durability == Durability::Relaxed);
+        let is_changed = txn.is_changed;
         let (core, txnid, reached) = txn.finish()?;
         let is_to_come = match reached {
             Reached::Appended => true,
             // Who has changed nothing is told what others have: that must be as durable.
-            Reached::Durable => !is_changed && durability != Durability::Relaxed,
+            Reached::Durable => !is_changed && !is_relaxed,
             Reached::Published => false,
         };
-        if is_to_come {
-            core.acknowledge(txnid)?;
-        }
-        if is_changed {
-            self.attached.counters().whole_commits.count_since(began);
-        }
-        Ok(())
+        complete(&core, txnid, is_to_come, began)
     }
 
     /// Begins a write, however long that takes.

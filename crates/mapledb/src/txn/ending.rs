@@ -156,7 +156,7 @@ impl WriteTxn {
     }
 
     /// When a commit begins, if there is anything to commit.
-    fn begin_ending(&self) -> Option<Instant> {
+    pub(super) fn begin_ending(&self) -> Option<Instant> {
         self.is_changed.then(Instant::now)
     }
 
@@ -268,7 +268,7 @@ impl WriteTxn {
 }
 
 /// Waits for the sync of commit `txnid` if that is still to come, and counts how long all of it took since it `began`.
-fn complete(core: &Core, txnid: u64, is_to_come: bool, began: Option<Instant>) -> Result<()> {
+pub(super) fn complete(core: &Core, txnid: u64, is_to_come: bool, began: Option<Instant>) -> Result<()> {
     if is_to_come {
         core.acknowledge(txnid)?;
     }
