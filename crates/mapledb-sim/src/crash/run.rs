@@ -507,6 +507,10 @@ impl Run {
         let is_durable = durability != Durability::Relaxed;
         let index = self.history.push(txnid, state);
         self.recorder.commit_begins(&self.history, index);
+        if !is_durable && transaction.goes_on_writing() {
+            // The next transaction's first stores come before this commit's acknowledgement, and after its publication.
+            self.recorder.may_be_seen(index);
+        }
         let env = self.env()?.clone();
         let answer = self.with_others(Some((index, durability)), || transaction.commit(&env, txn))?;
         drop(env);
@@ -515,8 +519,7 @@ impl Run {
             Err(error) => !matches!(error, Error::QuotaReached { .. }),
         };
         if !is_new {
-            self.history.truncate_after(last);
-            self.recorder.set_law(&self.history, self.recorder.bounds());
+            self.forget(index);
             return Ok((self.outcome(Ok(()), |_| ())?, None));
         }
         let (read, next, answer) = match answer {

@@ -189,6 +189,11 @@ impl Transaction {
         perform(&self.operations, txn, between)
     }
 
+    /// Whether its commit begins the next transaction.
+    pub fn goes_on_writing(&self) -> bool {
+        matches!(self.sequel, Sequel::Write)
+    }
+
     /// Commits what has been performed.
     ///
     /// # Errors
