@@ -15,7 +15,8 @@
 //!  352  free_len          u16  bytes of the inline free area
 //!  360  pages_in_use      u64  pages that the trees of this commit take
 //!  368  snapshots_in      u64  the commit that last changed the tree of snapshots, 0 if none has
-//!  376  reserved to 512
+//!  376  pages_available   u64  pages of the used part that the next commit may take
+//!  384  reserved to 512
 //!  512  inline free area  1280
 //! 1792
 //! ```
@@ -46,6 +47,7 @@ const COMMITTED_AT_AT: usize = 344 - HEAD_BODY_AT;
 const FREE_LEN_AT: usize = 352 - HEAD_BODY_AT;
 const PAGES_IN_USE_AT: usize = 360 - HEAD_BODY_AT;
 const SNAPSHOTS_IN_AT: usize = 368 - HEAD_BODY_AT;
+const PAGES_AVAILABLE_AT: usize = 376 - HEAD_BODY_AT;
 const INLINE_FREE_AT: usize = 512 - HEAD_BODY_AT;
 
 const _: () = assert!(DEFAULT_AT + TREE_RECORD_BYTES == SEQUENCE_AT);
@@ -80,6 +82,8 @@ pub struct HeadBody {
     pub committed_at: u64,
     /// Pages that its trees take, and the values in pages of their own. The rest of the used part is free, or waits.
     pub pages_in_use: u64,
+    /// Pages that are free and wait for no snapshot, here and in the free tree.
+    pub pages_available: u64,
     free_len: u16,
     inline_free: [u8; INLINE_FREE_BYTES],
 }
@@ -100,6 +104,7 @@ impl HeadBody {
             snapshots_in: Txnid(0),
             committed_at: 0,
             pages_in_use: 0,
+            pages_available: 0,
             free_len: 0,
             inline_free: [0; INLINE_FREE_BYTES],
         }
@@ -137,6 +142,7 @@ impl HeadBody {
         put_u64::<COMMITTED_AT_AT, _>(&mut body, self.committed_at);
         put_u16::<FREE_LEN_AT, _>(&mut body, self.free_len);
         put_u64::<PAGES_IN_USE_AT, _>(&mut body, self.pages_in_use);
+        put_u64::<PAGES_AVAILABLE_AT, _>(&mut body, self.pages_available);
         put_u64::<SNAPSHOTS_IN_AT, _>(&mut body, self.snapshots_in.0);
         put::<INLINE_FREE_AT, INLINE_FREE_BYTES, _>(&mut body, self.inline_free);
         body
@@ -160,6 +166,7 @@ impl HeadBody {
             snapshots_in: Txnid(get_u64::<SNAPSHOTS_IN_AT, _>(body)),
             committed_at: get_u64::<COMMITTED_AT_AT, _>(body),
             pages_in_use: get_u64::<PAGES_IN_USE_AT, _>(body),
+            pages_available: get_u64::<PAGES_AVAILABLE_AT, _>(body),
             free_len: get_u16::<FREE_LEN_AT, _>(body),
             inline_free: get::<INLINE_FREE_AT, INLINE_FREE_BYTES, _>(body),
         };

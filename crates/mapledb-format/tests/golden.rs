@@ -162,6 +162,7 @@ fn head() -> HeadBody {
     head.free = tree(42, 2);
     head.committed_at = 1_700_000_000_000_000_000;
     head.pages_in_use = 21;
+    head.pages_available = 33;
     let inline = InlineFree {
         available: vec![Extent::new(pgno(50), 2), Extent::new(pgno(60), 1)],
         pending: vec![

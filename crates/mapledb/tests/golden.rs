@@ -90,6 +90,7 @@ impl Dump<'_> {
         self.field(at + 352, 2, "free_len");
         self.field(at + 360, 8, &format!("pages_in_use {}", meta.head.pages_in_use));
         self.field(at + 368, 8, &format!("snapshots_in {}", meta.head.snapshots_in));
+        self.field(at + 376, 8, &format!("pages_available {}", meta.head.pages_available));
         self.field(at + 512, meta.head.inline_free().len().max(8), "inline free area");
         self.field(at + 1792, 2, "manifest_len");
         self.field(at + 1796, 4, &format!("manifest_pages {}", meta.manifest.pages));

@@ -156,6 +156,7 @@ pub(crate) fn check<P: Pages>(
         bounds,
         held: Extents::default(),
         unread: 0,
+        available: 0,
         tally: Tally::default(),
         progress,
         report: CheckReport { txnid: head.txnid.get(), pages_total: total, ..CheckReport::default() },
@@ -268,6 +269,8 @@ struct Checker<'p, 'f, P> {
     held: Extents,
     /// Pages in use that the level leaves out: those that hang on leaves which are not read.
     unread: u64,
+    /// Pages found that are free and wait for nothing.
+    available: u64,
     tally: Tally,
     progress: &'f mut dyn FnMut(CheckProgress),
     report: CheckReport,
@@ -353,6 +356,11 @@ impl<P: Pages> Checker<'_, '_, P> {
         }
     }
 
+    fn take_available(&mut self, extent: Extent) {
+        self.available += extent.pages;
+        self.take_free(extent);
+    }
+
     fn free_records(&mut self, head: &HeadBody, is_tree_whole: bool) {
         match InlineFree::decode(head.inline_free(), self.bounds) {
             Err(cause) => self.problem(None, cause.to_string()),
@@ -366,11 +374,15 @@ impl<P: Pages> Checker<'_, '_, P> {
                         Ok(group) => group.extents.iter().for_each(|piece| self.take_free(piece.extent)),
                     }
                 }
-                inline.available.into_iter().for_each(|extent| self.take_free(extent));
+                inline.available.into_iter().for_each(|extent| self.take_available(extent));
             }
         }
         if is_tree_whole && let Err(error) = self.free_tree(head) {
             self.fault(error);
+        }
+        let (said, found) = (head.pages_available, self.available);
+        if self.report.problems.is_empty() && said != found {
+            self.problem(None, format!("the head says that {said} page(s) are available, {found} are"));
         }
     }
 
@@ -411,11 +423,11 @@ impl<P: Pages> Checker<'_, '_, P> {
         match record.available {
             AvailableIn::Bitmap(bitmap) => {
                 for run in bitmap.runs() {
-                    self.take_free(Extent::new(chunk.pgno(run.start), run.len() as u64));
+                    self.take_available(Extent::new(chunk.pgno(run.start), run.len() as u64));
                 }
             }
             AvailableIn::Chunks(chunks) => {
-                self.take_free(Extent::new(chunk.first_pgno(), chunks.saturating_mul(u64::from(CHUNK_PAGES))));
+                self.take_available(Extent::new(chunk.first_pgno(), chunks.saturating_mul(u64::from(CHUNK_PAGES))));
             }
         }
     }

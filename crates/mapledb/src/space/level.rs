@@ -36,6 +36,7 @@ struct SpaceMark {
     /// What waited, if that has changed.
     waiting: Option<Vec<PackedGroup>>,
     tree: TreeRecord,
+    shelved_pages: u64,
     pages_used: u64,
     released: u64,
 }
@@ -150,7 +151,7 @@ impl Draft {
         let space = &self.space;
         let sets = (&space.pool, &space.dirty, &space.handed, &space.loose);
         let lists = (&space.freed, space.freed_pages, &space.waiting, &self.recent, self.run);
-        let rest = (space.tree, space.pages_used, space.released, space.not_to_be_had, space.is_busy);
+        let rest = (space.tree, space.shelved_pages, space.pages_used, space.released, space.not_to_be_had, space.is_busy);
         let pages = |unit: Extent| self.store.own(self.generation, unit.first, unit.pages).unwrap().to_vec();
         (format!("{sets:?} {lists:?} {rest:?}"), space.live().into_iter().map(pages).collect())
     }
@@ -169,6 +170,7 @@ impl Space {
             not_to_be_had: self.not_to_be_had,
             waiting: None,
             tree: self.tree,
+            shelved_pages: self.shelved_pages,
             pages_used: self.pages_used,
             released: self.released,
         }
@@ -186,7 +188,7 @@ impl Space {
         if let Some(waiting) = mark.waiting {
             self.waiting = waiting;
         }
-        self.tree = mark.tree;
+        (self.tree, self.shelved_pages) = (mark.tree, mark.shelved_pages);
         // Whoever unwound may have been at it.
         self.is_busy = false;
         self.pages_used = mark.pages_used;

@@ -78,6 +78,8 @@ pub(crate) struct Space {
     first: Pgno,
     /// The free tree.
     tree: TreeRecord,
+    /// How many pages are available there.
+    shelved_pages: u64,
     /// Whether the free tree is being changed.
     is_busy: bool,
     /// Whether the transaction packs the file: it takes the lowest pages there are, and gives every free one at the end back.
@@ -110,8 +112,8 @@ impl Space {
     ) -> Result<Space> {
         pins.sort_unstable();
         pins.dedup();
-        let inline = InlineFree::decode(head.inline_free(), bounds)
-            .map_err(bad_area)?;
+        let inline = InlineFree::decode(head.inline_free(), bounds).map_err(bad_area)?;
+        let inline_pages: u64 = inline.available.iter().map(|extent| extent.pages).sum();
         let mut space = Space {
             base: head.txnid,
             pins,
@@ -128,6 +130,7 @@ impl Space {
             waiting: Vec::new(),
             first: bounds.first,
             tree: head.free,
+            shelved_pages: head.pages_available.saturating_sub(inline_pages),
             is_busy: false,
             packs: false,
             in_use_before: head.pages_in_use,
@@ -323,6 +326,11 @@ impl Space {
     /// How many pages are in use, as the transaction stands.
     pub(crate) fn pages_in_use(&self) -> u64 {
         (self.in_use_before + self.handed_pages()).saturating_sub(self.freed_pages)
+    }
+
+    /// How many pages the next transaction may take, once this one's free space is in its final form.
+    pub(crate) fn pages_available(&self) -> u64 {
+        self.shelved_pages + self.at_hand()
     }
 
     /// How many pages came out of waiting.

@@ -7,6 +7,7 @@ use mapledb_format::free::record::{
 };
 use mapledb_format::free::blocker;
 use mapledb_format::{Extent, PendingGroup, Pgno, Txnid};
+use mapledb_os::planted;
 
 use super::{Draft, Extents};
 use crate::error::{Error, Result};
@@ -94,6 +95,8 @@ impl Draft {
     /// Takes runs out of the record of their chunk; of a run of chunks there is one, and it is the front.
     pub(super) fn take_out(&mut self, chunk: ChunkNo, record: &ChunkRecord, runs: &[Extent]) -> Result<()> {
         let longest = record.longest();
+        let pages: u64 = runs.iter().map(|run| run.pages).sum();
+        self.space.shelved_pages = self.space.shelved_pages.saturating_sub(pages);
         match record.available {
             AvailableIn::Bitmap(mut bitmap) => {
                 for run in runs {
@@ -267,6 +270,9 @@ impl Draft {
     ///
     /// Cost: two or three records rewritten for each chunk touched.
     pub(super) fn shelve(&mut self, extents: &Extents) -> Result<()> {
+        if !planted("uncounted_shelf") {
+            self.space.shelved_pages += extents.pages();
+        }
         let mut pieces: Vec<(ChunkNo, Vec<std::ops::Range<u32>>)> = Vec::new();
         for extent in extents.iter() {
             let mut first = extent.first.get();

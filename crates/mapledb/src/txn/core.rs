@@ -1,7 +1,7 @@
 //! What an environment and its transactions share in one process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mapledb_format::free::PageBounds;
@@ -58,8 +58,6 @@ pub(crate) struct Core {
     was_full: AtomicBool,
     /// Whether a transaction has committed a change.
     pub(super) has_committed: AtomicBool,
-    /// The most pages that a relaxed commit has found the file to use.
-    pub(super) largest_used: AtomicU64,
 }
 
 impl Core {
@@ -85,7 +83,6 @@ impl Core {
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
             has_committed: AtomicBool::new(false),
-            largest_used: AtomicU64::new(0),
         }
     }
 

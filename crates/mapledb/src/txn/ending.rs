@@ -15,6 +15,8 @@ use crate::tree::TreeMut;
 
 /// A file of fewer pages may be as large as it likes.
 const SWOLLEN_PAGES_MIN: u64 = 1024;
+/// The part of what is in use that waits at least for a sync which is there to make room.
+const OWED_PART_MIN: u64 = 32;
 
 impl WriteTxn {
     /// Makes the changes visible and, unless relaxed, durable. Answers the commit's number; without any change the
@@ -182,6 +184,7 @@ impl WriteTxn {
         self.head.free = *self.draft.space.tree();
         self.head.pages_used = self.draft.space.pages_used();
         self.head.pages_in_use = self.draft.space.pages_in_use();
+        self.head.pages_available = self.draft.space.pages_available();
         self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
         let txnid = self.head.txnid.get();
         let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
@@ -189,7 +192,7 @@ impl WriteTxn {
         // free of runs that had been punched out, and were given blocks that may not be durable.
         let is_too_much = bytes >= self.core.options.relaxed_bytes || self.draft.space.has_refilled();
         let durability = match self.durability {
-            Durability::Relaxed if is_too_much || self.swells() => Durability::Sync,
+            Durability::Relaxed if is_too_much || self.wants_room() => Durability::Sync,
             asked => asked,
         };
         let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
@@ -210,16 +213,19 @@ impl WriteTxn {
         Ok((txnid, reached))
     }
 
-    /// Whether the file has become larger than this process has seen it, beyond twice what is in use, while a good part of that waits for a sync: what relaxed
-    /// commits give up is kept for the snapshots on the disk, so one that replaces those makes room.
-    fn swells(&self) -> bool {
-        let (used, in_use) = (self.draft.space.pages_used().get(), self.draft.space.pages_in_use());
-        let largest = self.core.largest_used.fetch_max(used, Ordering::Relaxed);
-        if used <= largest.max(SWOLLEN_PAGES_MIN).max(2 * in_use) {
+    /// Whether a file that is more than twice what is in use would soon grow, and a sync makes room: relaxed commits keep what they give
+    /// up for the snapshots on the disk, and one that replaces those frees it.
+    ///
+    /// What two syncs in a row let wait and what has been written since share the room that there is, so a sync as soon
+    /// as more has been written than is left keeps to it, whatever that room is.
+    fn wants_room(&self) -> bool {
+        let (used, in_use) = (self.head.pages_used.get(), self.head.pages_in_use);
+        if used <= SWOLLEN_PAGES_MIN.max(2 * in_use) {
             return false;
         }
         let owed_pages = self.core.syncer.owed_bytes() >> self.core.store.page_size().shift();
-        owed_pages > in_use / 8
+        let written_pages = owed_pages + self.draft.space.handed_pages();
+        written_pages > self.head.pages_available && written_pages > in_use / OWED_PART_MIN
     }
 
     /// Begins the next transaction, with the writer lock still held.
