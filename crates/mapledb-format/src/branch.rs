@@ -28,6 +28,8 @@ pub type BranchMut<'p> = NodeMut<'p, BranchCells>;
 /// Bytes of a cell before its separator.
 pub const ENTRY_BYTES: usize = 16;
 
+/// Where the tag is in a cell.
+const TAG_AT: usize = 6;
 const LOW_48: u64 = (1 << 48) - 1;
 
 impl Cells for BranchCells {
@@ -46,8 +48,9 @@ impl Cells for BranchCells {
         page.get(at..at + usize::from(field))
     }
 
+    #[inline(always)]
     fn is_sealed(page: &[u8], offset: usize, _field: u16) -> bool {
-        entry_at(page, offset).is_some_and(|entry| entry.tag != 0)
+        page.get(offset + TAG_AT..).and_then(|rest| rest.first_chunk()).is_some_and(|tag| *tag != [0; 4])
     }
 }
 

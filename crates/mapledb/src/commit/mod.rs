@@ -261,7 +261,7 @@ impl Committer<'_> {
     ///
     /// An error before the meta is stored leaves the last commit as it was. After a failed sync the environment is
     /// poisoned and the commit indeterminate.
-    pub(crate) fn commit(&self, draft: &Draft, mut head: HeadBody, durability: Durability) -> Result<Reached> {
+    pub(crate) fn commit(&self, draft: &Draft, head: &mut HeadBody, durability: Durability) -> Result<Reached> {
         let attached = self.leader.attached;
         head.committed_at = mapledb_os::process::unix_nanos();
         let live = draft.space.live();
@@ -299,11 +299,11 @@ impl Committer<'_> {
     }
 
     /// Appends the head and makes it durable before anybody else can append another.
-    fn commit_durably(&self, draft: &Draft, head: HeadBody, live: Vec<Extent>) -> Result<Reached> {
+    fn commit_durably(&self, draft: &Draft, head: &mut HeadBody, live: Vec<Extent>) -> Result<Reached> {
         let attached = self.leader.attached;
         let sync = self.settled_right()?;
-        let seq = self.append(draft, head.clone(), live)?;
-        let flown = self.leader.fly(&sync, &head, seq);
+        let seq = self.append(draft, head, live)?;
+        let flown = self.leader.fly(&sync, head, seq);
         if flown.is_err() && !attached.is_poisoned()? {
             // No meta was stored: it did not happen.
             attached.take_back(self.guard, &sync, seq)?;
@@ -331,12 +331,12 @@ impl Committer<'_> {
     }
 
     /// Makes the draft the newest head.
-    fn append(&self, draft: &Draft, mut head: HeadBody, live: Vec<Extent>) -> Result<u64> {
+    fn append(&self, draft: &Draft, head: &mut HeadBody, live: Vec<Extent>) -> Result<u64> {
         let durable = self.leader.attached.durable()?;
         head.base_txnid = Txnid(durable.txnid);
         self.leader.written.lock().note(draft, live);
         let (durable_txnid, durable_meta_checksum) = (durable.txnid, durable.meta_checksum);
-        let new = NewHead { body: body_words(&head), durable_txnid, durable_meta_checksum };
+        let new = NewHead { body: body_words(head), durable_txnid, durable_meta_checksum };
         event!(debug, txnid = head.txnid.get(), pages = draft.space.handed_pages(), "appended");
         Ok(self.leader.attached.append_head(self.guard, &new)?)
     }

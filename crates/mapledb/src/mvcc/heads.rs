@@ -219,11 +219,11 @@ fn place(memory: &LockMemory, seq: u64) -> &Record {
 }
 
 fn sealed_words(new: &NewHead) -> [u64; SEALED_WORDS] {
-    std::array::from_fn(|i| match i.checked_sub(BODY_WORDS) {
-        None => new.body[i],
-        Some(0) => new.durable_txnid,
-        Some(_) => new.durable_meta_checksum,
-    })
+    let mut sealed = [0; SEALED_WORDS];
+    let (body, durable) = sealed.split_at_mut(BODY_WORDS);
+    body.copy_from_slice(&new.body);
+    durable.copy_from_slice(&[new.durable_txnid, new.durable_meta_checksum]);
+    sealed
 }
 
 fn bad(memory: &LockMemory, seq: u64, what: &'static str) -> MvccError {

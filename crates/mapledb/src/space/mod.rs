@@ -292,12 +292,16 @@ impl Space {
         }
     }
 
-    /// What may be used at once, the transaction's own pages that it gave back included.
-    fn available(&self) -> Result<Extents> {
-        let mut available = Extents::clone(&self.pool);
-        for extent in self.loose.iter() {
-            if !available.insert(extent) {
-                return Err(listed_twice(extent.first));
+    /// What may be used at once, the transaction's own pages that it gave back included, ascending and as few extents as can be.
+    fn available(&self) -> Result<Vec<Extent>> {
+        let mut extents: Vec<Extent> = self.pool.iter().chain(self.loose.iter()).collect();
+        extents.sort_unstable_by_key(|extent| extent.first);
+        let mut available: Vec<Extent> = Vec::with_capacity(extents.len());
+        for extent in extents {
+            match available.last_mut() {
+                Some(last) if last.end() > extent.first.get() => return Err(listed_twice(extent.first)),
+                Some(last) if last.end() == extent.first.get() => last.pages += extent.pages,
+                _ => available.push(extent),
             }
         }
         Ok(available)

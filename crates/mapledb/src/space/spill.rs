@@ -29,7 +29,7 @@ impl Draft {
         for _ in 0..ROUNDS_MAX {
             self.settle_run()?;
             self.let_freed_wait()?;
-            let available: Vec<Extent> = self.space.available()?.iter().collect();
+            let available = self.space.available()?;
             let waiting_bytes = self.space.waiting.iter().map(PackedGroup::len_bytes).sum::<usize>();
             if list::available_len_bytes(&available) + waiting_bytes <= INLINE_FREE_BYTES {
                 self.free_tree(|tree| tree.seal())?;
@@ -47,7 +47,7 @@ impl Draft {
     /// The inline area, of what is `available`, with the tail of the file given back. Nothing waits here any more.
     fn inline_free(&mut self, available: Vec<Extent>) -> Result<Vec<u8>> {
         let available = match self.give_tail_back() {
-            true => self.space.available()?.iter().collect(),
+            true => self.space.available()?,
             false => available,
         };
         Ok(InlineFree { available, pending: std::mem::take(&mut self.space.waiting) }.encode())
@@ -93,7 +93,7 @@ impl Draft {
 
     /// Moves what is available to the free tree, the short extents of it.
     fn shelve_available(&mut self) -> Result<()> {
-        let (keep, shelve) = choose_kept(self.space.available()?.iter().collect());
+        let (keep, shelve) = choose_kept(self.space.available()?);
         self.space.pool = keep.into();
         // Loose pages stay loose for the changes of the free tree itself, unless they are to be shelved.
         self.space.loose = Logged::default();

@@ -125,9 +125,9 @@ impl Core {
     }
 
     /// What a write transaction begins with: a draft on top of the newest head, that head, and what it does to names.
-    pub(super) fn draft(self: &Arc<Core>, guard: &WriterGuard) -> Result<(Draft, HeadBody, Naming)> {
+    pub(super) fn draft(self: &Arc<Core>, guard: &WriterGuard) -> Result<(Draft, Box<HeadBody>, Naming)> {
         let record = self.attached.head()?.head;
-        let head = decode_head(&record)?;
+        let head = Box::new(decode_head(&record)?);
         self.watch(head.txnid.get());
         let view = self.store.view(head.txnid, head.pages_used, Txnid(record.durable_txnid))?;
         let txnid = Txnid(self.attached.next_txnid(guard)?);

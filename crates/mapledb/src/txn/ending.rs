@@ -195,7 +195,7 @@ impl WriteTxn {
             Durability::Relaxed if is_too_much || self.wants_room() => Durability::Sync,
             asked => asked,
         };
-        let reached = self.core.committer(&self.guard).commit(&self.draft, self.head.clone(), durability)?;
+        let reached = self.core.committer(&self.guard).commit(&self.draft, &mut self.head, durability)?;
         self.core.has_committed.store(true, Ordering::Relaxed);
         self.core.attached.count_commit(self.changes, self.draft.space.handed_pages());
         match reached {

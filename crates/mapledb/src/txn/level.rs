@@ -25,7 +25,7 @@ static NEXT_LEVEL: AtomicU64 = AtomicU64::new(1);
 struct Level {
     id: u64,
     is_nested: bool,
-    head: HeadBody,
+    head: Box<HeadBody>,
     naming: Naming,
     is_changed: bool,
 }

@@ -37,7 +37,7 @@ pub(crate) enum TableId {
 /// Errors about arguments leave it as it was.
 pub struct WriteTxn {
     pub(super) draft: Draft,
-    pub(super) head: HeadBody,
+    pub(super) head: Box<HeadBody>,
     pub(super) tables: Tables,
     pub(super) levels: Levels,
     pub(super) naming: Naming,
@@ -54,7 +54,7 @@ pub struct WriteTxn {
 }
 
 impl WriteTxn {
-    pub(super) fn new(core: Arc<Core>, guard: WriterGuard, draft: Draft, head: HeadBody, naming: Naming) -> WriteTxn {
+    pub(super) fn new(core: Arc<Core>, guard: WriterGuard, draft: Draft, head: Box<HeadBody>, naming: Naming) -> WriteTxn {
         WriteTxn {
             draft,
             head,
