@@ -175,6 +175,24 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// The size of the table. Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.len(), squares.is_empty(), squares.order()), (10, false, mapledb::KeyOrder::BYTEWISE));
+    /// let stat = squares.stat();
+    /// assert_eq!((stat.entries, stat.depth, stat.leaf_pages, stat.branch_pages), (10, 1, 1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stat(&self) -> TableStat {
         TableStat::of(&self.record)
     }
@@ -182,6 +200,25 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The value of `key`.
+    ///
+    /// Cost: one page touch a level; a value with pages of its own is summed as a whole the first time.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.get(&6)?, squares.get(&60)?), (Some(36), None));
+    /// assert!(squares.contains(&6)? && !squares.contains(&60)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
         self.pages.count_gets(1);
@@ -207,6 +244,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// the lookups wait for memory together, 16 at a time.
     ///
     /// Cost: the page touches of as many lookups, one or two small allocations, and the waits of one lookup in sixteen.
+    ///
+    /// Cost: a descent for each end, then a slot and a cell an entry.
     ///
     /// # Errors
     /// Those of the first lookup that fails.
@@ -264,11 +303,44 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// The last entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.first()?, squares.last()?), (Some((0, 0)), Some((9, 81))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn last(&self) -> Result<Option<Item<'t, K, V>>> {
         self.cursor().last()
     }
 
     /// The last entry whose key is not greater than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&5)?;
+    /// let squares = squares.reading()?;
+    /// assert_eq!((squares.floor(&5)?, squares.floor(&6)?, squares.lower(&6)?), (Some((4, 16)), Some((6, 36)), Some((4, 16))));
+    /// assert_eq!((squares.ceiling(&5)?, squares.higher(&6)?, squares.lower(&0)?), (Some((6, 36)), Some((7, 49)), None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn floor(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
         self.cursor().floor(key)
     }
@@ -289,6 +361,26 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// Every entry, in order.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// for entry in squares.iter()? {
+    ///     let (n, square) = entry?;
+    ///     assert_eq!(n * n, square);
+    /// }
+    /// assert_eq!(squares.iter()?.rev().next().transpose()?, Some((9, 81)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn iter(&self) -> Result<Range<'t, K, V, P>> {
         tree::Range::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(Range::new)
     }
@@ -353,6 +445,26 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
     /// The gap behind the last entry that `bound` lets in as the upper one of a range; the gap before the first, if there is
     /// none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// use std::ops::Bound;
+    ///
+    /// let mut gap = squares.upper_bound(Bound::Included(&4))?;
+    /// assert_eq!(gap.peek_prev()?, Some((4, 16)));
+    /// assert_eq!(squares.upper_bound(Bound::Excluded(&4))?.peek_prev()?, Some((3, 9)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn upper_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'t, K, V, P>> {
         with_bound(bound.as_ref(), |bound| gap::upper(self.comparing()?, bound)).map(GapCursor::new)
     }
@@ -366,11 +478,45 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// How many keys are less than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.count(&2..&6)?, squares.count(..)?), (4, 10));
+    /// assert_eq!((squares.rank(&6)?, squares.rank(&1000)?), (6, 10)); // whether the key is there or not
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rank(&self, key: &K) -> Result<u64> {
         K::with_bytes(key, |key| self.comparing()?.rank(key))
     }
 
     /// The entry that has `n` entries before it.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let median = squares.nth(squares.len() / 2)?;
+    /// assert_eq!((median, squares.nth(10)?), (Some((5, 25)), None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nth(&self, n: u64) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(tree::Cursor::new(self.tree()).seek_nth(n)?)
     }
@@ -433,6 +579,23 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// Every key, in order, from either end; no value is looked at. Cost: as [`iter`](ReadTable::iter).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let odd = squares.keys()?.filter(|key| key.as_ref().is_ok_and(|key| key % 2 == 1));
+    /// assert_eq!(odd.count(), 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn keys(&self) -> Result<impl DoubleEndedIterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P>> {
         Ok(self.lazily().iter()?.map(|entry| entry.map(|(key, _)| key)))
     }
@@ -441,6 +604,25 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     ///
     /// # Errors
     /// [`Error::PrefixOutOfOrder`] if the table is not in bytewise order.
+    ///
+    /// Cost: two descents, then a slot and a cell an entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// for name in ["pear", "pears", "plum"] {
+    ///     stock.put(name, &1)?;
+    /// }
+    /// let stock = stock.reading()?;
+    /// assert_eq!((stock.prefix("pear")?.remaining()?, stock.prefix("")?.remaining()?), (2, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'t, K, V, P>> {
         if self.order != KeyOrder::BYTEWISE {
             return Err(Error::PrefixOutOfOrder { order: self.order.name().to_string() });

@@ -99,6 +99,17 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Whether nothing is wrong.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let report = env.check(|_| ())?;
+    /// assert!(report.is_clean() && report.problems.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }

@@ -105,8 +105,27 @@ impl Env {
 
     /// Begins a write, waiting for whoever writes now, in any process; first come, first served.
     ///
+    /// Cost: no system call if nobody writes, but for a look every now and then whether both files are still where they were.
+    ///
     /// # Errors
     /// The environment is read-only, poisoned, or used in a forked child; its file was replaced.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// drop(txn); // given up
+    /// let mut txn = env.write()?;
+    /// assert!(txn.main().is_empty());
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// assert_eq!(env.read()?.main()?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(&self) -> Result<WriteTxn> {
         self.core.begin_write_at_last()
     }
@@ -331,8 +350,23 @@ impl Env {
     /// and then a note is left that nothing was undone. Waits at most ten seconds for another process's write transaction
     /// to end; what is relaxed is that process's after that. Dropping the last handle does the same in silence.
     ///
+    /// Cost: a sync or two if there is anything relaxed, and a few system calls.
+    ///
     /// # Errors
     /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let reader = env.read()?;
+    /// assert!(matches!(env.clone().close(), Err(mapledb::Error::StillInUse)));
+    /// drop(reader);
+    /// env.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(self) -> Result<()> {
         // The thread that syncs relaxed commits holds the core while it does, beside this handle.
         self.core.syncer.stop(|| Arc::strong_count(&self.core) > 2);
@@ -374,6 +408,22 @@ impl Env {
     }
 
     /// What opening found, and did about it.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// let path = dir.path().join("e.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// unsafe { mapledb::Env::options().create(&path) }?.close()?;
+    /// // SAFETY: as above.
+    /// let env = unsafe { mapledb::Env::options().open(&path) }?;
+    /// assert!(env.recovery().was_clean);
+    /// assert_eq!((&env.recovery().passed_over, env.recovery().recovered_txnid), (&None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recovery(&self) -> &Recovery {
         &self.core.recovery
     }

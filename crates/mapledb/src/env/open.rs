@@ -122,12 +122,46 @@ impl Default for Options {
 
 impl Options {
     /// Who else may have the file open. [`Access::Shared`] unless said otherwise.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Access, Env, Error};
+    ///
+    /// let path = dir.path().join("map.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// unsafe { Env::options().create(&path) }?.close()?;
+    /// // SAFETY: as above.
+    /// let env = unsafe { Env::options().access(Access::Frozen).open(&path) }?;
+    /// assert!(env.read()?.main()?.is_empty());
+    /// assert!(matches!(env.write(), Err(Error::ReadOnly)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn access(mut self, access: Access) -> Options {
         self.access = access;
         self
     }
 
     /// The size of a page in bytes, of a file to be created: a power of two from 4,096 (the default) to 65,536.
+    ///
+    /// A file that is opened keeps what it has. Keys may be a quarter of a page long; larger pages mean fewer levels, and more bytes
+    /// written by a commit of few changes.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().page_size(16384).create(dir.path().join("wide.maple")) }?;
+    /// assert_eq!((env.page_size(), env.key_max()), (16384, 4096));
+    /// // SAFETY: as above.
+    /// let refused = unsafe { Env::options().page_size(5000).create(dir.path().join("odd.maple")) };
+    /// assert!(matches!(refused, Err(Error::BadOption { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn page_size(mut self, bytes: usize) -> Options {
         self.page_size = bytes;
         self
@@ -147,6 +181,20 @@ impl Options {
     }
 
     /// The permissions of a file to be created, before the process's umask: 0o666 unless said otherwise.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// let path = dir.path().join("private.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { mapledb::Env::options().file_mode(0o600).create(&path) }?;
+    /// let mode = std::fs::metadata(&path).expect("it was made").permissions().mode();
+    /// assert_eq!(mode & 0o777, 0o600);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn file_mode(mut self, mode: u32) -> Options {
         self.file_mode = mode;
         self
@@ -154,6 +202,21 @@ impl Options {
 
     /// The most bytes the file may grow to through this environment; a commit that needs more is refused with
     /// [`Error::QuotaReached`]. None by default.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().quota_bytes(4 << 20).create(dir.path().join("small.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let put = txn.main().put(b"film", &vec![7; 8 << 20]);
+    /// assert!(matches!(put.and_then(|()| txn.commit().map(drop)), Err(Error::QuotaReached { bytes: 4_194_304 })));
+    /// assert!(env.read()?.main()?.is_empty()); // the last commit stands
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn quota_bytes(mut self, bytes: u64) -> Options {
         self.quota_bytes = Some(bytes);
         self
@@ -168,6 +231,16 @@ impl Options {
 
     /// How many bytes of address space to map ahead of the file. By default enough that growth never needs a second
     /// map, and little enough for 64 environments in a process.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { mapledb::Env::options().reserve_bytes(1 << 30).create(dir.path().join("r.maple")) }?;
+    /// assert!(env.info()?.reserve_bytes <= 1 << 30); // less, where the system grants less
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reserve_bytes(mut self, bytes: u64) -> Options {
         self.reserve_bytes = bytes;
         self
@@ -183,6 +256,26 @@ impl Options {
     /// that alone writes as much is durable when it returns.
     /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
     /// transaction that this one begins after them.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use std::time::Duration;
+    ///
+    /// use mapledb::{Durability, Env};
+    ///
+    /// let options = Env::options().durability(Durability::Relaxed).relaxed_bound(1 << 20, Duration::from_millis(5));
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { options.create(dir.path().join("log.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"line", b"seen at once")?;
+    /// let txnid = txn.commit()?;
+    /// while env.info()?.durable_txnid < txnid {
+    ///     std::thread::sleep(Duration::from_millis(5)); // and durable soon
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
         self.relaxed_bytes = bytes;
         self.relaxed_time = time;
@@ -191,6 +284,24 @@ impl Options {
 
     /// What writers do about readers that stay too long. Nothing by default. It holds for transactions of this environment; if
     /// the file is open in this process already, it stays as it was opened.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use std::time::Duration;
+    ///
+    /// use mapledb::{Env, Error, ReaderPolicy};
+    ///
+    /// let policy = ReaderPolicy::new().age_max(Duration::ZERO).evict_parked();
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().readers(policy).create(dir.path().join("strict.maple")) }?;
+    /// let parked = env.read()?.park()?;
+    /// std::thread::sleep(Duration::from_millis(1));
+    /// env.write()?; // looks after readers when it begins
+    /// assert!(matches!(parked.unpark(), Err(Error::Evicted { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn readers(mut self, policy: ReaderPolicy) -> Options {
         self.readers = policy;
         self
@@ -262,11 +373,29 @@ impl Options {
     /// Creates the file at `path` and opens it. The file is made under no name or a temporary one, synced, and linked
     /// into place, so a crash leaves all of it or nothing.
     ///
+    /// Cost: two syncs, of the file and of its directory, and those of [`Options::open`].
+    ///
     /// # Errors
     /// [`Error::Exists`] if there is a file, which is not touched.
     ///
     /// # Safety
     /// As [`Options::open`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// let path = dir.path().join("new.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().create(&path) }?;
+    /// // SAFETY: as above.
+    /// let again = unsafe { Env::options().create(&path) };
+    /// assert!(matches!(again, Err(Error::Exists { .. })));
+    /// assert!(env.path().ends_with("new.maple"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         self.make(path.as_ref())?;
@@ -282,6 +411,24 @@ impl Options {
     ///
     /// # Safety
     /// As [`Options::open`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::Env;
+    ///
+    /// let path = dir.path().join("counter.maple");
+    /// for visit in 0..3u64 {
+    ///     // SAFETY: nothing but MapleDB writes to the file while it is open.
+    ///     let env = unsafe { Env::options().open_or_create(&path) }?;
+    ///     let mut txn = env.write()?;
+    ///     assert_eq!(txn.main().next_sequence(1)?, visit);
+    ///     txn.commit()?;
+    ///     env.close()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn open_or_create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         let path = path.as_ref();
@@ -335,6 +482,23 @@ impl Options {
     /// Values are handed out as slices of a shared map of the file. The caller promises that, as long as the
     /// environment is open, nothing but MapleDB writes to the data file or its lock file or truncates them, in this or
     /// any other process. Other processes that use MapleDB keep that promise.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// let path = dir.path().join("notes.txt");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// assert!(matches!(unsafe { Env::options().open(&path) }, Err(Error::Missing { .. })));
+    /// std::fs::write(&path, vec![b'x'; 1 << 17]).expect("a file for the example");
+    /// // SAFETY: as above.
+    /// let refused = unsafe { Env::options().open(&path) };
+    /// assert!(matches!(refused, Err(Error::NotMapleDb { .. })));
+    /// assert_eq!(std::fs::read(&path).expect("it is there")[0], b'x'); // untouched
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
         self.open_as_it_is(self.open_file(path.as_ref())?)

@@ -69,6 +69,22 @@ impl ParkedTxn {
     ///
     /// # Errors
     /// [`Error::Evicted`] if its pages were wanted: begin another one. [`Error::AfterFork`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let parked = env.read()?.park()?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// let number = parked.txnid();
+    /// let txn = parked.unpark()?;
+    /// assert_eq!((txn.txnid(), txn.main()?.len()), (number, 0)); // the snapshot it was
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unpark(mut self) -> Result<ReadTxn> {
         if self.core.attached.is_forked() {
             return Err(Error::AfterFork);
