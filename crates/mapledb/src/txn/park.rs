@@ -1,7 +1,7 @@
 //! Parked reads: snapshots that are kept for later and given up if they are in the way.
 //!
 //! Parking takes the transaction, so whatever borrows from it is gone: nobody reads, and a parked reader can be evicted without
-//! asking its owner. Coming back tells which of the two happened; see `mvcc::readers` for why it is never both.
+//! asking its owner. Coming back tells which of the two happened; see `mvcc::parked` for why it is never both.
 
 use std::sync::Arc;
 
