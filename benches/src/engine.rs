@@ -66,6 +66,22 @@ pub trait Engine: Sized + Send + Sync {
     fn close(self) -> Result<()>;
 }
 
+/// Shows the first `limit` of `entries`; answers how many there were.
+#[inline(always)]
+pub fn shown<'a, E: Into<Box<dyn std::error::Error>>>(
+    entries: impl Iterator<Item = std::result::Result<Entry<'a>, E>>,
+    limit: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> Result<usize> {
+    let mut seen = 0;
+    for entry in entries.take(limit) {
+        let (key, value) = entry.map_err(Into::into)?;
+        each(key, value);
+        seen += 1;
+    }
+    Ok(seen)
+}
+
 /// A read transaction.
 pub trait Reader {
     /// The table, as a user would hold it over many reads.

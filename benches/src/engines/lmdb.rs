@@ -8,7 +8,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, RwTxn, WithTls};
 
 use crate::Result;
-use crate::engine::{Durability, Engine, Entry, Reader, Setup, Table, Writer};
+use crate::engine::{Durability, Engine, Entry, Reader, Setup, Table, Writer, shown};
 
 type BytesDb = Database<'static, Bytes, Bytes>;
 
@@ -122,27 +122,15 @@ impl Table for LmdbTable<'_> {
     }
 
     #[inline]
-    fn forward(&mut self, from: &[u8], limit: usize, mut each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
-        let mut seen = 0;
+    fn forward(&mut self, from: &[u8], limit: usize, each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
         // LMDB knows no empty key.
         let from = if from.is_empty() { Bound::Unbounded } else { Bound::Included(from) };
-        for entry in self.db.range(self.txn, &(from, Bound::Unbounded))?.take(limit) {
-            let (key, value) = entry?;
-            each(key, value);
-            seen += 1;
-        }
-        Ok(seen)
+        shown(self.db.range(self.txn, &(from, Bound::Unbounded))?, limit, each)
     }
 
     #[inline]
-    fn backward(&mut self, to: &[u8], limit: usize, mut each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
-        let mut seen = 0;
-        for entry in self.db.rev_range(self.txn, &(Bound::Unbounded, Bound::Excluded(to)))?.take(limit) {
-            let (key, value) = entry?;
-            each(key, value);
-            seen += 1;
-        }
-        Ok(seen)
+    fn backward(&mut self, to: &[u8], limit: usize, each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
+        shown(self.db.rev_range(self.txn, &(Bound::Unbounded, Bound::Excluded(to)))?, limit, each)
     }
 
     fn count(&mut self, from: &[u8], to: &[u8]) -> Result<usize> {

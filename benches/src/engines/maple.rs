@@ -1,38 +1,69 @@
-//! MapleDB as it comes, at one of its durabilities; as an entrant of its own without verification of checksums.
+//! MapleDB as it comes, at one of its durabilities; and in two other ways, as entrants of their own.
 
+use std::marker::PhantomData;
 use std::ops::Bound;
 use std::path::Path;
 
 use mapledb::{Env, ReadTable, ReadTxn, Verify, WriteTxn};
 
 use crate::Result;
-use crate::engine::{Durability, Engine, Entry, Reader, Setup, Table, Writer};
+use crate::engine::{Durability, Engine, Entry, Reader, Setup, Table, Writer, shown};
+
+/// How an entrant uses MapleDB.
+pub trait Way {
+    /// When it verifies checksums.
+    const VERIFY: Verify = Verify::FirstTouch;
+
+    /// Puts an entry by itself.
+    #[inline]
+    fn put_alone(env: &Env, (key, value): Entry<'_>) -> mapledb::Result<()> {
+        let mut txn = env.write()?;
+        txn.main().put(key, value)?;
+        txn.commit().map(drop)
+    }
+}
+
+/// As it comes.
+pub struct Plain;
+
+impl Way for Plain {}
+
+/// Compares references with page headers and trusts the rest.
+pub struct Trusting;
+
+impl Way for Trusting {
+    const VERIFY: Verify = Verify::Never;
+}
+
+/// Does single puts together with those of other threads.
+pub struct Together;
+
+impl Way for Together {
+    #[inline]
+    fn put_alone(env: &Env, (key, value): Entry<'_>) -> mapledb::Result<()> {
+        env.batch(|txn| txn.main().put(key, value))
+    }
+}
 
 /// A MapleDB environment.
-pub struct Maple(Env);
+pub struct Maple<W = Plain>(Env, PhantomData<fn() -> W>);
 
-impl Maple {
-    fn open_verified(dir: &Path, setup: &Setup, verify: Verify) -> Result<Self> {
+impl<W: Way> Engine for Maple<W> {
+    type Reader<'e> = ReadTxn;
+    type Writer<'e> = WriteTxn;
+
+    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let durability = match setup.durability {
             Durability::Sync => mapledb::Durability::Sync,
             Durability::Group => mapledb::Durability::Group,
             Durability::Relaxed => mapledb::Durability::Relaxed,
         };
-        let options = Env::options().durability(durability).verify(verify);
+        let options = Env::options().durability(durability).verify(W::VERIFY);
         // SAFETY: the directory is this run's own, and nothing else opens or changes the file in it.
         #[expect(unsafe_code, reason = "opening a file to map it")]
         let env = unsafe { options.open_or_create(dir.join("data.maple"))? };
-        Ok(Self(env))
-    }
-}
-
-impl Engine for Maple {
-    type Reader<'e> = ReadTxn;
-    type Writer<'e> = WriteTxn;
-
-    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        Self::open_verified(dir, setup, Verify::default())
+        Ok(Self(env, PhantomData))
     }
 
     #[inline]
@@ -48,70 +79,17 @@ impl Engine for Maple {
         Ok(answer)
     }
 
+    #[inline]
+    fn put_alone(&self, entry: Entry<'_>) -> Result<()> {
+        Ok(W::put_alone(&self.0, entry)?)
+    }
+
     fn height(&self) -> Result<Option<u64>> {
         Ok(Some(self.0.read()?.main()?.stat().depth))
     }
 
     fn close(self) -> Result<()> {
         Ok(self.0.close()?)
-    }
-}
-
-/// MapleDB that compares references with page headers and trusts the rest.
-pub struct Unverified(Maple);
-
-impl Engine for Unverified {
-    type Reader<'e> = ReadTxn;
-    type Writer<'e> = WriteTxn;
-
-    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        Maple::open_verified(dir, setup, Verify::Never).map(Self)
-    }
-
-    #[inline]
-    fn read<R>(&self, body: impl FnOnce(&mut ReadTxn) -> Result<R>) -> Result<R> {
-        self.0.read(body)
-    }
-
-    #[inline]
-    fn write<R>(&self, body: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
-        self.0.write(body)
-    }
-
-    fn close(self) -> Result<()> {
-        self.0.close()
-    }
-}
-
-/// MapleDB whose single puts are done together with those of other threads.
-pub struct Batched(Maple);
-
-impl Engine for Batched {
-    type Reader<'e> = ReadTxn;
-    type Writer<'e> = WriteTxn;
-
-    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        Maple::open(dir, setup).map(Self)
-    }
-
-    #[inline]
-    fn read<R>(&self, body: impl FnOnce(&mut ReadTxn) -> Result<R>) -> Result<R> {
-        self.0.read(body)
-    }
-
-    #[inline]
-    fn write<R>(&self, body: impl FnOnce(&mut WriteTxn) -> Result<R>) -> Result<R> {
-        self.0.write(body)
-    }
-
-    #[inline]
-    fn put_alone(&self, (key, value): Entry<'_>) -> Result<()> {
-        self.0.0.batch(|txn| txn.main().put(key, value).map(drop))?;
-        Ok(())
-    }
-
-    fn close(self) -> Result<()> {
-        self.0.close()
     }
 }
 
@@ -146,25 +124,13 @@ impl Table for ReadTable<'_, [u8], [u8]> {
     }
 
     #[inline]
-    fn forward(&mut self, from: &[u8], limit: usize, mut each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
-        let mut seen = 0;
-        for entry in self.range((Bound::Included(from), Bound::Unbounded))?.take(limit) {
-            let (key, value) = entry?;
-            each(key, value);
-            seen += 1;
-        }
-        Ok(seen)
+    fn forward(&mut self, from: &[u8], limit: usize, each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
+        shown(self.range((Bound::Included(from), Bound::Unbounded))?, limit, each)
     }
 
     #[inline]
-    fn backward(&mut self, to: &[u8], limit: usize, mut each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
-        let mut seen = 0;
-        for entry in self.range((Bound::Unbounded, Bound::Excluded(to)))?.rev().take(limit) {
-            let (key, value) = entry?;
-            each(key, value);
-            seen += 1;
-        }
-        Ok(seen)
+    fn backward(&mut self, to: &[u8], limit: usize, each: impl FnMut(&[u8], &[u8])) -> Result<usize> {
+        shown(self.range((Bound::Unbounded, Bound::Excluded(to)))?.rev(), limit, each)
     }
 
     fn count(&mut self, from: &[u8], to: &[u8]) -> Result<usize> {

@@ -101,7 +101,7 @@ pub fn all() -> Vec<Peer> {
             crate_name: "mapledb",
             role: Role::SharedSync,
             many_processes: true,
-            open: open::<maple::Batched>,
+            open: open::<Maple<maple::Together>>,
         },
         Peer {
             name: "maple-unverified",
@@ -109,7 +109,7 @@ pub fn all() -> Vec<Peer> {
             crate_name: "mapledb",
             role: Role::Points,
             many_processes: true,
-            open: open::<maple::Unverified>,
+            open: open::<Maple<maple::Trusting>>,
         },
         Peer {
             name: "lmdb",

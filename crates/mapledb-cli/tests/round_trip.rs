@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Place, hostile, json_lines};
+use mapledb::{Env, Multimap, Table};
 
 fn with_tables() -> Place {
     let place = Place::new();
@@ -28,6 +29,38 @@ fn every_table_comes_back_with_its_types_through_json() {
     assert!(place.ok("dump a.maple") == place.ok("dump b.maple"));
     let no_txnid = |text: String| text.split_once("\"tables\"").unwrap().1.to_owned();
     assert_eq!(no_txnid(place.ok("tables --json a.maple")), no_txnid(place.ok("tables --json b.maple")));
+    place.check("b.maple");
+}
+
+/// Else whoever upgrades by a dump would give numbers out twice.
+#[test]
+#[allow(unsafe_code)]
+fn numbers_that_were_given_out_are_not_given_out_again() {
+    const JOBS: Table<'static, u64, str> = Table::new("jobs");
+    const TAGS: Multimap<'static, str, u64> = Multimap::new("tags");
+    // SAFETY: nothing but MapleDB writes to the file while it is open.
+    let open =
+        |place: &Place, name: &str| unsafe { Env::options().open_or_create(place.path(name)) }.unwrap();
+    let place = Place::new();
+    let env = open(&place, "a.maple");
+    let mut txn = env.write().unwrap();
+    txn.main().next_sequence(3).unwrap();
+    txn.open_table(&JOBS).unwrap().next_sequence(5).unwrap();
+    txn.open_multimap(&TAGS).unwrap().next_sequence(7).unwrap();
+    txn.commit().unwrap();
+    env.close().unwrap();
+
+    place.ok("dump a.maple -o a.jsonl");
+    place.ok("load --create b.maple a.jsonl");
+    place.ok("load b.maple a.jsonl"); // once more: nothing is skipped
+    let env = open(&place, "b.maple");
+    let mut txn = env.write().unwrap();
+    assert_eq!(txn.main().next_sequence(1).unwrap(), 3);
+    assert_eq!(txn.open_table(&JOBS).unwrap().next_sequence(1).unwrap(), 5);
+    assert_eq!(txn.open_multimap(&TAGS).unwrap().next_sequence(1).unwrap(), 7);
+    drop(txn);
+    env.close().unwrap();
+    assert_eq!(place.ok("dump a.maple"), place.ok("dump b.maple"));
     place.check("b.maple");
 }
 

@@ -29,6 +29,17 @@ impl Options {
 
     /// Read databases whose order is one of the program that wrote them, and not one of LMDB's: the order of keys and
     /// duplicates is not checked then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// // Where the program that wrote it may run, and compares in a way of its own.
+    /// let file = LmdbFile::options().in_use(true).any_order(true).open(path)?;
+    /// assert_eq!(file.databases()?.len(), 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn any_order(self, allow: bool) -> Options {
         Options { any_order: allow, ..self }
     }
@@ -74,6 +85,17 @@ impl LmdbFile {
     /// - [`Error::Foreign`]: it is no LMDB file, of another machine, of an unknown version, or encrypted.
     /// - [`Error::InUse`]: a process has it open; see [`Options::in_use`].
     /// - [`Error::Damaged`]: a meta page makes no sense.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let file = LmdbFile::open(path)?;
+    /// assert!(file.path().ends_with("format-3.mdb"));
+    /// assert!(matches!(LmdbFile::open("/no/such/directory"), Err(mapledb_lmdb::Error::Io { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<LmdbFile> {
         Options::default().open(path)
     }
@@ -104,6 +126,17 @@ impl LmdbFile {
     }
 
     /// The transaction whose snapshot is read.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let file = LmdbFile::open(path)?;
+    /// assert_eq!((file.format(), file.page_size()), (mapledb_lmdb::Format::V3, 4096));
+    /// assert!(file.txnid() > 0 && file.map_size() > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn txnid(&self) -> u64 {
         self.meta.txnid
     }
@@ -114,6 +147,16 @@ impl LmdbFile {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Damaged`], [`Error::Changed`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let names: Vec<_> = LmdbFile::open(path)?.databases()?.iter().map(|database| database.to_string()).collect();
+    /// assert_eq!(names, ["the main database", "database \"duplicates\"", "database \"fixed\"", "database \"plain\""]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn databases(&self) -> Result<Vec<Database>> {
         self.settled(self.find_databases())
     }
@@ -134,6 +177,21 @@ impl LmdbFile {
     }
 
     /// The records of a database of this file, in its order.
+    ///
+    /// Cost: none yet; see [`Records::next_record`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let file = LmdbFile::open(path)?;
+    /// for database in file.databases()? {
+    ///     let records = file.records(&database).collect::<Result<Vec<_>, _>>()?;
+    ///     assert_eq!(records.len() as u64, database.entries());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn records(&self, database: &Database) -> Records<'_> {
         Records::new(self, database)
     }
@@ -144,6 +202,18 @@ impl LmdbFile {
     ///
     /// # Errors
     /// As [`LmdbFile::databases`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let file = LmdbFile::open(path)?;
+    /// let databases = file.databases()?;
+    /// assert_eq!(file.first_key_with_duplicates(&databases[3])?, None);
+    /// assert!(file.first_key_with_duplicates(&databases[2])?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn first_key_with_duplicates(&self, database: &Database) -> Result<Option<Vec<u8>>> {
         self.settled(self.find_duplicates(database))
     }
@@ -282,6 +352,17 @@ impl Database {
     }
 
     /// How many records it has, each duplicate counted. Names of databases are none.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let databases = LmdbFile::open(path)?.databases()?;
+    /// let fixed = databases.iter().find(|database| database.name() == Some(b"fixed")).expect("it is in there");
+    /// assert_eq!((fixed.entries(), fixed.flags().to_string()), (1505, "dupsort,dupfixed".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn entries(&self) -> u64 {
         self.entries
     }

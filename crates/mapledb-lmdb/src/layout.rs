@@ -182,6 +182,19 @@ impl Flags {
     }
 
     /// `MDB_REVERSEDUP`: values are compared from their ends.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let databases = LmdbFile::open(path)?.databases()?;
+    /// let flags = databases[2].flags();
+    /// assert!(flags.dup_sort() && flags.dup_fixed() && !flags.integer_dup() && !flags.reverse_dup());
+    /// assert!(!flags.reverse_key() && !flags.integer_key());
+    /// assert_eq!((flags.bits(), flags.names().collect::<Vec<_>>()), (0x14, vec!["dupsort", "dupfixed"]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reverse_dup(self) -> bool {
         self.0 & 0x40 != 0
     }

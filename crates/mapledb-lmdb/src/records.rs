@@ -47,6 +47,21 @@ impl<'f> Records<'f> {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), [`Error::Damaged`](crate::Error::Damaged),
     /// [`Error::Changed`](crate::Error::Changed). No more records come behind one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), mapledb_lmdb::Error> {
+    /// # use mapledb_lmdb::LmdbFile;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/format-3.mdb");
+    /// let file = LmdbFile::open(path)?;
+    /// let plain = file.databases()?.pop().expect("there are four");
+    /// let (mut records, mut bytes) = (file.records(&plain), 0);
+    /// while let Some((key, value)) = records.next_record()? {
+    ///     bytes += key.len() + value.len();
+    /// }
+    /// assert!(bytes > 5000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next_record(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         if self.is_over {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Whatever is wrong with a file, its surroundings or a call: an error of its own that says what to do, and nothing
 //! is lost. Damage inside a file is in `damage.rs`.
 
+mod another;
 mod files;
 
 use std::fs::{File, Permissions};
@@ -15,9 +16,6 @@ use mapledb::mvcc::layout::STATE_CLEAN;
 use mapledb::mvcc::{AttachError, MvccError, lock_path};
 use mapledb::{Access, Error, Table};
 use mapledb_format::{Meta, PageSize, Slot, ids, lockfile, meta};
-
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 /// A test that this machine cannot run says so.
 fn skip(why: &str) {
@@ -591,13 +589,7 @@ fn modes_that_exclude_each_other_say_so_across_processes() {
 
 /// Starts this binary again to play `role` on `data`.
 fn launch(role: &str, data: &Path, change: impl FnOnce(&mut Command)) -> std::io::Result<Child> {
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command
-        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
-        .env(DATA, data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    let mut command = another::process(role, data);
     change(&mut command);
     command.spawn()
 }
@@ -618,8 +610,7 @@ fn in_another_process(role: &str, data: &Path) -> String {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     let access = match role.as_str() {
         "open frozen" => Access::Frozen,
         "open exclusively" => Access::Exclusive,

@@ -2,25 +2,13 @@
 
 mod files;
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
-use files::{TestFile, check, open, options};
+use files::{KERNEL_PAGE, TestFile, check, open, options, resident};
 use mapledb::{Env, Error, Table, TreeName};
-use mapledb_os::{DataFile, MapAdvice, ReadMap, Seam};
+use mapledb_os::{DataFile, Seam};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 const BULK: Table<'static, u64, [u8]> = Table::new("bulk");
-const KERNEL_PAGE: u64 = 4096;
-
-/// The kernel pages of a file that are in memory.
-fn resident(path: &Path) -> BTreeSet<u64> {
-    let file = DataFile::open_read_only(path, Seam::unwatched()).expect("open");
-    let len = file.len_bytes().expect("length");
-    let map = ReadMap::map(&file, len, MapAdvice::Random).expect("map");
-    (0..len / KERNEL_PAGE).filter(|page| map.is_present(page * KERNEL_PAGE)).collect()
-}
 
 fn filled(file: &TestFile) -> Env {
     let env = file.open(options());

@@ -3,19 +3,16 @@
 //! Needs the feature `seam`, which the workspace's tests have. Time is not measured here.
 #![cfg(feature = "seam")]
 
+mod another;
 mod files;
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use files::{TestFile, check, open, options};
 use mapledb::{Durability, Env};
 use mapledb_os::{DataFile, Effect, MapAdvice, Observer, ReadMap, Seam};
-
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 /// Notes every effect.
 #[derive(Default)]
@@ -202,11 +199,9 @@ fn in_another_process(role: &str, file: &TestFile, runner: &[&str]) -> String {
 fn try_in_another_process(role: &str, file: &TestFile, runner: &[&str]) -> Option<String> {
     let binary = std::env::current_exe().expect("this binary").display().to_string();
     let line: Vec<&str> = runner.iter().copied().chain([&binary[..]]).collect();
-    let mut child = Command::new(line[0])
+    let mut child = another::play(&mut Command::new(line[0]), role, file.path())
         .args(&line[1..])
-        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
-        .env(DATA, file.path())
+        .args(another::ARGUMENTS)
         .stdout(Stdio::piped())
         .spawn()
         .expect("start");
@@ -224,8 +219,7 @@ fn mark(name: &str) {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     let options = options().relaxed_bound(1 << 40, std::time::Duration::from_secs(3600));
     let env = open(&path, options).expect("open");
     if role == "commit until folios are small" {

@@ -7,9 +7,8 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use files::{TestFile, check, options};
+use files::{TestFile, check, options, seed};
 use mapledb::{DetachedCursor, KeyOrder, NamedOrder, Savepoint, Table, WriteTable};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedMutRandom;
@@ -19,13 +18,6 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Bytes<'t> = WriteTable<'t, [u8], [u8]>;
 type Cursor = DetachedCursor<[u8], [u8]>;
 type Pair = (Vec<u8>, Vec<u8>);
-
-fn seed() -> u64 {
-    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
-    let seed = std::env::var("MAPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh);
-    println!("MAPLE_SEED={seed}");
-    seed
-}
 
 /// Where a cursor should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,14 +5,15 @@
 //! put as a death there would have left them.
 #![cfg(feature = "seam")]
 
+mod another;
 mod files;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,9 +22,6 @@ use files::{TestFile, check, open, options};
 use mapledb::{Access, Durability, Env, Error, Options};
 use mapledb_format::lockfile;
 use mapledb_os::{Effect, Observer, Seam};
-
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 /// The effects of a commit that a death can come before or after.
 const EFFECTS: [&str; 4] = ["store pages", "sync file", "store meta", "sync map"];
@@ -95,14 +93,7 @@ struct Other {
 
 impl Other {
     fn start(role: &str, data: &Path) -> Other {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DATA, data)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut child = another::process(role, data).spawn().expect("start");
         let input = child.stdin.take().expect("piped");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Other { child, _input: input, lines }
@@ -132,8 +123,7 @@ impl Drop for Other {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     match role.split(", ").collect::<Vec<_>>()[..] {
         ["die", way, side, effect] => die_at(&path, way, side == "after", effect),
         ["grow by relaxed commits"] => {

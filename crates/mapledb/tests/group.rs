@@ -3,12 +3,13 @@
 //! Another process is this test binary again, told by the environment which role to play.
 #![cfg(feature = "seam")]
 
+mod another;
 mod files;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdout};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -17,9 +18,6 @@ use std::time::{Duration, Instant};
 use files::{TestFile, check, open, options};
 use mapledb::{Durability, Env, Error, Options, PendingCommit};
 use mapledb_os::{Effect, Observer, Seam};
-
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 fn quiet() -> Options {
     options().relaxed_bound(1 << 40, Duration::from_secs(3600))
@@ -411,13 +409,7 @@ struct Other {
 
 impl Other {
     fn start(role: &str, data: &Path) -> Other {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DATA, data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut child = another::process(role, data).spawn().expect("start");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Other { child, lines }
     }
@@ -434,8 +426,7 @@ impl Other {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     let env = open(&path, quiet()).expect("open");
     std::thread::scope(|scope| {
         for thread in 0..4 {

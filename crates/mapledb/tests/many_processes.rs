@@ -5,6 +5,7 @@
 //! `MAPLE_TEST_SECONDS=600` makes it as long as one likes, `MAPLE_SEED` replays the order of deaths (what the processes
 //! do meanwhile is theirs).
 
+mod another;
 mod files;
 
 use std::fs::{File, OpenOptions};
@@ -12,7 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
 use files::{TestFile, check, options};
@@ -20,8 +21,6 @@ use mapledb::{Durability, Env, ReadTxn, Table, WriteTxn};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 const SLOT: &str = "MAPLE_TEST_SLOT";
 
 const ACCOUNTS: Table<'static, u64, [u8]> = Table::new("accounts");
@@ -46,15 +45,7 @@ impl Other {
     }
 
     fn launch(role: &str, data: &Path, slot: u64) -> Other {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DATA, data)
-            .env(SLOT, slot.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut child = another::process(role, data).env(SLOT, slot.to_string()).spawn().expect("start");
         let input = child.stdin.take().expect("piped");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Other { child, input, lines }
@@ -120,8 +111,7 @@ fn state_path(data: &Path) -> PathBuf {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     let slot: u64 = std::env::var(SLOT).expect("a slot").parse().expect("a number");
     match role.as_str() {
         "transfer for ever" => transfer_for_ever(&path, slot),

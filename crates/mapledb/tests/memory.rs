@@ -2,28 +2,17 @@
 
 mod files;
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use files::{TestFile, check, open, options};
+use files::{KERNEL_PAGE, TestFile, check, open, options, resident};
 use mapledb::{
     Access, Env, HugePageState, ImageMemory, KeyOrder, MapAdvice, Multimap, NamedOrder, Options, ScanAdvice,
     Table,
 };
-use mapledb_os::{DataFile, ReadMap, Seam};
+use mapledb_os::{DataFile, Seam};
 
 const BULK: Table<'static, u64, [u8]> = Table::new("bulk");
 const SETS: Multimap<'static, u64, u64> = Multimap::new("sets");
-const KERNEL_PAGE: u64 = 4096;
-
-/// The kernel pages of a file that are in memory.
-fn resident(path: &Path) -> BTreeSet<u64> {
-    let file = DataFile::open_read_only(path, Seam::unwatched()).expect("open");
-    let len = file.len_bytes().expect("length");
-    let map = ReadMap::map(&file, len, MapAdvice::Random).expect("map");
-    (0..len / KERNEL_PAGE).filter(|page| map.is_present(page * KERNEL_PAGE)).collect()
-}
 
 /// Makes a file of 24 MiB whose table lies in its order, and closes it.
 fn fill(file: &TestFile) {

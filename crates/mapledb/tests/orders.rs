@@ -8,9 +8,8 @@ mod files;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use files::{TestFile, check, options};
+use files::{TestFile, check, options, seed};
 use mapledb::{Env, Error, Key, KeyOrder, Le, NamedOrder, Table, WriteTable};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -69,13 +68,6 @@ impl Eq for Ordered {}
 /// The key as it was put last, and the value.
 type Map = BTreeMap<Ordered, (Vec<u8>, Vec<u8>)>;
 type Bytes<'t> = WriteTable<'t, [u8], [u8]>;
-
-fn seed() -> u64 {
-    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
-    let seed = std::env::var("MAPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh);
-    println!("MAPLE_SEED={seed}");
-    seed
-}
 
 /// Keys of one shape.
 struct Keys {

@@ -2,18 +2,16 @@
 //!
 //! Another process is this test binary again, told by the environment which role to play.
 
+mod another;
 mod files;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use files::{TestFile, check, open, options};
 use mapledb::{Access, Durability, Env, Error, Options};
-
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 fn bound(time: Duration) -> Options {
     options().relaxed_bound(1 << 40, time)
@@ -51,14 +49,7 @@ fn becomes_durable(env: &Env, txnid: u64) -> bool {
 
 /// Plays `role` on `data` in another process; answers it and the number it said.
 fn start(role: &str, data: &Path) -> (Child, u64) {
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
-        .env(DATA, data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start");
+    let mut child = another::process(role, data).spawn().expect("start");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut answers = lines.map_while(Result::ok).filter_map(|line| {
         line.split_once("answer: ").map(|(_, answer)| answer.trim().parse().expect("a number"))
@@ -82,8 +73,7 @@ fn in_a_process_that_dies(role: &str, data: &Path) -> u64 {
 /// What another process does.
 #[test]
 fn as_another_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let path = PathBuf::from(std::env::var_os(DATA).expect("a file"));
+    let Some((role, path)) = another::role() else { return };
     let access = if role.ends_with("exclusively") { Access::Exclusive } else { Access::Shared };
     let env = open(&path, bound(NEVER).access(access)).expect("open");
     match role.as_str() {

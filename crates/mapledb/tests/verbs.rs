@@ -9,9 +9,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Bound;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use files::{TestFile, check, options};
+use files::{TestFile, check, options, seed};
 use mapledb::{Entry, Error, KeyOrder, NamedOrder, Owned, Table, WriteTable};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -19,13 +18,6 @@ use rand::{Rng, SeedableRng};
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Bytes<'t> = WriteTable<'t, [u8], [u8]>;
 type Pair = (Vec<u8>, Vec<u8>);
-
-fn seed() -> u64 {
-    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
-    let seed = std::env::var("MAPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh);
-    println!("MAPLE_SEED={seed}");
-    seed
-}
 
 fn key(rng: &mut SmallRng) -> Vec<u8> {
     let mut key = rng.random_range(0..2000u32).to_be_bytes().to_vec();

@@ -8,6 +8,7 @@
 //! {"key":7,"value":"Ida"}
 //! {"table":"hosts","keys":"str","values":"u32","order":"reverse"}
 //! {"table":"words","keys":"str","values":"u64","duplicates":{"order":"bytewise","len":8}}   a multimap
+//! {"table":"jobs","keys":"u64","values":"str","sequence":12}     numbers below 12 have been given out
 //! {"records":3}                                      the dump ends: so many records
 //! ```
 //!
@@ -55,6 +56,9 @@ struct TableLine {
     /// What its duplicates are if it is a multimap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     duplicates: Option<DuplicatesField>,
+    /// The next number of its sequence, unless that is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +141,7 @@ impl<R: BufRead> Source for JsonLinesSource<R> {
                         types: Some(types),
                         order,
                         duplicates: duplicates.map_err(|why| malformed(line, why))?,
+                        sequence: table.sequence.unwrap_or(0),
                         line,
                     })));
                 }
@@ -201,7 +206,8 @@ impl<W: Write> Sink for JsonLinesSink<W> {
         let (keys, values) = (self.types.0.to_string(), self.types.1.to_string());
         let order = table.order.clone().filter(|order| order != KeyOrder::BYTEWISE.name());
         let duplicates = table.duplicates.map(DuplicatesField::of);
-        self.line(&TableLine { table: table.name.clone(), keys, values, order, duplicates })
+        let sequence = Some(table.sequence).filter(|next| *next > 0);
+        self.line(&TableLine { table: table.name.clone(), keys, values, order, duplicates, sequence })
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {

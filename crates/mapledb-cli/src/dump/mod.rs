@@ -44,6 +44,8 @@ pub struct TableHead {
     pub order: Option<String>,
     /// What its duplicates are if it is a multimap.
     pub duplicates: Option<Duplicates>,
+    /// The next number of its sequence; 0 where the format cannot say.
+    pub sequence: u64,
     /// The line that names it, from 1.
     pub line: u64,
 }

@@ -136,11 +136,14 @@ impl DumpArgs {
         if self.table.is_some() || self.main {
             return find(&tables, self.table.as_deref()).map(|table| vec![table.clone()]);
         }
-        // An empty default table beside named ones says nothing, and db_load has no place for it.
+        // An empty default table beside named ones says nothing but its sequence, and db_load has no place for it.
         let has_named = tables.len() > 1;
+        let says_sequences = self.format() == Format::Jsonl;
+        let says_something =
+            |table: &TableInfo| table.stat.entries > 0 || says_sequences && table.sequence > 0;
         Ok(tables
             .into_iter()
-            .filter(|table| !has_named || table.name.is_some() || table.stat.entries > 0)
+            .filter(|table| !has_named || table.name.is_some() || says_something(table))
             .collect())
     }
 
@@ -222,6 +225,7 @@ impl Dump<'_> {
             types: Some((keys, values)),
             order: Some(table.order.clone()),
             duplicates: table.duplicates,
+            sequence: table.sequence,
             line: 0,
         };
         sink.begin(&head).map_err(wrong)?;

@@ -19,8 +19,9 @@ pub(super) fn decode<'t, K: Codec + ?Sized, V: Codec + ?Sized>(
 
 /// A place at an entry of a table, or at none: before the first move, and after one that found nothing.
 ///
-/// Every move answers the entry it came to. Cost: a seek is a descent; a step touches one slot and its cell, and at the
-/// end of a leaf the next one.
+/// Every move answers the entry it came to; its errors are those of [`ReadTable`](super::ReadTable). After one that found
+/// nothing the cursor is to be placed anew, by a seek or at an end. Cost: a seek is a descent; a step touches one slot and its
+/// cell, and at the end of a leaf the next one.
 ///
 /// ```
 /// # fn main() -> mapledb::Result<()> {
@@ -63,6 +64,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
     }
 
     /// The entry the cursor is at.
+    ///
+    /// Cost: a slot and its cell; no page but the one it is at.
     pub fn current(&self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.current()?)
     }
@@ -73,27 +76,105 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
     }
 
     /// Goes to the last entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut cursor = squares.cursor();
+    /// assert_eq!(cursor.current()?, None); // nowhere yet
+    /// assert_eq!(cursor.first()?, Some((0, 0)));
+    /// assert_eq!(cursor.last()?, Some((9, 81)));
+    /// assert_eq!(cursor.current()?, cursor.last()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn last(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.last()?)
     }
 
-    /// Goes to the next entry; from none, to the first.
+    /// Goes to the next entry; before any other move, to the first. From where a move found nothing it goes nowhere.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let (mut cursor, mut sum) = (squares.cursor(), 0);
+    /// while let Some((_, square)) = cursor.next()? {
+    ///     sum += square;
+    /// }
+    /// assert_eq!((sum, cursor.previous()?), (285, None)); // it found nothing: place it anew
+    /// assert_eq!((cursor.last()?, cursor.previous()?), (Some((9, 81)), Some((8, 64))));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.next()?)
     }
 
-    /// Goes to the previous entry; from none, to the last.
+    /// Goes to the previous entry; before any other move, to the last. From where a move found nothing it goes nowhere.
     pub fn previous(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.previous()?)
     }
 
     /// Goes to the entry of `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut cursor = squares.cursor();
+    /// assert_eq!(cursor.seek(&7)?, Some((7, 49)));
+    /// assert_eq!(cursor.next()?, Some((8, 64)));
+    /// assert_eq!((cursor.seek(&12)?, cursor.current()?), (None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn seek(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_exact(key))?)
     }
 
     /// Goes to the first entry whose key is not less than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete_range(&4..&7)?;
+    /// let mut cursor = squares.cursor()?;
+    /// assert_eq!((cursor.ceiling(&3)?, cursor.higher(&3)?), (Some((3, 9)), Some((7, 49))));
+    /// assert_eq!((cursor.floor(&5)?, cursor.lower(&3)?), (Some((3, 9)), Some((2, 4))));
+    /// assert_eq!((cursor.ceiling(&10)?, cursor.lower(&0)?), (None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ceiling(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_from(key, true))?)
     }
@@ -114,6 +195,26 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Cursor<'t, K, V, P> {
     }
 
     /// Goes to the entry that has `n` entries before it.
+    ///
+    /// Cost: a descent by the counts in the branches, however large `n` is.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut cursor = squares.cursor();
+    /// assert_eq!((cursor.nth(3)?, cursor.next()?), (Some((3, 9)), Some((4, 16))));
+    /// assert_eq!(cursor.nth(10)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nth(&mut self, n: u64) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.seek_nth(n)?)
     }
@@ -134,6 +235,26 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
     /// How many entries are left, exactly.
     ///
     /// Cost: no page beyond the two paths it holds already.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut some = squares.range(&2..=&6)?;
+    /// assert_eq!(some.remaining()?, 5);
+    /// some.next().transpose()?;
+    /// some.next_back().transpose()?;
+    /// assert_eq!(some.remaining()?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remaining(&self) -> Result<u64> {
         if self.is_over { Ok(0) } else { self.inner.remaining() }
     }
@@ -177,6 +298,25 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> Range<'t, K, V, P> {
     ///
     /// # Errors
     /// As [`next_chunk`](Range::next_chunk).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut last = squares.keys()?.rev();
+    /// assert_eq!(last.next().transpose()?, Some(9));
+    /// let page = squares.range(..&8)?.next_chunk_back(3)?;
+    /// assert_eq!(page, [(7, 49), (6, 36), (5, 25)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next_chunk_back(&mut self, max: usize) -> Result<Vec<Item<'t, K, V>>> {
         let mut chunk = Vec::with_capacity(self.at_most(max)?);
         while chunk.len() < chunk.capacity().min(max) {

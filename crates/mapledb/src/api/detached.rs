@@ -25,6 +25,8 @@ use crate::txn::Version;
 /// changes a cursor answers what a fresh seek of its key would. At an entry that was taken out, [`current`] is `None`
 /// and [`next`] and [`previous`] go to its neighbours; behind the last entry, `next` finds what was put there since.
 ///
+/// Errors are those of [`ReadTable`](super::ReadTable), and of [`WriteTable`] where it changes the table.
+///
 /// It may go on in another transaction, or in another table with the same types, where it seeks its key.
 ///
 /// Cost: one page touch for a step within a leaf as long as the table has not changed; a descent otherwise. The key is copied
@@ -96,6 +98,22 @@ type Pair<'a> = Option<(&'a [u8], &'a [u8])>;
 impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     /// A cursor that is nowhere yet: from there [`next`](DetachedCursor::next) goes to the first entry and
     /// [`previous`](DetachedCursor::previous) to the last.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// assert_eq!((cursor.key()?, cursor.current(&squares)?), (None, None));
+    /// assert_eq!(cursor.next(&squares)?, Some((0, 0)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn new() -> DetachedCursor<K, V> {
         DetachedCursor { place: Place::Nowhere, key: Vec::new(), found: None, types: PhantomData }
     }
@@ -109,6 +127,25 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     }
 
     /// The entry it is at.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// cursor.seek(&squares, &3)?;
+    /// squares.put(&3, &0)?;
+    /// assert_eq!(cursor.current(&squares)?, Some((3, 0)));
+    /// squares.delete(&3)?;
+    /// assert_eq!((cursor.key()?, cursor.current(&squares)?), (Some(3), None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn current<'a>(&mut self, table: &'a WriteTable<'_, K, V>) -> Result<Option<Item<'a, K, V>>> {
         if self.place != Place::At {
             return Ok(None);
@@ -128,6 +165,23 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     }
 
     /// Goes to the last entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let (mut front, mut back) = (mapledb::DetachedCursor::new(), mapledb::DetachedCursor::new());
+    /// assert_eq!((front.first(&squares)?, back.last(&squares)?), (Some((0, 0)), Some((9, 81))));
+    /// squares.clear()?;
+    /// assert_eq!((front.first(&squares)?, back.last(&squares)?), (None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn last<'a>(&mut self, table: &'a WriteTable<'_, K, V>) -> Result<Option<Item<'a, K, V>>> {
         self.jump(table, Place::Nowhere, |cursor| cursor.last())
     }
@@ -150,6 +204,24 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     }
 
     /// Goes to the previous entry; from nowhere, to the last. Where there is none it stays before the first.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// while let Some((n, square)) = cursor.previous(&squares)? {
+    ///     squares.put(&(n + 100), &square)?; // each behind the cursor, so none is met again
+    /// }
+    /// assert_eq!(squares.len(), 20);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn previous<'a>(&mut self, table: &'a WriteTable<'_, K, V>) -> Result<Option<Item<'a, K, V>>> {
         if self.place == Place::At
             && let Some(pair) = self.beside(table, |index| index.checked_sub(1))?
@@ -167,12 +239,46 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     }
 
     /// Goes to the entry of `key`; if there is none, into the gap where it would be.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&5)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// assert_eq!(cursor.seek(&squares, &5)?, None); // in the gap it left
+    /// assert_eq!(cursor.next(&squares)?, Some((6, 36)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn seek<'a>(&mut self, table: &'a WriteTable<'_, K, V>, key: &K) -> Result<Option<Item<'a, K, V>>> {
         let from = K::with_bytes(key, |key| Ok(key.to_vec()))?;
         self.step(table, from, Place::At, |cursor, key| cursor.seek_exact(key))
     }
 
     /// Goes to the first entry whose key is not less than `key`; if there is none, behind the last.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&5)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// assert_eq!((cursor.ceiling(&squares, &5)?, cursor.higher(&squares, &6)?), (Some((6, 36)), Some((7, 49))));
+    /// assert_eq!((cursor.floor(&squares, &5)?, cursor.lower(&squares, &4)?), (Some((4, 16)), Some((3, 9))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ceiling<'a>(&mut self, table: &'a WriteTable<'_, K, V>, key: &K) -> Result<Option<Item<'a, K, V>>> {
         let from = K::with_bytes(key, |key| Ok(key.to_vec()))?;
         self.step(table, from, Place::Before, |cursor, key| cursor.seek_from(key, true))
@@ -197,12 +303,47 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
     }
 
     /// Goes to the entry that has `n` entries before it; nowhere if there is none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// squares.delete(&0)?;
+    /// assert_eq!(cursor.nth(&squares, 0)?, Some((1, 1)));
+    /// assert_eq!((cursor.nth(&squares, 9)?, cursor.key()?), (None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nth<'a>(&mut self, table: &'a WriteTable<'_, K, V>, n: u64) -> Result<Option<Item<'a, K, V>>> {
         self.jump(table, Place::Nowhere, |cursor| cursor.seek_nth(n))
     }
 
     /// Takes the entry it is at out; answers whether there was one. The cursor stays in the gap. Cost: as
     /// [`WriteTable::delete`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// cursor.seek(&squares, &4)?;
+    /// assert!(cursor.delete(&mut squares)?);
+    /// assert!(!cursor.delete(&mut squares)?); // it is gone
+    /// assert_eq!(cursor.previous(&squares)?, Some((3, 9)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn delete(&mut self, table: &mut WriteTable<'_, K, V>) -> Result<bool> {
         if self.place != Place::At {
             return Ok(false);
@@ -212,6 +353,24 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> DetachedCursor<K, V> {
 
     /// Stores `value` under the key it is at, which need not be there; answers whether it is at one. Cost: as
     /// [`WriteTable::put`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut cursor = mapledb::DetachedCursor::new();
+    /// assert!(!cursor.put(&mut squares, &1)?); // at no key yet
+    /// cursor.last(&squares)?;
+    /// assert!(cursor.put(&mut squares, &1)?);
+    /// assert_eq!(squares.get(&9)?, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn put(&mut self, table: &mut WriteTable<'_, K, V>, value: &V) -> Result<bool> {
         if self.place != Place::At {
             return Ok(false);

@@ -20,7 +20,8 @@ use crate::txn::ReadTxn;
 /// A gap between two entries of a table: of [`ReadTable::lower_bound`](super::ReadTable::lower_bound) and
 /// [`upper_bound`](super::ReadTable::upper_bound).
 ///
-/// Cost: a step is a slot and a cell, and at the end of a leaf the next one.
+/// Cost: a step is a slot and a cell, and at the end of a leaf the next one. Errors are those of
+/// [`ReadTable`](super::ReadTable).
 pub struct GapCursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     inner: tree::Gap<'t, P>,
     types: Typed<K, V>,
@@ -37,6 +38,23 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> GapCursor<'t, K, V, P> {
     }
 
     /// The entry before the gap.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut gap = squares.upper_bound(std::ops::Bound::Excluded(&1))?;
+    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (Some((0, 0)), Some((1, 1)))); // looking moves nothing
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peek_prev(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.peek_prev()?)
     }
@@ -48,6 +66,24 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> GapCursor<'t, K, V, P> {
     }
 
     /// Goes back over the entry before the gap and answers it; stays at the beginning.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let mut gap = squares.lower_bound(std::ops::Bound::Excluded(&8))?;
+    /// assert_eq!((gap.next()?, gap.next()?), (Some((9, 81)), None));
+    /// assert_eq!((gap.prev()?, gap.prev()?), (Some((9, 81)), Some((8, 64))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prev(&mut self) -> Result<Option<Item<'t, K, V>>> {
         decode::<K, V>(self.inner.previous()?)
     }
@@ -57,7 +93,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> GapCursor<'t, K, V, P> {
 /// [`upper_bound_mut`](WriteTable::upper_bound_mut).
 ///
 /// It knows the keys on both sides, so sorted input is put in by one descent for each entry and nothing is searched twice; a
-/// key that does not belong into the gap is refused and changes nothing.
+/// key that does not belong into the gap is refused and changes nothing. Errors are otherwise those of [`WriteTable`].
 ///
 /// ```
 /// # fn main() -> mapledb::Result<()> {
@@ -110,6 +146,21 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     }
 
     /// The entry before the gap. Cost: a descent.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let gap = squares.lower_bound_mut(std::ops::Bound::Unbounded)?;
+    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (None, Some((0, 0))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peek_prev(&self) -> Result<Option<Item<'_, K, V>>> {
         self.entry(self.below.as_deref())
     }
@@ -131,6 +182,23 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     }
 
     /// Goes back over the entry before the gap and answers it; stays at the beginning. Cost: two descents.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut gap = squares.upper_bound_mut(std::ops::Bound::Included(&4))?;
+    /// assert_eq!(gap.prev()?, Some((4, 16)));
+    /// assert_eq!(gap.next()?, Some((4, 16)));
+    /// assert_eq!(gap.peek_next()?, Some((5, 25)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prev(&mut self) -> Result<Option<Item<'_, K, V>>> {
         let Some(over) = self.below.take() else { return Ok(None) };
         self.below = self.neighbour(&over, Side::Below)?;
@@ -143,6 +211,25 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     ///
     /// # Errors
     /// [`Error::NotSorted`] if the key does not belong between its neighbours, which changes nothing.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut gap = squares.upper_bound_mut(std::ops::Bound::Unbounded)?;
+    /// for n in [10, 11, 12] {
+    ///     gap.insert_before(&n, &(n * n))?;
+    /// }
+    /// assert!(matches!(gap.insert_before(&5, &25), Err(mapledb::Error::NotSorted)));
+    /// assert_eq!(squares.len(), 13);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn insert_before(&mut self, key: &K, value: &V) -> Result<()> {
         self.below = Some(self.insert(key, value)?);
         Ok(())
@@ -150,6 +237,25 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
 
     /// Puts an entry into the gap; the gap lies before it then. Cost and errors: as
     /// [`insert_before`](GapCursorMut::insert_before).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete_range(&3..&6)?;
+    /// let mut gap = squares.lower_bound_mut(std::ops::Bound::Included(&3))?;
+    /// for n in [5, 4, 3] {
+    ///     gap.insert_after(&n, &(n * n))?; // from the back to the front
+    /// }
+    /// assert_eq!(gap.peek_next()?, Some((3, 9)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn insert_after(&mut self, key: &K, value: &V) -> Result<()> {
         self.above = Some(self.insert(key, value)?);
         Ok(())
@@ -176,6 +282,23 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     }
 
     /// Takes the entry before the gap out and answers it. Cost: two descents.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// let mut gap = squares.lower_bound_mut(std::ops::Bound::Included(&5))?;
+    /// assert_eq!(gap.remove_next()?.expect("it is there").1.get()?, 25);
+    /// assert_eq!(gap.remove_prev()?.expect("it is there").1.get()?, 16);
+    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (Some((3, 9)), Some((6, 36))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn remove_prev(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
         let Some(key) = self.below.take() else { return Ok(None) };
         self.below = self.neighbour(&key, Side::Below)?;

@@ -47,6 +47,25 @@ impl<'t, V: Codec + ?Sized> Undecoded<'t, V> {
 
 impl<'t, V: ?Sized> Undecoded<'t, V> {
     /// Its bytes.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let lazily = squares.lazily();
+    /// let square = lazily.get(&4)?.expect("it was put");
+    /// assert_eq!(square.bytes(), 16u32.to_be_bytes()); // as they lie in the file
+    /// assert_eq!(square.get()?, 16);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bytes(&self) -> &'t [u8] {
         self.bytes
     }

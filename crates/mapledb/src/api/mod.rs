@@ -22,6 +22,7 @@ mod pair_cursor;
 mod part;
 mod pod;
 mod read_multimap;
+mod read_ranges;
 mod read_table;
 mod scan;
 #[cfg(feature = "serde")]
@@ -32,6 +33,7 @@ mod tuple;
 mod uuid;
 mod view;
 mod write_multimap;
+mod write_ranges;
 mod write_reading;
 mod write_table;
 

@@ -50,6 +50,23 @@ impl<T: Codec + ?Sized> Owned<T> {
     ///
     /// # Errors
     /// [`Error::Decode`](crate::Error::Decode) if the bytes are none of its type.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// stock.put("pears", &3)?;
+    /// let pieces = stock.take("pears")?.expect("it was put");
+    /// assert_eq!((pieces.bytes(), pieces.get()?), (&[0, 0, 0, 3][..], 3));
+    /// stock.put("pears", &pieces.get()?)?; // it borrows nothing from the table
+    /// assert_eq!(pieces.into_bytes().len(), 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&self) -> Result<T::Item<'_>> {
         T::decode(&self.bytes)
     }

@@ -6,10 +6,8 @@ use std::ops::{Bound, RangeBounds};
 use mapledb_format::TreeRecord;
 
 use super::codec::{Codec, Key, Typed};
-use super::cursor::{Cursor, Item, Range, decode};
-use super::gap::{self, GapCursor};
+use super::cursor::{Cursor, Item};
 use super::lazy::Lazy;
-use super::tuple::Prefix;
 use crate::error::{Error, Result};
 use crate::pages::Pages;
 use crate::tree::{self, GROUP_MAX, KeyOrder, Tree};
@@ -87,6 +85,10 @@ impl Group {
 /// the transaction.
 ///
 /// Unless said otherwise a call costs one descent: one page touch a level of the tree.
+///
+/// Any call that touches a page may answer [`Error::Corrupt`], and nothing of that page is handed out then; [`Error::Decode`] if
+/// bytes are not of the table's type; [`Error::OrderMissing`] where a key is to be looked for in an order that is not at hand;
+/// [`Error::Fault`] with [`Options::catch_sigbus`](crate::Options::catch_sigbus). The transaction can be used after each but the last.
 ///
 /// ```
 /// # fn main() -> mapledb::Result<()> {
@@ -175,6 +177,24 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// The size of the table. Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.len(), squares.is_empty(), squares.order()), (10, false, mapledb::KeyOrder::BYTEWISE));
+    /// let stat = squares.stat();
+    /// assert_eq!((stat.entries, stat.depth, stat.leaf_pages, stat.branch_pages), (10, 1, 1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stat(&self) -> TableStat {
         TableStat::of(&self.record)
     }
@@ -182,6 +202,25 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadTable<'t, K, V, P> {
 
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The value of `key`.
+    ///
+    /// Cost: one page touch a level; a value with pages of its own is summed as a whole the first time.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.get(&6)?, squares.get(&60)?), (Some(36), None));
+    /// assert!(squares.contains(&6)? && !squares.contains(&60)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V::Item<'t>>> {
         self.pages.count_gets(1);
@@ -207,6 +246,8 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// the lookups wait for memory together, 16 at a time.
     ///
     /// Cost: the page touches of as many lookups, one or two small allocations, and the waits of one lookup in sixteen.
+    ///
+    /// Cost: a descent for each end, then a slot and a cell an entry.
     ///
     /// # Errors
     /// Those of the first lookup that fails.
@@ -264,11 +305,44 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     }
 
     /// The last entry.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// assert_eq!((squares.first()?, squares.last()?), (Some((0, 0)), Some((9, 81))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn last(&self) -> Result<Option<Item<'t, K, V>>> {
         self.cursor().last()
     }
 
     /// The last entry whose key is not greater than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&5)?;
+    /// let squares = squares.reading()?;
+    /// assert_eq!((squares.floor(&5)?, squares.floor(&6)?, squares.lower(&6)?), (Some((4, 16)), Some((6, 36)), Some((4, 16))));
+    /// assert_eq!((squares.ceiling(&5)?, squares.higher(&6)?, squares.lower(&0)?), (Some((6, 36)), Some((7, 49)), None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn floor(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
         self.cursor().floor(key)
     }
@@ -286,123 +360,6 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     /// The first entry whose key is greater than `key`.
     pub fn higher(&self, key: &K) -> Result<Option<Item<'t, K, V>>> {
         self.cursor().higher(key)
-    }
-
-    /// Every entry, in order.
-    pub fn iter(&self) -> Result<Range<'t, K, V, P>> {
-        tree::Range::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(Range::new)
-    }
-
-    /// The entries between two bounds; none if they cross. Cost: a descent for each bound, then a slot and a cell an
-    /// entry.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # use mapledb::{Env, Table};
-    /// # const SQUARES: Table<'static, u32, u64> = Table::new("squares");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
-    /// # let mut txn = env.write()?;
-    /// # for n in 0..100u32 { txn.open_table(&SQUARES)?.put(&n, &(u64::from(n) * u64::from(n)))?; }
-    /// # txn.commit()?;
-    /// let txn = env.read()?;
-    /// let squares = txn.table(&SQUARES)?;
-    /// let mut found = Vec::new();
-    /// for entry in squares.range(&3..&6)?.rev() {
-    ///     let (_, square) = entry?;
-    ///     found.push(square);
-    /// }
-    /// assert_eq!(found, [25, 16, 9]);
-    /// assert_eq!(squares.count(&10..)?, 90);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn range<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<Range<'t, K, V, P>>
-    where
-        K: 'k,
-    {
-        with_bounds(bounds, |low, high| tree::Range::new(self.comparing()?, low, high)).map(Range::new)
-    }
-
-    /// The gap before the first entry that `bound` lets in as the lower one of a range; the gap behind the last, if there is
-    /// none.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # use std::ops::Bound;
-    /// # use mapledb::{Env, Table};
-    /// # const SQUARES: Table<'static, u32, u32> = Table::new("squares");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
-    /// # let mut txn = env.write()?;
-    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
-    /// # txn.commit()?;
-    /// let txn = env.read()?;
-    /// let mut gap = txn.table(&SQUARES)?.lower_bound(Bound::Included(&4))?;
-    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (Some((3, 9)), Some((4, 16))));
-    /// assert_eq!((gap.next()?, gap.next()?), (Some((4, 16)), Some((5, 25))));
-    /// assert_eq!(gap.prev()?, Some((5, 25)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn lower_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'t, K, V, P>> {
-        with_bound(bound.as_ref(), |bound| gap::lower(self.comparing()?, bound)).map(GapCursor::new)
-    }
-
-    /// The gap behind the last entry that `bound` lets in as the upper one of a range; the gap before the first, if there is
-    /// none.
-    pub fn upper_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'t, K, V, P>> {
-        with_bound(bound.as_ref(), |bound| gap::upper(self.comparing()?, bound)).map(GapCursor::new)
-    }
-
-    /// How many entries lie between two bounds, exactly. Cost: two descents, however many they are.
-    pub fn count<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
-    where
-        K: 'k,
-    {
-        with_bounds(bounds, |low, high| self.comparing()?.count(low, high))
-    }
-
-    /// How many keys are less than `key`.
-    pub fn rank(&self, key: &K) -> Result<u64> {
-        K::with_bytes(key, |key| self.comparing()?.rank(key))
-    }
-
-    /// The entry that has `n` entries before it.
-    pub fn nth(&self, n: u64) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(tree::Cursor::new(self.tree()).seek_nth(n)?)
-    }
-
-    /// The entries whose keys have these first parts, in order: of a table whose keys are tuples, by a tuple of fewer parts.
-    /// Text and bytes may be borrowed. Cost: two descents, then a slot and a cell an entry.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # use mapledb::{Env, Table};
-    /// const VISITS: Table<'static, (String, u32, u8), str> = Table::new("visits");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { Env::options().create(dir.path().join("v.maple")) }?;
-    /// let mut txn = env.write()?;
-    /// let mut visits = txn.open_table(&VISITS)?;
-    /// visits.put(&("ada".into(), 1843, 7), "London")?;
-    /// visits.put(&("ada".into(), 1843, 9), "Turin")?;
-    /// visits.put(&("ada".into(), 1844, 1), "Paris")?;
-    /// visits.put(&("adam".into(), 1843, 7), "Rome")?;
-    /// txn.commit()?;
-    ///
-    /// let txn = env.read()?;
-    /// let visits = txn.table(&VISITS)?;
-    /// let places = visits.prefix_parts(&("ada", 1843))?.map(|entry| Ok(entry?.1));
-    /// assert_eq!(places.collect::<mapledb::Result<Vec<_>>>()?, ["London", "Turin"]);
-    /// assert_eq!(visits.prefix_parts(&("ada",))?.remaining()?, 3);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn prefix_parts<Q: Prefix<K>>(&self, parts: &Q) -> Result<Range<'t, K, V, P>> {
-        self.prefix(parts.prefix_bytes())
     }
 
     /// The same table, whose values are decoded when they are asked for: for scans that look at few of them, or at keys
@@ -431,25 +388,6 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized, P: Pages> ReadTable<'t, K, V, P> {
     pub fn lazily(&self) -> ReadTable<'t, K, Lazy<V>, P> {
         ReadTable { pages: self.pages, record: self.record, order: self.order, types: PhantomData }
     }
-
-    /// Every key, in order, from either end; no value is looked at. Cost: as [`iter`](ReadTable::iter).
-    pub fn keys(&self) -> Result<impl DoubleEndedIterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P>> {
-        Ok(self.lazily().iter()?.map(|entry| entry.map(|(key, _)| key)))
-    }
-
-    /// The entries whose key, as bytes, begins with `prefix`.
-    ///
-    /// # Errors
-    /// [`Error::PrefixOutOfOrder`] if the table is not in bytewise order.
-    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'t, K, V, P>> {
-        if self.order != KeyOrder::BYTEWISE {
-            return Err(Error::PrefixOutOfOrder { order: self.order.name().to_string() });
-        }
-        let prefix = prefix.as_ref();
-        let after = after_prefix(prefix);
-        let high = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        tree::Range::new(self.tree(), Bound::Included(prefix), high).map(Range::new)
-    }
 }
 
 /// The bytes of both bounds.
@@ -469,12 +407,4 @@ pub(super) fn with_bound<K: Key + ?Sized, R>(
         Bound::Included(key) => K::with_bytes(key, |key| act(Bound::Included(key))),
         Bound::Excluded(key) => K::with_bytes(key, |key| act(Bound::Excluded(key))),
     }
-}
-
-/// The smallest key after all that begin with `prefix`; `None` if there is none.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != 255)?;
-    let mut after = prefix.get(..=last)?.to_vec();
-    *after.last_mut()? += 1;
-    Some(after)
 }

@@ -65,6 +65,25 @@ impl<'t> Scan<'t> {
     ///
     /// # Errors
     /// As [`ReadTxn::table`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let scan = txn.scan(mapledb::ScanAdvice::new().release());
+    /// let squares = scan.table(&SQUARES)?;
+    /// assert_eq!((squares.len(), squares.last()?), (10, Some((9, 81))));
+    /// assert!(scan.main()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(
         &self,
         table: &Table<'_, K, V>,

@@ -29,7 +29,7 @@ pub struct Table<'n, K: ?Sized, V: ?Sized> {
 }
 
 impl<'n, K: ?Sized, V: ?Sized> Table<'n, K, V> {
-    /// The table called `name`, of 1 byte up to a quarter of a page.
+    /// The table called `name`, of 1 byte up to a quarter of a page: another name is refused where the table is made. Cost: none.
     pub const fn new(name: &'n str) -> Table<'n, K, V> {
         Table { name: Some(name), is_untyped: false, order: None, types: PhantomData }
     }
@@ -63,6 +63,14 @@ impl<'n, K: ?Sized, V: ?Sized> Table<'n, K, V> {
     }
 
     /// Its name; the default table has none.
+    ///
+    /// ```
+    /// use mapledb::Table;
+    ///
+    /// const AGES: Table<'static, str, u64> = Table::new("ages");
+    ///
+    /// assert_eq!((AGES.name(), Table::main().name()), (Some("ages"), None));
+    /// ```
     pub const fn name(&self) -> Option<&'n str> {
         self.name
     }
@@ -77,6 +85,24 @@ impl<'n> Table<'n, [u8], [u8]> {
 
     /// The table called `name` as bytes, whatever types the catalog records: for tools. Bytes put this way must be
     /// what the types ask for; nothing checks.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// # txn.commit()?;
+    /// let txn = env.read()?;
+    /// let squares = txn.table(&SQUARES)?;
+    /// let raw = txn.table(&mapledb::Table::untyped("squares"))?; // whatever types it has
+    /// assert_eq!(raw.get(&7u32.to_be_bytes())?, Some(&49u32.to_be_bytes()[..]));
+    /// assert!(txn.table(&mapledb::Table::main())?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn untyped(name: &'n str) -> Table<'n, [u8], [u8]> {
         Table { name: Some(name), is_untyped: true, order: None, types: PhantomData }
     }
@@ -147,6 +173,19 @@ impl TableInfo {
 
 impl ReadTxn {
     /// The default table.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let txn = env.read()?;
+    /// assert!(txn.main()?.is_empty()); // it is there from the start
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn main(&self) -> Result<ReadTable<'_, [u8], [u8]>> {
         Ok(ReadTable::new(self, &self.main_tree()?, KeyOrder::BYTEWISE))
@@ -159,6 +198,27 @@ impl ReadTxn {
     /// # Errors
     /// [`Error::TableMissing`]; [`Error::TableTypes`], [`Error::TableOrder`] or [`Error::TableKind`] if it was made with other
     /// types, in another order, or as a multimap.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::{Error, Table};
+    ///
+    /// const AGES: Table<'static, str, u64> = Table::new("ages");
+    ///
+    /// let before = env.read()?;
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&AGES)?.put("ada", &36)?;
+    /// txn.commit()?;
+    /// assert!(matches!(before.table(&AGES), Err(Error::TableMissing { .. })));
+    /// let txn = env.read()?;
+    /// assert_eq!(txn.table(&AGES)?.get("ada")?, Some(36));
+    /// assert!(matches!(txn.table(&Table::<str, str>::new("ages")), Err(Error::TableTypes { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(&self, table: &Table<'_, K, V>) -> Result<ReadTable<'_, K, V>> {
         self.table_through(self, table)
     }
@@ -197,6 +257,8 @@ impl ReadTxn {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// Cost: a descent of the catalog and a slot and a cell a table.
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         let mut tables = vec![TableInfo::main(TableStat::of(&self.main_tree()?), self.main_sequence())];
         let named = catalog::list(self, &self.catalog_tree()?)?;
@@ -207,6 +269,20 @@ impl ReadTxn {
 
 impl WriteTxn {
     /// The default table.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// assert_eq!(txn.main().get(b"key")?, Some(&b"value"[..])); // as it will be
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn main(&mut self) -> WriteTable<'_, [u8], [u8]> {
         WriteTable::new(self, TableId::Main, KeyOrder::BYTEWISE)
     }
@@ -217,6 +293,21 @@ impl WriteTxn {
     ///
     /// # Errors
     /// As [`ReadTxn::table`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// const AGES: mapledb::Table<'static, str, u64> = mapledb::Table::new("ages");
+    ///
+    /// let mut txn = env.write()?;
+    /// assert!(matches!(txn.table(&AGES), Err(mapledb::Error::TableMissing { .. }))); // nothing is made
+    /// txn.open_table(&AGES)?;
+    /// txn.table(&AGES)?.put("ada", &36)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(
         &mut self,
         table: &Table<'_, K, V>,
@@ -226,8 +317,26 @@ impl WriteTxn {
 
     /// A table, made with these types and in this order if it is not there.
     ///
+    /// Cost: as [`WriteTxn::table`]; a table that is made is a record of the catalog, written by the commit.
+    ///
     /// # Errors
     /// [`Error::TableTypes`] or [`Error::TableOrder`] if it is there with other types or in another order.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::{KeyOrder, Table};
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&Table::<str, u64>::new("ages"))?.put("ada", &36)?;
+    /// let other = Table::<str, u64>::new("ages").in_order(KeyOrder::REVERSE);
+    /// assert!(matches!(txn.open_table(&other), Err(mapledb::Error::TableOrder { .. })));
+    /// assert_eq!(txn.tables()?[1].name.as_deref(), Some("ages"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open_table<K: Key + ?Sized, V: Codec + ?Sized>(
         &mut self,
         table: &Table<'_, K, V>,
@@ -272,6 +381,23 @@ impl WriteTxn {
     ///
     /// # Errors
     /// [`Error::TableTypes`] or [`Error::TableOrder`] if it is there with types of other names or in another order.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::KeyOrder;
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table_as_in_order("hosts", "bytes", "u32", Some(KeyOrder::REVERSE))?.put(b"maple.example", &[0, 0, 0, 7])?;
+    /// let table = &txn.tables()?[1];
+    /// assert_eq!((&*table.key_type, &*table.value_type), ("bytes", "u32"));
+    /// let hosts = txn.open_table_as_in_order("hosts", "bytes", "u32", None)?;
+    /// assert_eq!(hosts.order(), KeyOrder::REVERSE);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open_table_as_in_order(
         &mut self,
         name: &str,

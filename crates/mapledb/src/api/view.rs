@@ -83,6 +83,27 @@ impl<'t> TxnView<'t> {
     ///
     /// # Errors
     /// As [`ReadTxn::table`](crate::ReadTxn::table), and those of [`TxnView::main`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.put(&10, &100)?;
+    /// let view = txn.view();
+    /// let squares = view.table(&SQUARES)?;
+    /// std::thread::scope(|scope| {
+    ///     let last = scope.spawn(|| squares.last()).join().expect("no panic")?;
+    ///     assert_eq!(last, Some((10, 100)));
+    ///     mapledb::Result::Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table<K: Key + ?Sized, V: Codec + ?Sized>(
         &self,
         table: &Table<'_, K, V>,
@@ -152,6 +173,21 @@ impl<'t> TxnView<'t> {
     }
 
     /// The number that the transaction's commit will have.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"draft")?;
+    /// let view = txn.view();
+    /// assert_eq!(view.main()?.get(b"key")?, Some(&b"draft"[..]));
+    /// let number = view.txnid();
+    /// assert_eq!(txn.commit()?, number);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn txnid(&self) -> u64 {
         self.txn.txnid()
     }

@@ -18,6 +18,22 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// As [`ReadTable::multi_get`](super::ReadTable::multi_get).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.put(&3, &0)?;
+    /// assert_eq!((squares.get(&3)?, squares.contains(&10)?), (Some(0), false));
+    /// assert_eq!(squares.multi_get(&[9, 3, 10])?, [Some(81), Some(0), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn multi_get<'k>(&self, keys: impl IntoIterator<Item = &'k K>) -> Result<Vec<Option<V::Item<'_>>>>
     where
         K: 'k,
@@ -46,6 +62,23 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// The first entry whose key is not less than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete_range(&4..&7)?;
+    /// assert_eq!((squares.floor(&5)?, squares.ceiling(&5)?), (Some((3, 9)), Some((7, 49))));
+    /// assert_eq!((squares.lower(&7)?, squares.higher(&3)?), (Some((3, 9)), Some((7, 49))));
+    /// assert_eq!((squares.first()?, squares.last()?), (Some((0, 0)), Some((9, 81))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ceiling(&self, key: &K) -> Result<Option<Item<'_, K, V>>> {
         self.reading()?.ceiling(key)
     }
@@ -56,6 +89,23 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// The entries between two bounds.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.put(&4, &0)?;
+    /// let some = squares.range(&3..&6)?.collect::<mapledb::Result<Vec<_>>>()?;
+    /// assert_eq!(some, [(3, 9), (4, 0), (5, 25)]);
+    /// assert_eq!(squares.iter()?.remaining()?, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn range<'k>(&self, bounds: impl RangeBounds<&'k K>) -> Result<Range<'_, K, V, Draft>>
     where
         K: 'k,
@@ -64,6 +114,22 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// A cursor, at no entry yet.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&1)?;
+    /// let mut cursor = squares.cursor()?;
+    /// assert_eq!((cursor.next()?, cursor.next()?), (Some((0, 0)), Some((2, 4))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cursor(&self) -> Result<Cursor<'_, K, V, Draft>> {
         Ok(self.reading()?.cursor())
     }
@@ -92,6 +158,21 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// How many keys are less than `key`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.delete(&0)?;
+    /// assert_eq!((squares.count(..&5)?, squares.rank(&5)?, squares.nth(0)?), (4, 4, Some((1, 1))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rank(&self, key: &K) -> Result<u64> {
         self.reading()?.rank(key)
     }
@@ -102,6 +183,22 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// As [`ReadTable::prefix`](super::ReadTable::prefix).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// stock.put("pears", &3)?;
+    /// stock.put("plums", &6)?;
+    /// assert_eq!((stock.prefix("p")?.remaining()?, stock.prefix("pl")?.remaining()?), (2, 1));
+    /// assert_eq!(stock.keys()?.next().transpose()?, Some("pears"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Range<'_, K, V, Draft>> {
         self.reading()?.prefix(prefix)
     }
@@ -117,6 +214,24 @@ impl<K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'_, K, V> {
     }
 
     /// As [`ReadTable::upper_bound`](super::ReadTable::upper_bound).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// use std::ops::Bound;
+    ///
+    /// squares.delete(&5)?;
+    /// assert_eq!(squares.lower_bound(Bound::Included(&5))?.peek_next()?, Some((6, 36)));
+    /// assert_eq!(squares.upper_bound(Bound::Included(&5))?.peek_prev()?, Some((4, 16)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn upper_bound(&self, bound: Bound<&K>) -> Result<GapCursor<'_, K, V, Draft>> {
         self.reading()?.upper_bound(bound)
     }

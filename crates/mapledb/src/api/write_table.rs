@@ -1,18 +1,14 @@
 //! A table to change.
 
 use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
 
 use super::codec::{Codec, Key, Typed};
 use super::entry::Entry;
-use super::extract::ExtractIf;
-use super::gap::{self, GapCursorMut};
-use super::load::load;
 use super::owned::Owned;
-use super::read_table::{ReadTable, TableStat, with_bound, with_bounds};
+use super::read_table::{ReadTable, TableStat};
 use crate::error::{Error, Result};
 use crate::space::Draft;
-use crate::tree::{Appender, KeyOrder, Value, in_its_order};
+use crate::tree::{KeyOrder, Value, in_its_order};
 use crate::txn::{TableId, Version, WriteTxn};
 
 /// Changes the tree of a table: by code of its own for the bytewise order.
@@ -21,6 +17,7 @@ macro_rules! change {
         in_its_order!($table.order, order => $table.txn.change($table.table, order, |$tree| $act))
     };
 }
+pub(super) use change;
 
 /// A table of a write transaction. What it reads is the table as the transaction has changed it so far.
 ///
@@ -66,9 +63,9 @@ macro_rules! change {
 /// # }
 /// ```
 pub struct WriteTable<'t, K: ?Sized, V: ?Sized> {
-    txn: &'t mut WriteTxn,
-    table: TableId,
-    order: KeyOrder,
+    pub(super) txn: &'t mut WriteTxn,
+    pub(super) table: TableId,
+    pub(super) order: KeyOrder,
     types: Typed<K, V>,
 }
 
@@ -78,7 +75,7 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
     }
 
     /// Refuses to look for keys in an order that is not at hand.
-    fn check_order(&self) -> Result<()> {
+    pub(super) fn check_order(&self) -> Result<()> {
         if self.order.is_at_hand() { Ok(()) } else { Err(Error::OrderMissing) }
     }
 
@@ -98,6 +95,23 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
     }
 
     /// The size of the table.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// assert_eq!((squares.len(), squares.is_empty(), squares.stat().leaf_pages), (10, false, 1));
+    /// squares.clear()?;
+    /// assert_eq!((squares.len(), squares.stat().depth), (0, 0));
+    /// assert_eq!(squares.order(), mapledb::KeyOrder::BYTEWISE);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stat(&self) -> TableStat {
         TableStat::of(self.txn.record(self.table))
     }
@@ -109,6 +123,27 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
 
     /// Takes `count` numbers of the table's sequence, which begins at 0; answers the first. They are given out once
     /// if the transaction commits.
+    ///
+    /// Cost: none at once; the commit writes the table's record.
+    ///
+    /// # Errors
+    /// [`Error::SequenceExhausted`] after 2⁶⁴ numbers.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// assert_eq!((stock.next_sequence(1)?, stock.next_sequence(3)?, stock.next_sequence(1)?), (0, 1, 4));
+    /// txn.abort();
+    /// let mut txn = env.write()?;
+    /// assert_eq!(txn.open_table(&STOCK)?.next_sequence(1)?, 0); // they were given back
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next_sequence(&mut self, count: u64) -> Result<u64> {
         self.txn.take_sequence(self.table, count)
     }
@@ -116,12 +151,48 @@ impl<'t, K: ?Sized, V: ?Sized> WriteTable<'t, K, V> {
 
 impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     /// The table as it stands, with every way of reading.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// squares.put(&10, &100)?;
+    /// let reading = squares.reading()?;
+    /// assert_eq!(reading.lazily().get(&10)?.expect("it was put").bytes(), 100u32.to_be_bytes());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reading(&self) -> Result<ReadTable<'_, K, V, Draft>> {
         let (pages, record) = self.txn.reading(self.table)?;
         Ok(ReadTable::new(pages, record, self.order))
     }
 
     /// Stores `value` under `key`, replacing what is there.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// stock.put("pears", &3)?;
+    /// stock.put("pears", &4)?;
+    /// assert_eq!((stock.get("pears")?, stock.len()), (Some(4), 1));
+    /// let long = "p".repeat(env.key_max() + 1);
+    /// assert!(matches!(stock.put(&long, &1), Err(mapledb::Error::KeyTooLong { .. })));
+    /// stock.put("plums", &1)?; // that changed nothing, and the transaction goes on
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn put(&mut self, key: &K, value: &V) -> Result<()> {
         K::with_bytes(key, |key| V::with_bytes(value, |value| self.put_bytes(key, value)))
     }
@@ -144,6 +215,21 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     }
 
     /// Stores `value` under `key` unless there is one; answers whether it did. Cost: two descents.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// assert!(stock.put_new("pears", &3)?);
+    /// assert!(!stock.put_new("pears", &9)?);
+    /// assert_eq!(stock.get("pears")?, Some(3));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn put_new(&mut self, key: &K, value: &V) -> Result<bool> {
         if self.contains(key)? {
             return Ok(false);
@@ -152,6 +238,20 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     }
 
     /// Stores `value` under `key`; answers the bytes of what was there. Cost: two descents.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// assert_eq!(stock.replace("pears", &3)?, None);
+    /// assert_eq!(stock.replace("pears", &4)?, Some(vec![0, 0, 0, 3]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn replace(&mut self, key: &K, value: &V) -> Result<Option<Vec<u8>>> {
         let old = K::with_bytes(key, |key| Ok(self.reading()?.get_bytes(key)?.map(<[u8]>::to_vec)))?;
         self.put(key, value)?;
@@ -159,17 +259,63 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     }
 
     /// The value of `key`, or `value`, which is stored then. Cost: a descent, and two more to store.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// assert_eq!(stock.get_or_insert("plums", &7)?, 7);
+    /// stock.put("plums", &6)?;
+    /// assert_eq!(stock.get_or_insert("plums", &7)?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_or_insert(&mut self, key: &K, value: &V) -> Result<V::Item<'_>> {
         self.entry(key)?.or_insert(value)
     }
 
     /// A key, there or not, to look at and to change in one go. Cost: a descent; the key is copied.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// stock.entry("pears")?.or_insert(&0)?;
+    /// let pieces = stock.entry("pears")?.and_modify(|pieces| pieces + 5)?.or_insert(&5)?;
+    /// assert_eq!(pieces, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn entry(&mut self, key: &K) -> Result<Entry<'_, 't, K, V>> {
         Entry::of(self, key)
     }
 
     /// Stores `new` under `key`, or takes the key out if `new` is `None`, if what is there is `expected`; answers
     /// whether it was. Cost: two descents.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const STOCK: mapledb::Table<'static, str, u32> = mapledb::Table::new("stock");
+    /// # let mut txn = env.write()?;
+    /// # let mut stock = txn.open_table(&STOCK)?;
+    /// assert!(stock.compare_and_set("pears", None, Some(&3))?); // if there is none
+    /// assert!(!stock.compare_and_set("pears", Some(&4), Some(&5))?);
+    /// assert!(stock.compare_and_set("pears", Some(&3), None)?);
+    /// assert!(stock.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn compare_and_set(&mut self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
         let is_expected = K::with_bytes(key, |key| {
             let found = self.reading()?.get_bytes(key)?;
@@ -189,6 +335,20 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 
     /// Makes room for a value of `len` bytes under `key` and lets `fill` write it in place; it is zero before. The
     /// value must be one of the table's type.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut main = txn.main();
+    /// main.reserve(b"picture", 1 << 20, |bytes| bytes[..4].copy_from_slice(b"RIFF"))?;
+    /// let picture = main.get(b"picture")?.expect("it was put");
+    /// assert_eq!((picture.len(), &picture[..5]), (1 << 20, &b"RIFF\0"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reserve(&mut self, key: &K, len: u64, fill: impl FnOnce(&mut [u8])) -> Result<()> {
         self.check_order()?;
         K::with_bytes(key, |key| {
@@ -201,12 +361,43 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     }
 
     /// Takes `key` out; answers whether it was there. A key that is not there copies no page.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// assert!(squares.delete(&4)?);
+    /// assert!(!squares.delete(&4)?);
+    /// assert_eq!(squares.len(), 9);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn delete(&mut self, key: &K) -> Result<bool> {
         self.check_order()?;
         K::with_bytes(key, |key| change!(self, |tree| tree.delete(key)))
     }
 
     /// Takes `key` out; answers the value that was there. Cost: as [`delete`](WriteTable::delete), and a copy of the value.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// # const SQUARES: mapledb::Table<'static, u32, u32> = mapledb::Table::new("squares");
+    /// # let mut txn = env.write()?;
+    /// # for n in 0..10 { txn.open_table(&SQUARES)?.put(&n, &(n * n))?; }
+    /// let mut squares = txn.open_table(&SQUARES)?;
+    /// assert_eq!(squares.take(&4)?.expect("it is there").get()?, 16);
+    /// assert!(squares.take(&4)?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take(&mut self, key: &K) -> Result<Option<Owned<V>>> {
         Ok(K::with_bytes(key, |key| self.take_bytes(key))?.map(|(_, value)| value))
     }
@@ -239,141 +430,9 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
     pub fn pop_last(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
         Ok(change!(self, |tree| tree.pop_last())?.map(owned))
     }
-
-    /// Takes everything between two bounds out; answers how many entries went. Cost: two paths copied, and a page read
-    /// for each page freed; subtrees are cut whole.
-    pub fn delete_range<'k>(&mut self, bounds: impl RangeBounds<&'k K>) -> Result<u64>
-    where
-        K: 'k,
-    {
-        self.check_order()?;
-        with_bounds(bounds, |low, high| change!(self, |tree| tree.delete_range(low, high)))
-    }
-
-    /// Takes out every entry that `keep` is false for; answers how many went. An entry that does not decode is kept and
-    /// is the error of the call. Cost: every page read, those that lose something copied.
-    pub fn retain(&mut self, mut keep: impl FnMut(K::Item<'_>, V::Item<'_>) -> bool) -> Result<u64> {
-        let mut fault = None;
-        let mut keep = |key: &[u8], value: &[u8]| keeps::<K, V>(key, value, &mut keep, &mut fault);
-        let gone = change!(self, |tree| tree.retain(&mut keep))?;
-        fault.map_or(Ok(gone), Err)
-    }
-
-    /// As [`retain`](WriteTable::retain), of the entries between two bounds; those outside stay. Cost: every page of the range
-    /// read, those that lose something copied.
-    pub fn retain_range<'k>(
-        &mut self,
-        bounds: impl RangeBounds<&'k K>,
-        mut keep: impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,
-    ) -> Result<u64>
-    where
-        K: 'k,
-    {
-        self.check_order()?;
-        let mut fault = None;
-        let mut keep = |key: &[u8], value: &[u8]| keeps::<K, V>(key, value, &mut keep, &mut fault);
-        let gone = with_bounds(bounds, |low, high| change!(self, |tree| tree.retain_range(low, high, &mut keep)))?;
-        fault.map_or(Ok(gone), Err)
-    }
-
-    /// Takes out the entries between two bounds that `choose` is true for, one by one, as they are asked for, from either end;
-    /// nothing goes that is not asked for.
-    ///
-    /// Cost: two descents for each that goes, to find it and to take it out, and a step for each that stays. To take many out
-    /// at once [`retain_range`](WriteTable::retain_range) is cheaper.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # use mapledb::{Env, Table};
-    /// const SESSIONS: Table<'static, u32, u64> = Table::new("sessions");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { Env::options().create(dir.path().join("s.maple")) }?;
-    /// let mut txn = env.write()?;
-    /// let mut sessions = txn.open_table(&SESSIONS)?;
-    /// for n in 0..100 {
-    ///     sessions.put(&n, &u64::from(n % 10))?;
-    /// }
-    /// let mut gone = Vec::new();
-    /// for session in sessions.extract_if(&20..&40, |_, age| age > 7)? {
-    ///     gone.push(session?.0.get()?);
-    /// }
-    /// assert_eq!(gone, [28, 29, 38, 39]);
-    /// assert_eq!(sessions.len(), 96);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn extract_if<'k, F>(
-        &mut self,
-        bounds: impl RangeBounds<&'k K>,
-        choose: F,
-    ) -> Result<ExtractIf<'_, 't, K, V, F>>
-    where
-        K: 'k,
-        F: FnMut(K::Item<'_>, V::Item<'_>) -> bool,
-    {
-        with_bounds(bounds, |low, high| Ok(ExtractIf::new(self, low, high, choose)))
-    }
-
-    /// A cursor to change the table by, in the gap before the first entry that `bound` lets in as the lower one of a range; behind
-    /// the last entry, if there is none. Cost: a descent, and the keys on both sides copied.
-    pub fn lower_bound_mut(&mut self, bound: Bound<&K>) -> Result<GapCursorMut<'_, 't, K, V>> {
-        with_bound(bound.as_ref(), |bound| GapCursorMut::new(self, |tree| gap::lower(tree, bound)))
-    }
-
-    /// A cursor to change the table by, in the gap behind the last entry that `bound` lets in as the upper one of a range; before
-    /// the first entry, if there is none. Cost: a descent, and the keys on both sides copied.
-    pub fn upper_bound_mut(&mut self, bound: Bound<&K>) -> Result<GapCursorMut<'_, 't, K, V>> {
-        with_bound(bound.as_ref(), |bound| GapCursorMut::new(self, |tree| gap::upper(tree, bound)))
-    }
-
-    /// Stores `value` under `key`, which must be greater than every key of the table; pages are filled to the end.
-    ///
-    /// # Errors
-    /// [`Error::NotSorted`], which changes nothing.
-    pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
-        self.check_order()?;
-        K::with_bytes(key, |key| {
-            V::with_bytes(value, |value| {
-                self.txn.lay_down();
-                change!(self, |tree| tree.put_last(key, value))
-            })
-        })
-    }
-
-    /// Appends pairs in key order, all greater than every key of the table; answers how many. Much faster than
-    /// [`WriteTable::append`]: nothing is searched, and pages are filled to the end.
-    ///
-    /// # Errors
-    /// [`Error::NotSorted`] at the first pair out of order, or the first error of `pairs`; those before it are stored.
-    pub fn load_sorted<Kb: AsRef<[u8]>, Vb: AsRef<[u8]>>(
-        &mut self,
-        pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
-    ) -> Result<u64> {
-        self.check_order()?;
-        self.txn.lay_down();
-        let (stored, fault) = change!(self, |tree| load(Appender::new(tree)?, pairs))?;
-        fault.map_or(Ok(stored), Err)
-    }
 }
 
 /// A pair that was taken out.
 fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
     (Owned::new(key), Owned::new(value))
-}
-
-/// Whether `keep` keeps an entry; one that does not decode stays, and is noted as the fault.
-fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
-    key: &[u8],
-    value: &[u8],
-    keep: &mut impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,
-    fault: &mut Option<Error>,
-) -> bool {
-    match (K::decode(key), V::decode(value)) {
-        (Ok(key), Ok(value)) => keep(key, value),
-        (Err(error), _) | (_, Err(error)) => {
-            fault.get_or_insert(error);
-            true
-        }
-    }
 }

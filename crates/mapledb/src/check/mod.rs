@@ -5,14 +5,11 @@
 //! that: checksums and tags of every page, order of keys within and across pages, counts at every level, and the lengths
 //! of size keys. Born is compared with the pages themselves by [`check_waiting`], while nobody writes.
 
+mod free;
 mod histograms;
-
-use std::collections::BTreeMap;
+mod report;
 
 use mapledb_format::free::{PageBounds, blocker};
-use mapledb_format::free::bitmap::CHUNK_PAGES;
-use mapledb_format::free::list::InlineFree;
-use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, decode_pending};
 use mapledb_format::{
     Extent, FormatError, HeadBody, PendingGroup, Pgno, SnapshotRecord, TreeRecord, Txnid, header,
 };
@@ -21,88 +18,12 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 use crate::space::{Extents, waiting_groups};
-use crate::tree::{Cursor, KeyOrder, Sound, Tree, Visit, Visitor, Walked, walk, walk_with};
+use crate::tree::{KeyOrder, Sound, Visit, Visitor, Walked, walk, walk_with};
 
 use self::histograms::Tally;
 
 pub use self::histograms::{CheckHistograms, HistogramRow};
-
-/// How much of a file a check reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum CheckLevel {
-    /// Metas, catalog, branches and free space: counts, references, and that no page of a branch, leaf or free record is held
-    /// twice. Leaves, what hangs on them, named snapshots and waiting pages are left out.
-    ///
-    /// Cost: about a hundredth of the file or less.
-    Quick,
-    /// Every page of the latest state, but of a long value only the header. Named snapshots are left out.
-    ///
-    /// Cost: all of the file in use but long values.
-    Pages,
-    /// Everything: the bytes of long values and the named snapshots, too.
-    #[default]
-    Full,
-}
-
-/// How far a check has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckProgress {
-    /// Pages looked at so far.
-    pub pages_done: u64,
-    /// Pages in use in all.
-    pub pages_total: u64,
-}
-
-/// Something that is not as it must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckProblem {
-    /// The page, if it is about one.
-    pub pgno: Option<u64>,
-    /// The table it was found through; `None` for the default table and for what belongs to no table.
-    pub table: Option<String>,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// What a check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckReport {
-    /// The snapshot that was checked.
-    pub txnid: u64,
-    /// Pages of the file up to the first never allocated, metas left out.
-    pub pages_total: u64,
-    /// Pages reachable from the snapshot, damaged ones among them.
-    pub pages_reachable: u64,
-    /// Pages in use that damage keeps from being reached: what they hold is not known.
-    pub pages_unknown: u64,
-    /// Pages in free records.
-    pub pages_free: u64,
-    /// Entries of all tables.
-    pub entries: u64,
-    /// Named tables.
-    pub tables: u64,
-    /// Named snapshots.
-    pub snapshots: u64,
-    /// Whether waiting pages were compared with their free records, which takes a moment without a writer.
-    pub waiting_checked: bool,
-    /// Tables whose keys are in a named order that is not at hand: all of them was checked, but that order.
-    pub orders_missing: Vec<String>,
-    /// How full pages are and how long what is in them, of the default table and all named ones.
-    pub histograms: CheckHistograms,
-    /// What is wrong, in the order it was found.
-    pub problems: Vec<CheckProblem>,
-}
-
-impl CheckReport {
-    /// Whether nothing is wrong.
-    pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
+pub use self::report::{CheckLevel, CheckProblem, CheckProgress, CheckReport};
 
 /// Pages whose checksums are made anew at every touch, whatever the policy.
 struct Distrusting<'p, P>(&'p P);
@@ -344,117 +265,6 @@ impl<P: Pages> Checker<'_, '_, P> {
             self.report.pages_unknown = said.saturating_sub(found);
         } else if said != found {
             self.problem(None, format!("the head says that {said} page(s) are in use, {found} are reachable"));
-        }
-    }
-
-    fn take_free(&mut self, extent: Extent) {
-        if !self.bounds.holds(&extent) {
-            self.problem(Some(extent.first), "a free record names pages outside the file".to_string());
-        } else if !self.held.insert(extent) {
-            let what = format!("{} free page(s) from here on are in use or free twice", extent.pages);
-            self.problem(Some(extent.first), what);
-        }
-    }
-
-    fn take_available(&mut self, extent: Extent) {
-        self.available += extent.pages;
-        self.take_free(extent);
-    }
-
-    fn free_records(&mut self, head: &HeadBody, is_tree_whole: bool) {
-        match InlineFree::decode(head.inline_free(), self.bounds) {
-            Err(cause) => self.problem(None, cause.to_string()),
-            Ok(inline) => {
-                for group in &inline.pending {
-                    if group.freed > head.txnid {
-                        self.problem(None, format!("pages are freed in transaction {}, to come", group.freed));
-                    }
-                    match group.unpack(self.bounds) {
-                        Err(cause) => self.problem(None, cause.to_string()),
-                        Ok(group) => group.extents.iter().for_each(|piece| self.take_free(piece.extent)),
-                    }
-                }
-                inline.available.into_iter().for_each(|extent| self.take_available(extent));
-            }
-        }
-        if is_tree_whole && let Err(error) = self.free_tree(head) {
-            self.fault(error);
-        }
-        let (said, found) = (head.pages_available, self.available);
-        if self.report.problems.is_empty() && said != found {
-            self.problem(None, format!("the head says that {said} page(s) are available, {found} are"));
-        }
-    }
-
-    fn free_tree(&mut self, head: &HeadBody) -> Result<()> {
-        let root = head.free.root;
-        let fault = |cause| Error::Corrupt { pgno: root, cause };
-        let mut longest: BTreeMap<ChunkNo, u64> = BTreeMap::new();
-        let mut sizes: BTreeMap<ChunkNo, u64> = BTreeMap::new();
-        let mut cursor = Cursor::new(Tree::<P>::new(self.pages, &head.free));
-        while let Some((key, value)) = cursor.next()? {
-            match FreeKey::decode(key).map_err(fault)? {
-                FreeKey::Pending { freed, .. } => {
-                    let group = decode_pending(key, value, self.bounds).map_err(fault)?;
-                    if freed > head.txnid {
-                        self.problem(None, format!("pages are freed in transaction {freed}, to come"));
-                    }
-                    group.extents.iter().for_each(|piece| self.take_free(piece.extent));
-                }
-                FreeKey::Chunk { chunk } => {
-                    let record = ChunkRecord::decode(chunk, value, self.bounds).map_err(fault)?;
-                    longest.insert(chunk, record.longest());
-                    self.take_chunk(chunk, &record);
-                }
-                FreeKey::Longest { pages, chunk } => {
-                    if sizes.insert(chunk, pages).is_some() {
-                        self.problem(None, format!("chunk {} has two size keys", chunk.get()));
-                    }
-                }
-            }
-        }
-        if longest != sizes {
-            self.problem(Some(root), "the size keys of free space are not those of its chunks".to_string());
-        }
-        Ok(())
-    }
-
-    fn take_chunk(&mut self, chunk: ChunkNo, record: &ChunkRecord) {
-        match record.available {
-            AvailableIn::Bitmap(bitmap) => {
-                for run in bitmap.runs() {
-                    self.take_available(Extent::new(chunk.pgno(run.start), run.len() as u64));
-                }
-            }
-            AvailableIn::Chunks(chunks) => {
-                self.take_available(Extent::new(chunk.first_pgno(), chunks.saturating_mul(u64::from(CHUNK_PAGES))));
-            }
-        }
-    }
-
-    /// Pages that nothing holds. Only worth a word when the walk itself was whole.
-    fn lost(&mut self) {
-        if !self.report.problems.is_empty() {
-            return;
-        }
-        if self.unread > 0 {
-            return self.lost_by_count();
-        }
-        let mut all = Extents::default();
-        if self.report.pages_total > 0 {
-            all.insert(Extent::new(self.bounds.first, self.report.pages_total));
-        }
-        for extent in all.without(&self.held) {
-            let what = format!("{} page(s) from here on are neither reachable nor free", extent.pages);
-            self.problem(Some(extent.first), what);
-        }
-    }
-
-    /// As [`lost`](Checker::lost) when not every page in use has been named: their number must be right.
-    fn lost_by_count(&mut self) {
-        let (known, total) = (self.held.pages().saturating_add(self.unread), self.report.pages_total);
-        if known != total {
-            self.problem(None, format!("{known} page(s) are in use or free, the file has {total}"));
         }
     }
 }

@@ -55,6 +55,17 @@ pub struct Metrics {
 
 impl Metrics {
     /// The count called `name`.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let metrics = env.metrics();
+    /// assert_eq!((metrics.get("commits"), metrics.get("comets")), (Some(0), None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&self, name: &str) -> Option<u64> {
         self.counts.iter().find(|(known, _)| *known == name).map(|(_, count)| *count)
     }
@@ -146,6 +157,21 @@ impl Env {
     /// parked stay, whatever is picked. [`ReaderPolicy`](crate::ReaderPolicy) does this by itself.
     ///
     /// Cost: a scan of the reader slots, and a compare-and-swap for each.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let parked = env.read()?.park()?;
+    /// let active = env.read()?;
+    /// assert_eq!(env.evict_parked(|reader| reader.age().as_secs() > 3600)?, 0); // none is so old
+    /// assert_eq!(env.evict_parked(|_| true)?, 1); // and the active one stays
+    /// assert!(matches!(parked.unpark(), Err(mapledb::Error::Evicted { .. })));
+    /// assert!(active.main()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn evict_parked(&self, mut chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
         Ok(self.core.attached.evict_parked(|reader| chosen(&ReaderInfo::of(reader)))?)
     }

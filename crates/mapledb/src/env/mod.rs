@@ -1,37 +1,36 @@
 //! Opening, closing and looking at an environment.
 
 mod activity;
+mod checking;
 mod copy;
 mod image;
 mod info;
 mod open;
+mod options;
 mod registry;
 mod residency;
 mod scan;
 mod sharing;
 mod named;
 mod space;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader, Txnid};
+use mapledb_format::HeadBody;
 
-use crate::catalog::snapshots;
-use crate::check::{CheckLevel, CheckProblem, CheckProgress, CheckReport, check, check_named, check_waiting};
-use crate::commit::{Recovery, check_durable_meta};
+use crate::commit::Recovery;
 use crate::error::{Error, Result};
-use crate::mvcc::{Mode, Wait};
-use crate::space::{Extents, waiting_groups};
-use crate::store::Snapshot;
-use crate::txn::{Core, Defragment, DefragmentProgress, DefragmentReport, ReadTxn, TrimReport, WriteTxn};
+use crate::mvcc::Wait;
+use crate::txn::{Core, ReadTxn, WriteTxn};
 
 pub use activity::{ProcessInfo, StageInfo};
 pub use copy::CopyReport;
 pub use image::{HugePageState, HugePages, Image, ImageMemory};
 pub use info::{Info, Metrics};
-pub use open::{Access, Options};
+pub use options::{Access, Options};
 pub use named::SnapshotInfo;
 pub use residency::{LevelResidency, LockedBranches, TreeName};
 pub use scan::{Scan, ScanAdvice};
@@ -105,8 +104,27 @@ impl Env {
 
     /// Begins a write, waiting for whoever writes now, in any process; first come, first served.
     ///
+    /// Cost: no system call if nobody writes, but for a look every now and then whether both files are still where they were.
+    ///
     /// # Errors
     /// The environment is read-only, poisoned, or used in a forked child; its file was replaced.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// drop(txn); // given up
+    /// let mut txn = env.write()?;
+    /// assert!(txn.main().is_empty());
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// assert_eq!(env.read()?.main()?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(&self) -> Result<WriteTxn> {
         self.core.begin_write_at_last()
     }
@@ -218,90 +236,6 @@ impl Env {
         self.core.sync()
     }
 
-    /// Gives free space back to the file system while the environment is in use, in any number of processes: free runs of at
-    /// least 16 pages become holes, and so does what the file has grown by in advance. The file stays as long as it is; what
-    /// it takes of the disk (`du`) becomes less. Free pages that a reader or an older meta still holds stay, and up to 256
-    /// for the next commits.
-    ///
-    /// Space that was given back may be gone when it is needed again: blocks are allocated before a page is stored to, and
-    /// if there are none that is [`Error::DiskFull`], nothing worse. A commit that takes such a run syncs twice.
-    ///
-    /// Cost: three commits of one or two syncs each, two more syncs if relaxed commits are to become durable; the free-space
-    /// records are rewritten once and read a few times; a system call for each run. The idea: `fstrim`, and the hole punching of InnoDB's compressed pages.
-    ///
-    /// # Errors
-    /// As [`Env::write`] and [`WriteTxn::commit`]. Nothing is lost by one; what was not given back is by the next call.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # let path = dir.path().join("cache.maple");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
-    /// let mut txn = env.write()?;
-    /// txn.main().put(b"page", &vec![7; 4 << 20])?;
-    /// txn.commit()?;
-    /// let mut txn = env.write()?;
-    /// txn.main().clear()?;
-    /// txn.commit()?;
-    ///
-    /// let report = env.trim()?;
-    /// assert!(report.bytes >= 2 << 20 || !report.is_supported);
-    /// # env.close()
-    /// # }
-    /// ```
-    pub fn trim(&self) -> Result<TrimReport> {
-        self.core.trim()
-    }
-
-    /// Moves pages from the end of the file to free ones before them, while readers and writers go on, so that the end can be
-    /// given back: to [`trim`](Env::trim), which this calls at last, and to whoever closes the file last. A large value
-    /// moves as a whole, to a free run that is long enough. Tables in a [named order](crate::NamedOrder) move if the environment
-    /// was opened with it.
-    ///
-    /// What is moved is copied by ordinary commits of bounded size; between two of them other writers get their turn.
-    /// `progress` is called after each, and when it answers `false` that was the last. The report says how it ended; what
-    /// had been moved by then stays moved. Pages that a reader pins stay where they are until the reader goes, and their
-    /// copies take room meanwhile that was free before: with a long reader this gains nothing until it ends.
-    ///
-    /// Cost: for every page moved about two written, the page and its share of the branches above, once more for each commit
-    /// that such a branch is part of; a sync a commit, or two; before each 131,072 pages a look at all branches, and at all
-    /// leaves of tables with values of several pages. A compact copy costs as much writing as the file is long, and orders
-    /// tables as well, which this does not.
-    ///
-    /// # Errors
-    /// As [`Env::write`], [`WriteTxn::commit`] and [`Env::trim`]. What had been moved stays moved.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # let path = dir.path().join("cache.maple");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { mapledb::Env::options().create(&path) }?;
-    /// use mapledb::Defragment;
-    ///
-    /// for n in 0..2000u32 {
-    ///     let mut txn = env.write()?;
-    ///     txn.main().put(&n.to_be_bytes(), &[7; 2000])?;
-    ///     txn.commit_later()?;
-    /// }
-    /// let mut txn = env.write()?;
-    /// txn.main().retain(|key, _| key[3] % 4 == 0)?;
-    /// txn.commit()?;
-    ///
-    /// let report = env.defragment(&Defragment::default(), |_| true)?;
-    /// assert!(report.used_pages < report.used_pages_before);
-    /// # env.close()
-    /// # }
-    /// ```
-    pub fn defragment(
-        &self,
-        options: &Defragment,
-        mut progress: impl FnMut(&DefragmentProgress) -> bool,
-    ) -> Result<DefragmentReport> {
-        self.core.defragment(options, &mut progress)
-    }
-
     /// Waits until a commit newer than `than` is published, by any process; answers its number, or `None` when the
     /// time is over.
     ///
@@ -331,8 +265,23 @@ impl Env {
     /// and then a note is left that nothing was undone. Waits at most ten seconds for another process's write transaction
     /// to end; what is relaxed is that process's after that. Dropping the last handle does the same in silence.
     ///
+    /// Cost: a sync or two if there is anything relaxed, and a few system calls.
+    ///
     /// # Errors
     /// [`Error::StillInUse`] while other handles or transactions are alive; it stays open for them. A failed sync.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let reader = env.read()?;
+    /// assert!(matches!(env.clone().close(), Err(mapledb::Error::StillInUse)));
+    /// drop(reader);
+    /// env.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(self) -> Result<()> {
         // The thread that syncs relaxed commits holds the core while it does, beside this handle.
         self.core.syncer.stop(|| Arc::strong_count(&self.core) > 2);
@@ -374,121 +323,24 @@ impl Env {
     }
 
     /// What opening found, and did about it.
+    ///
+    /// Cost: none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// let path = dir.path().join("e.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// unsafe { mapledb::Env::options().create(&path) }?.close()?;
+    /// // SAFETY: as above.
+    /// let env = unsafe { mapledb::Env::options().open(&path) }?;
+    /// assert!(env.recovery().was_clean);
+    /// assert_eq!((&env.recovery().passed_over, env.recovery().recovered_txnid), (&None, None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recovery(&self) -> &Recovery {
         &self.core.recovery
-    }
-
-    /// Checks the latest snapshot: every page, every order, every count, and that no page is lost or held twice; then every named
-    /// one, and that what it reaches is in use or waits for it.
-    ///
-    /// Of a table in a named order that is neither at hand ([`Options::order`]) everything else is checked, and
-    /// [`CheckReport::orders_missing`] names it.
-    ///
-    /// Works beside a writer, and keeps the snapshot from being reused meanwhile. `progress` is called every few
-    /// hundred pages.
-    ///
-    /// Cost: every page in use is read, and every page of each named snapshot.
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
-    /// let report = env.check(|_progress| {})?;
-    /// assert!(report.is_clean(), "{report:?}");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// Damage does not end it: each fault is a [`CheckProblem`], and what is beside it is checked all the same. What is below a
-    /// damaged page is counted in [`CheckReport::pages_unknown`]; named snapshots are then left out.
-    pub fn check(&self, progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
-        self.check_at(CheckLevel::Full, progress)
-    }
-
-    /// Checks as much of the file as `level` says, as [`check`](Env::check) does all of it.
-    ///
-    /// Cost: see [`CheckLevel`].
-    ///
-    /// ```
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
-    /// use mapledb::CheckLevel;
-    ///
-    /// let mut txn = env.write()?;
-    /// for key in ["oak", "elm", "maple"] {
-    ///     txn.main().put(key.as_bytes(), b"a tree")?;
-    /// }
-    /// txn.commit()?;
-    /// assert!(env.check_at(CheckLevel::Quick, |_progress| {})?.is_clean());
-    ///
-    /// let keys = env.check_at(CheckLevel::Pages, |_progress| {})?.histograms.key_lengths;
-    /// assert_eq!((keys[0].from, keys[0].to, keys[0].count), (2, 3, 2), "two keys of two or three bytes");
-    /// assert_eq!((keys[1].from, keys[1].to, keys[1].count), (4, 7, 1));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn check_at(&self, level: CheckLevel, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
-        let (txn, head) = self.snapshot_with_head()?;
-        let (mut report, reachable) = check(&txn, &head, txn.known_orders(), level, &mut progress);
-        if level == CheckLevel::Full && report.is_clean() {
-            self.check_snapshots(&txn, &head, &reachable, &mut report)?;
-        }
-        if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
-            report.problems.push(CheckProblem { pgno: None, table: None, what });
-        }
-        if level > CheckLevel::Quick && report.is_clean() {
-            self.check_waiting(&txn, &head, &mut report)?;
-        }
-        Ok(report)
-    }
-
-    /// Checks every named snapshot, each through a window of its own.
-    fn check_snapshots(
-        &self,
-        txn: &ReadTxn,
-        head: &HeadBody,
-        reachable: &Extents,
-        report: &mut CheckReport,
-    ) -> Result<()> {
-        let kept = match snapshots::list(txn, &head.snapshots) {
-            Ok(kept) => kept,
-            Err(error) => {
-                report.problems.push(CheckProblem { pgno: None, table: None, what: error.to_string() });
-                return Ok(());
-            }
-        };
-        let waiting = if kept.is_empty() { Vec::new() } else { waiting_groups(txn, head)? };
-        let durable = Txnid(self.core.attached.durable()?.txnid);
-        for (name, record) in kept {
-            let view = self.core.store.view(record.txnid, record.pages_used.min(head.pages_used), durable)?;
-            let pages = Snapshot { store: &self.core.store, view };
-            check_named(&pages, (&name, &record), reachable, &waiting, report);
-        }
-        Ok(())
-    }
-
-    /// Compares waiting pages with their free records if nobody writes now and the snapshot is still the latest.
-    fn check_waiting(&self, txn: &ReadTxn, head: &HeadBody, report: &mut CheckReport) -> Result<()> {
-        let is_frozen = self.core.attached.mode() == Mode::Frozen;
-        let guard = if self.core.options.is_read_only { None } else { self.core.lock(Wait::Try)? };
-        if guard.is_none() && !is_frozen || self.core.attached.published_txnid()? != txn.txnid() {
-            return Ok(());
-        }
-        let header_of = |pgno| {
-            let page = txn.raw_pages(pgno, 1).ok()?;
-            let header = PageHeader::parse(page).ok()?;
-            let length = match header.kind {
-                Kind::Overflow => OverflowHead::parse(page, self.core.store.page_size()).ok()?.pages,
-                Kind::Leaf | Kind::Branch | Kind::Packed => 1,
-            };
-            Some((header.txnid, length))
-        };
-        report.problems.extend(check_waiting(txn, head, &self.core.whole_pins(head)?, &header_of)?);
-        report.waiting_checked = true;
-        Ok(())
     }
 
     /// A read transaction with the whole head of its snapshot, free space included.

@@ -64,6 +64,20 @@ impl Env {
     ///
     /// # Errors
     /// [`Error::SnapshotMissing`]; as [`Env::write`] and [`WriteTxn::commit`](crate::WriteTxn::commit).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// env.create_snapshot("monday")?;
+    /// let reader = env.read_snapshot("monday")?;
+    /// env.drop_snapshot("monday")?;
+    /// assert!(reader.main()?.is_empty()); // it reads on
+    /// assert!(matches!(env.drop_snapshot("monday"), Err(mapledb::Error::SnapshotMissing { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drop_snapshot(&self, name: &str) -> Result<u64> {
         let mut txn = self.write()?;
         match txn.drop_snapshot(name)? {
@@ -78,6 +92,22 @@ impl Env {
     ///
     /// # Errors
     /// [`Error::SnapshotMissing`]; as [`Env::read`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let made = env.create_snapshot("empty")?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// let then = env.read_snapshot("empty")?;
+    /// assert_eq!((then.txnid(), then.main()?.len(), env.read()?.main()?.len()), (made, 0, 1));
+    /// assert!(matches!(env.read_snapshot("full"), Err(mapledb::Error::SnapshotMissing { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_snapshot(&self, name: &str) -> Result<ReadTxn> {
         self.core.read_snapshot(name)
     }
@@ -126,6 +156,25 @@ impl Env {
     ///
     /// # Errors
     /// A corrupt page; as [`Env::read`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"picture", &vec![7; 1 << 20])?;
+    /// txn.create_snapshot("with picture")?;
+    /// txn.commit()?;
+    /// assert_eq!(env.snapshots()?[0].retained_bytes, 0); // all of it is in use anyway
+    /// let mut txn = env.write()?;
+    /// txn.main().delete(b"picture")?;
+    /// txn.commit()?;
+    /// let kept = &env.snapshots()?[0];
+    /// assert!(kept.name == "with picture" && kept.retained_bytes >= 1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>> {
         let (txn, head) = self.core.read_with_head()?;
         let kept = snapshots::list(&txn, &head.snapshots)?;

@@ -1,4 +1,4 @@
-//! How an environment comes to be: options, and the order in which a file is opened.
+//! How an environment comes to be: the order in which a file is made and opened.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -7,266 +7,44 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mapledb_format::{PageSize, ids};
-use mapledb_os::{DataFile, MapAdvice, Seam};
+use mapledb_os::{DataFile, Seam};
 
+use super::options::{Access, Options};
 use super::sharing::may_share;
 use super::{Env, registry};
-use crate::commit::{Durability, Found, Opener, Recovery, body_words, create, examine, recover};
+use crate::commit::{Found, Opener, Recovery, body_words, create, examine, recover};
 use crate::error::{Error, Result};
 use crate::mvcc::{Attach, Attached, First, Mode, NewHead, Start, Target, attach};
-use crate::store::{Store, Verify};
-use crate::tree::KeyOrder;
-use crate::txn::{Core, CoreOptions, ReaderPolicy};
-
-/// Who else may have the file open, and what this handle may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// Any number of processes read and write. Needs a writable lock file beside the data file.
-    #[default]
-    Shared,
-    /// As [`Access::Shared`], with the data file opened read-only. The lock file must be writable all the same,
-    /// since a reader pins its snapshot there.
-    SharedReadOnly,
-    /// Nobody writes, which a lock on the data file sees to; no lock file is used. For read-only media, and for users
-    /// who may write nothing. Relaxed commits that are not durable yet are not seen.
-    Frozen,
-    /// This process alone, on a network file system too. As in shared use, a lock file beside the data file holds what
-    /// outlives the process: relaxed commits that are not durable yet. Where it can be neither opened for writing nor
-    /// created the opening is refused.
-    Exclusive,
-}
-
-impl Access {
-    fn writes(self) -> bool {
-        matches!(self, Access::Shared | Access::Exclusive)
-    }
-}
-
-/// Options of an environment. The defaults suit nearly everybody.
-///
-/// ```
-/// # fn main() -> mapledb::Result<()> {
-/// # let dir = tempfile::tempdir().expect("a directory for the example");
-/// use std::time::Duration;
-///
-/// use mapledb::{Access, Durability, Env, MapAdvice, ReaderPolicy, Verify};
-///
-/// let options = Env::options()
-///     .page_size(8192) // of a file to be created
-///     .file_mode(0o640)
-///     .access(Access::Exclusive) // nobody else may have it open
-///     .durability(Durability::Group) // unless a transaction says otherwise
-///     .relaxed_bound(16 << 20, Duration::from_millis(200))
-///     .two_syncs(false)
-///     .quota_bytes(1 << 30)
-///     .reserve_bytes(1 << 34)
-///     .advice(MapAdvice::Random)
-///     .verify(Verify::FirstTouch)
-///     .catch_sigbus(true)
-///     .readers(ReaderPolicy::new().age_max(Duration::from_secs(600)).evict_parked());
-/// // SAFETY: nothing but MapleDB writes to the file while it is open.
-/// let env = unsafe { options.open_or_create(dir.path().join("all.maple")) }?;
-/// assert_eq!(env.page_size(), 8192);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Options {
-    access: Access,
-    page_size: usize,
-    durability: Durability,
-    two_syncs: bool,
-    file_mode: u32,
-    quota_bytes: Option<u64>,
-    advice: MapAdvice,
-    reserve_bytes: u64,
-    verify: Verify,
-    relaxed_bytes: u64,
-    relaxed_time: Duration,
-    catch_sigbus: bool,
-    orders: Vec<KeyOrder>,
-    readers: ReaderPolicy,
-    seam: Seam,
-    /// Whether this opening has made the file.
-    is_new: bool,
-    /// Whether nobody else knows of the file.
-    is_draft: bool,
-    /// Whether it is memory, which nobody can write to.
-    is_image: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            access: Access::Shared,
-            page_size: 4096,
-            durability: Durability::Sync,
-            two_syncs: false,
-            file_mode: 0o666,
-            quota_bytes: None,
-            advice: MapAdvice::Random,
-            reserve_bytes: 0,
-            verify: Verify::FirstTouch,
-            relaxed_bytes: 64 << 20,
-            relaxed_time: Duration::from_secs(1),
-            catch_sigbus: false,
-            orders: Vec::new(),
-            readers: ReaderPolicy::default(),
-            seam: Seam::unwatched(),
-            is_new: false,
-            is_draft: false,
-            is_image: false,
-        }
-    }
-}
+use crate::store::Store;
+use crate::txn::{Core, CoreOptions};
 
 impl Options {
-    /// Who else may have the file open. [`Access::Shared`] unless said otherwise.
-    pub fn access(mut self, access: Access) -> Options {
-        self.access = access;
-        self
-    }
-
-    /// The size of a page in bytes, of a file to be created: a power of two from 4,096 (the default) to 65,536.
-    pub fn page_size(mut self, bytes: usize) -> Options {
-        self.page_size = bytes;
-        self
-    }
-
-    /// How far a commit gets before it is published, unless its transaction says otherwise.
-    pub fn durability(mut self, durability: Durability) -> Options {
-        self.durability = durability;
-        self
-    }
-
-    /// Whether every durable commit syncs its pages before it stores its meta, rather than trusting a manifest to
-    /// tell at recovery. Twice the syncs; off by default.
-    pub fn two_syncs(mut self, two_syncs: bool) -> Options {
-        self.two_syncs = two_syncs;
-        self
-    }
-
-    /// The permissions of a file to be created, before the process's umask: 0o666 unless said otherwise.
-    pub fn file_mode(mut self, mode: u32) -> Options {
-        self.file_mode = mode;
-        self
-    }
-
-    /// The most bytes the file may grow to through this environment; a commit that needs more is refused with
-    /// [`Error::QuotaReached`]. None by default.
-    pub fn quota_bytes(mut self, bytes: u64) -> Options {
-        self.quota_bytes = Some(bytes);
-        self
-    }
-
-    /// How the map will be read. [`MapAdvice::Random`] by default, which keeps a store from dirtying more than its
-    /// page.
-    pub fn advice(mut self, advice: MapAdvice) -> Options {
-        self.advice = advice;
-        self
-    }
-
-    /// How many bytes of address space to map ahead of the file. By default enough that growth never needs a second
-    /// map, and little enough for 64 environments in a process.
-    pub fn reserve_bytes(mut self, bytes: u64) -> Options {
-        self.reserve_bytes = bytes;
-        self
-    }
-
-    /// When checksums are verified. [`Verify::FirstTouch`] by default.
-    pub fn verify(mut self, verify: Verify) -> Options {
-        self.verify = verify;
-        self
-    }
-
-    /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them. One
-    /// that alone writes as much is durable when it returns.
-    /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
-    /// transaction that this one begins after them.
-    pub fn relaxed_bound(mut self, bytes: u64, time: Duration) -> Options {
-        self.relaxed_bytes = bytes;
-        self.relaxed_time = time;
-        self
-    }
-
-    /// What writers do about readers that stay too long. Nothing by default. It holds for transactions of this environment; if
-    /// the file is open in this process already, it stays as it was opened.
-    pub fn readers(mut self, policy: ReaderPolicy) -> Options {
-        self.readers = policy;
-        self
-    }
-
-    /// Whether a page of the map that the system cannot deliver or store becomes an error, [`Error::Fault`], rather than
-    /// a `SIGBUS` that ends the process. Off by default.
-    ///
-    /// The medium failing under the map, another program cutting the file off, and a full disk under a copy by reflink
-    /// raise that signal. With this option the process gets a handler for it, which stays until it ends, passes
-    /// everything that does not concern a map of such an environment on to the handler there was before, and puts a page
-    /// of zeros where the failing one was. **So bytes that were handed out already may read as zeros.** The next call of
-    /// the transaction says that this has happened; where it matters whether a value was right, make another call after
-    /// its use, such as [`ReadTxn::check_faults`](crate::ReadTxn::check_faults).
-    ///
-    /// After a fault this process does not write to the environment any more, and after one in a write transaction no
-    /// process does: close it in all of them and open it again. Reads that begin later go on with what can be verified.
-    /// A handler installed later by somebody else must pass on what is not its own. The lock file's map is left out. If
-    /// the file is open in this process already, it stays as it was opened.
-    pub fn catch_sigbus(mut self, catch: bool) -> Options {
-        self.catch_sigbus = catch;
-        self
-    }
-
-    /// Brings a named order along for whoever knows tables by name alone: [`Table::untyped`](crate::Table::untyped) finds keys
-    /// in tables that record this name, and [`Env::check`] holds them against it. May be called for any number of orders. Who
-    /// names the order with the table needs none of this. If the file is open in this process already, it stays as it was
-    /// opened.
-    ///
-    /// ```
-    /// # use mapledb::{Env, KeyOrder, NamedOrder, Table};
-    /// # fn main() -> mapledb::Result<()> {
-    /// # let dir = tempfile::tempdir().expect("a directory for the example");
-    /// struct ByLength;
-    ///
-    /// impl NamedOrder for ByLength {
-    ///     const NAME: &'static str = "by-length/1";
-    ///
-    ///     fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-    ///         a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-    ///     }
-    /// }
-    ///
-    /// let options = Env::options().order(KeyOrder::named::<ByLength>());
-    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
-    /// let env = unsafe { options.create(dir.path().join("words.maple")) }?;
-    /// let mut txn = env.write()?;
-    /// let words = Table::<[u8], [u8]>::new("words").in_order(KeyOrder::named::<ByLength>());
-    /// txn.open_table(&words)?.put(b"maple", b"tree")?;
-    /// txn.commit()?;
-    ///
-    /// assert_eq!(env.read()?.table(&Table::untyped("words"))?.get(b"maple")?, Some(&b"tree"[..]));
-    /// assert!(env.check(|_| ())?.orders_missing.is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn order(mut self, order: KeyOrder) -> Options {
-        self.orders.push(order);
-        self
-    }
-
-    /// Lets an observer see, fail or cut off every effect on the data file.
-    #[cfg(feature = "seam")]
-    pub fn seam(mut self, seam: Seam) -> Options {
-        self.seam = seam;
-        self
-    }
-
     /// Creates the file at `path` and opens it. The file is made under no name or a temporary one, synced, and linked
     /// into place, so a crash leaves all of it or nothing.
+    ///
+    /// Cost: two syncs, of the file and of its directory, and those of [`Options::open`].
     ///
     /// # Errors
     /// [`Error::Exists`] if there is a file, which is not touched.
     ///
     /// # Safety
     /// As [`Options::open`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// let path = dir.path().join("new.maple");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().create(&path) }?;
+    /// // SAFETY: as above.
+    /// let again = unsafe { Env::options().create(&path) };
+    /// assert!(matches!(again, Err(Error::Exists { .. })));
+    /// assert!(env.path().ends_with("new.maple"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         self.make(path.as_ref())?;
@@ -282,6 +60,24 @@ impl Options {
     ///
     /// # Safety
     /// As [`Options::open`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::Env;
+    ///
+    /// let path = dir.path().join("counter.maple");
+    /// for visit in 0..3u64 {
+    ///     // SAFETY: nothing but MapleDB writes to the file while it is open.
+    ///     let env = unsafe { Env::options().open_or_create(&path) }?;
+    ///     let mut txn = env.write()?;
+    ///     assert_eq!(txn.main().next_sequence(1)?, visit);
+    ///     txn.commit()?;
+    ///     env.close()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn open_or_create(mut self, path: impl AsRef<Path>) -> Result<Env> {
         let path = path.as_ref();
@@ -295,23 +91,6 @@ impl Options {
         }
         // SAFETY: the caller's promise is the one asked for.
         unsafe { self.open(path) }
-    }
-
-    /// For a file that will be published under another name: it gets no lock file.
-    pub(super) fn draft(mut self) -> Options {
-        self.access = Access::Exclusive;
-        self.is_draft = true;
-        self
-    }
-
-    fn mode(&self) -> Mode {
-        match self.access {
-            _ if self.is_draft => Mode::Draft,
-            _ if self.is_image => Mode::Image,
-            Access::Shared | Access::SharedReadOnly => Mode::Shared,
-            Access::Frozen => Mode::Frozen,
-            Access::Exclusive => Mode::Exclusive,
-        }
     }
 
     fn make(&self, path: &Path) -> Result<()> {
@@ -335,6 +114,23 @@ impl Options {
     /// Values are handed out as slices of a shared map of the file. The caller promises that, as long as the
     /// environment is open, nothing but MapleDB writes to the data file or its lock file or truncates them, in this or
     /// any other process. Other processes that use MapleDB keep that promise.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use mapledb::{Env, Error};
+    ///
+    /// let path = dir.path().join("notes.txt");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// assert!(matches!(unsafe { Env::options().open(&path) }, Err(Error::Missing { .. })));
+    /// std::fs::write(&path, vec![b'x'; 1 << 17]).expect("a file for the example");
+    /// // SAFETY: as above.
+    /// let refused = unsafe { Env::options().open(&path) };
+    /// assert!(matches!(refused, Err(Error::NotMapleDb { .. })));
+    /// assert_eq!(std::fs::read(&path).expect("it is there")[0], b'x'); // untouched
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(unsafe_code)]
     pub unsafe fn open(self, path: impl AsRef<Path>) -> Result<Env> {
         self.open_as_it_is(self.open_file(path.as_ref())?)

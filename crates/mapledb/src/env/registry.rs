@@ -11,7 +11,7 @@ use mapledb_os::FileId;
 use mapledb_os::fork::PerProcess;
 use parking_lot::Mutex;
 
-use super::open::Access;
+use super::options::Access;
 use crate::txn::Core;
 
 /// An open file and how it is open.

@@ -125,6 +125,20 @@ impl Env {
     /// first; answers how many there are. As many levels as a tree has are all of it but its long values.
     ///
     /// Cost: those nodes are read.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().load_sorted((0..10_000u32).map(|n| Ok((n.to_be_bytes(), [0; 50]))))?;
+    /// txn.commit()?;
+    /// let branches = env.warm_branches()?;
+    /// assert!(branches > 0 && env.warm_levels(9)? > 100 * branches / 2); // all levels: leaves, too
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warm_levels(&self, levels: usize) -> Result<u64> {
         self.warm(Top::Levels(levels))
     }
@@ -171,6 +185,22 @@ impl Env {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// match env.lock_levels(1) {
+    ///     Ok(roots) => assert!(roots.pages_wanted() >= 1),
+    ///     Err(error) => eprintln!("{error}"), // more than `ulimit -l` allows
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lock_levels(&self, levels: usize) -> Result<LockedBranches> {
         self.lock_top(Top::Levels(levels))
     }

@@ -58,6 +58,14 @@ impl ScanAdvice {
     /// Lets go of what was not in memory before and was brought there by this scan, at the latest when it is dropped and
     /// before it has brought 16 MiB more. Pages that are dirty, mapped by another process, or still on their way from the
     /// disk when it is dropped, stay.
+    ///
+    /// ```
+    /// use mapledb::ScanAdvice;
+    ///
+    /// const EXPORT: ScanAdvice = ScanAdvice::new().sequential().release();
+    ///
+    /// assert_ne!(EXPORT, ScanAdvice::new());
+    /// ```
     pub const fn release(mut self) -> ScanAdvice {
         self.releases = true;
         self

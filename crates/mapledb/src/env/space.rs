@@ -133,6 +133,13 @@ impl PageKind {
     ];
 
     /// Its name, as commands print it.
+    ///
+    /// ```
+    /// use mapledb::PageKind;
+    ///
+    /// let names: Vec<_> = PageKind::ALL.into_iter().map(PageKind::name).collect();
+    /// assert_eq!(names[..3], ["meta", "leaf", "branch"]);
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             PageKind::Meta => "meta",
@@ -190,6 +197,23 @@ impl Stretch {
     }
 
     /// The kind most of its pages are of, the first of several.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::PageKind;
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"picture", &vec![7; 4 << 20])?;
+    /// txn.commit()?;
+    /// let whole = env.space_map(1)?.stretches[0];
+    /// assert!(!whole.is_empty() && whole.len() >= 1024 && whole.of(PageKind::Overflow) >= 1024);
+    /// assert_eq!(whole.mostly(), PageKind::Overflow);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn mostly(&self) -> PageKind {
         let most = self.pages.iter().max().copied().unwrap_or(0);
         PageKind::ALL.into_iter().find(|kind| self.of(*kind) == most).unwrap_or(PageKind::Other)

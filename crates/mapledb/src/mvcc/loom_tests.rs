@@ -18,7 +18,7 @@ use super::heads::{self, NewHead};
 use super::layout::*;
 use super::member::{Files, Member};
 use super::memory::LockMemory;
-use super::readers::Return;
+use super::parked::Return;
 
 /// Explores every interleaving of `f`, with three preemptions at most. `MAPLE_LOOM=unbounded` lifts that, for so many
 /// seconds as `MAPLE_LOOM_SECONDS` says, and tells whether the end was reached.

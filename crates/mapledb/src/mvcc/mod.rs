@@ -22,6 +22,7 @@ mod error;
 #[cfg(not(loom))]
 mod files;
 mod heads;
+mod hint;
 pub mod layout;
 #[cfg(not(loom))]
 mod left_behind;
@@ -29,6 +30,8 @@ mod left_behind;
 mod loom_tests;
 mod member;
 mod memory;
+mod parked;
+mod pins;
 mod queue;
 mod readers;
 mod shared;
@@ -49,10 +52,13 @@ pub use durable::Durable;
 pub use error::{AttachError, MvccError, Result};
 pub use heads::{Head, HeadRecord, NewHead};
 #[cfg(not(loom))]
-pub use left_behind::LeftBehind;
+pub(crate) use hint::KeptHead;
 #[cfg(not(loom))]
-pub(crate) use readers::{KeptHead, Place, Return};
-pub use readers::{Pin, ReaderInfo};
+pub use left_behind::LeftBehind;
+pub(crate) use parked::Return;
+pub use pins::ReaderInfo;
+pub use readers::Pin;
+pub(crate) use readers::Place;
 pub use shared::{Counter, Counters, Stage};
 pub use sync_lock::{SyncGuard, Turn};
 pub use tally::{ProcessTally, Tally};

@@ -9,64 +9,27 @@
 //! cache line of its own, without allocation and without a system call. It also keeps the copies of heads that its last
 //! reads began with: as long as the same head is published nothing is copied.
 //!
-//! A reader that is *parked* still pins, but may be *evicted*: then its word pins nothing, and whoever comes back finds that out
-//! before it reads. One that is not parked is never evicted.
+//! How pins are scanned is in `pins`, what a thread keeps in `hint`, and readers that may be evicted in `parked`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed as StdRelaxed;
 
 use mapledb_os::process;
-use mapledb_os::sync::{Ordering, fence, fence_after_exchange, load_after_fence};
+use mapledb_os::sync::{Ordering, fence, fence_after_exchange};
 
 use super::Result;
-use super::blocks::{self, is_claimed};
+use super::blocks;
 use super::heads::{self, Head};
-use super::layout::{BLOCK_SLOTS, PIN_EVICTED, PIN_PARKED};
+use super::hint::{self, KeptHead};
+use super::layout::BLOCK_SLOTS;
 use super::member::Member;
 use super::shared::{Block, ReaderSlot};
 use mapledb_os::planted;
 
-/// What a parked reader finds when it comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Return {
-    /// Its snapshot is pinned as before.
-    Pinned,
-    /// It was evicted meanwhile.
-    Evicted,
-}
-
-/// How long a writer goes without looking for dead readers: 10 ms.
-const REAP_EVERY_NS: u64 = 10_000_000;
-
 /// Where a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    block: usize,
-    slot: usize,
-}
-
-/// The copy of a head that a read begins with; see [`Member::pin_slot`].
-#[derive(Debug)]
-pub(crate) struct KeptHead {
-    /// Whose head it is.
-    member: u64,
-    pub(crate) head: Head,
-    /// Further copies that the thread keeps.
-    next: Option<Box<KeptHead>>,
-    /// How many there are.
-    kept: u8,
-}
-
-impl KeptHead {
-    fn new(member: u64, head: Head) -> Box<KeptHead> {
-        Box::new(KeptHead { member, head, next: None, kept: 0 })
-    }
-}
-
-impl Clone for KeptHead {
-    fn clone(&self) -> KeptHead {
-        KeptHead { member: self.member, head: self.head, next: None, kept: 0 }
-    }
+    pub(super) block: usize,
+    pub(super) slot: usize,
 }
 
 /// A pinned snapshot: no page of it is reused while this or a clone of it lives.
@@ -103,31 +66,6 @@ impl Drop for Pin {
     fn drop(&mut self) {
         self.member.release_place(self.place, 0);
     }
-}
-
-/// A read that is going on somewhere, for display.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReaderInfo {
-    /// The process, in its own PID namespace.
-    pub pid: u32,
-    /// The thread that began it.
-    pub tid: u32,
-    /// The snapshot it pins.
-    pub txnid: u64,
-    /// When it began, unix ns.
-    pub began_at: u64,
-    /// Clones of the pin beside the first.
-    pub clones: u32,
-    /// The process block.
-    pub block: usize,
-    /// The slot in it.
-    pub slot: usize,
-    /// Whether the process is this one.
-    pub is_own: bool,
-    /// Whether its owner has parked it.
-    pub is_parked: bool,
-    /// How many heads were appended since the one it reads; `None` for a named snapshot.
-    pub behind: Option<u64>,
 }
 
 impl Member {
@@ -228,55 +166,6 @@ impl Member {
         Ok(())
     }
 
-    /// Parks the reader of a slot, which does not read until it comes back. False, and nothing is done, if it has clones: they
-    /// may be reading.
-    ///
-    /// Release: what was read comes before the eviction, which acquires, and so before the pages are stored to.
-    pub(super) fn park(&self, place: Place) -> bool {
-        let Some(slot) = self.own_slot(place) else { return false };
-        if slot.clones.load(Ordering::Acquire) != 0 {
-            return false;
-        }
-        let ordering = if planted("unordered_park") { Ordering::Relaxed } else { Ordering::Release };
-        slot.pin.store(slot.pin.load(Ordering::Relaxed) | PIN_PARKED, ordering);
-        true
-    }
-
-    /// The parked reader of a slot comes back. Its compare-and-swap and the evictor's are on one word, so one comes first and
-    /// the other fails: who comes back finds its pin, which nobody may take any more, or finds that it has none.
-    pub(super) fn unpark(&self, place: Place) -> Return {
-        let Some(slot) = self.own_slot(place) else { return Return::Evicted };
-        let pin = slot.pin.load(Ordering::Relaxed);
-        if planted("no_unpark_check") {
-            slot.pin.store(pin & !PIN_PARKED, Ordering::Release);
-            return Return::Pinned;
-        }
-        if pin == PIN_EVICTED {
-            return Return::Evicted;
-        }
-        match slot.pin.compare_exchange(pin, pin & !PIN_PARKED, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Return::Pinned,
-            Err(_) => Return::Evicted,
-        }
-    }
-
-    /// Evicts the parked readers among those that `chosen` picks, of all processes; answers how many. One that reads is never
-    /// evicted, whatever is picked.
-    pub(super) fn evict_parked(&self, mut chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
-        let mut evicted = 0;
-        for reader in self.readers()?.iter().filter(|reader| reader.is_parked) {
-            let slot = &self.memory.block(reader.block)?.slots[reader.slot];
-            let parked = reader.txnid | PIN_PARKED;
-            // Acquire: what it read comes before whatever is stored to its pages.
-            if chosen(reader)
-                && slot.pin.compare_exchange(parked, PIN_EVICTED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
-                evicted += 1;
-            }
-        }
-        Ok(evicted)
-    }
-
     /// Counts one more owner of a slot.
     pub(super) fn share_slot(&self, place: Place) {
         if let Some(slot) = self.own_slot(place) {
@@ -359,100 +248,6 @@ impl Member {
             }
         }
     }
-
-    /// The txnids that readers of all processes pin now, ascending, each once. Every reader that is not in the
-    /// list will see at least the head that was published when this was called.
-    ///
-    /// Now and then it cleans up after dead readers first.
-    pub(super) fn pinned(&self) -> Result<Vec<u64>> {
-        self.check()?;
-        self.reap_if_due()?;
-        // The publication comes before this, the scan after it: see `pin`.
-        if !planted("no_writer_fence") {
-            fence(Ordering::SeqCst);
-        }
-        let mut pinned = Vec::new();
-        self.each_pinned(|_, _, _, _, pin| pinned.extend(pinned_by(pin)))?;
-        pinned.sort_unstable();
-        pinned.dedup();
-        Ok(pinned)
-    }
-
-    /// The reads that are going on now.
-    pub(super) fn readers(&self) -> Result<Vec<ReaderInfo>> {
-        self.check()?;
-        let own = self.own.lock().clone();
-        let mut readers = Vec::new();
-        let newest = self.memory.header().published_seq.load(Ordering::Acquire);
-        self.each_pinned(|index, block, number, slot, pin| {
-            let Some(txnid) = pinned_by(pin) else { return };
-            let seq = slot.seq.load(Ordering::Relaxed);
-            readers.push(ReaderInfo {
-                pid: block.pid.load(Ordering::Relaxed),
-                tid: slot.tid.load(Ordering::Relaxed),
-                txnid,
-                began_at: slot.began_at.load(Ordering::Relaxed),
-                clones: slot.clones.load(Ordering::Relaxed),
-                block: index,
-                slot: number,
-                is_own: own.contains(&index),
-                is_parked: pin & PIN_PARKED != 0,
-                behind: (seq != 0).then(|| newest.saturating_sub(seq)),
-            });
-        })?;
-        Ok(readers)
-    }
-
-    /// Reads begun since the lock file was made, by all processes.
-    pub(super) fn reads_begun(&self) -> Result<u64> {
-        let mut sum = 0u64;
-        for index in 0..self.memory.blocks()? {
-            let slots = &self.memory.block(index)?.slots;
-            sum = slots.iter().fold(sum, |sum, slot| sum.wrapping_add(slot.begins.load(Ordering::Relaxed)));
-        }
-        Ok(sum)
-    }
-
-    /// Pins of this process, without those of others.
-    pub(super) fn own_pins(&self) -> Result<usize> {
-        let own = self.own.lock().clone();
-        let mut pins = 0;
-        self.each_pinned(|index, _, _, _, _| pins += usize::from(own.contains(&index)))?;
-        Ok(pins)
-    }
-
-    fn each_pinned(&self, mut visit: impl FnMut(usize, &Block, usize, &ReaderSlot, u64)) -> Result<()> {
-        for index in 0..self.memory.blocks()? {
-            let block = self.memory.block(index)?;
-            if !is_claimed(block) {
-                continue;
-            }
-            let used = (block.slots_used.load(Ordering::Acquire) as usize).min(BLOCK_SLOTS);
-            for (number, slot) in block.slots[..used].iter().enumerate() {
-                // Acquire: a reader that is gone has read all it wanted before its pages are reused.
-                let pin = load_after_fence(&slot.pin, Ordering::Acquire);
-                if pin != 0 {
-                    visit(index, block, number, slot, pin);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reap_if_due(&self) -> Result<()> {
-        let now = process::unix_nanos_coarse();
-        if cfg!(loom) || now.abs_diff(self.last_reap.load(StdRelaxed)) < REAP_EVERY_NS {
-            return Ok(());
-        }
-        self.last_reap.store(now, StdRelaxed);
-        self.reap().map(|_| ())
-    }
-}
-
-/// The txnid that a slot pins, by its word.
-#[inline]
-fn pinned_by(pin: u64) -> Option<u64> {
-    (pin != PIN_EVICTED).then_some(pin & !PIN_PARKED)
 }
 
 /// What is stored to pin `head`. A txnid of 0 is refused later, and until then must not look like a free slot.
@@ -489,94 +284,4 @@ fn note_begin(slot: &ReaderSlot, seq: u64) {
     let begins = slot.begins.load(Ordering::Relaxed);
     slot.begins.store(begins.wrapping_add(1), Ordering::Relaxed);
     slot.seq.store(seq, Ordering::Relaxed);
-}
-
-/// What a thread remembers: its id, and the slot it used last.
-#[cfg(not(loom))]
-mod hint {
-    use std::cell::Cell;
-
-    use mapledb_os::{fork, process};
-
-    use super::{KeptHead, Place};
-
-    /// The most copies of heads that a thread keeps: as many reads as it has at once, but not all that others hand it.
-    const KEPT_MAX: u8 = 16;
-
-    thread_local! {
-        static KEPT: Cell<Option<Box<KeptHead>>> = const { Cell::new(None) };
-        static HINT: Cell<(u64, Place)> = const { Cell::new((0, Place { block: 0, slot: 0 })) };
-        static TID: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
-    }
-
-    /// The slot this thread used last, if that was with `member`.
-    #[inline]
-    pub(super) fn get(member: u64) -> Option<Place> {
-        let (of, place) = HINT.get();
-        (of == member).then_some(place)
-    }
-
-    pub(super) fn set(member: u64, place: Place) {
-        HINT.set((member, place));
-    }
-
-    /// The copy of a head that this thread kept last.
-    #[inline]
-    pub(super) fn take_kept() -> Option<Box<KeptHead>> {
-        let take = |top: &Cell<Option<Box<KeptHead>>>| {
-            let mut kept = top.take()?;
-            top.set(kept.next.take());
-            Some(kept)
-        };
-        KEPT.try_with(take).ok().flatten()
-    }
-
-    /// Keeps a copy of a head for the thread's next read. A thread that is ending keeps nothing.
-    #[inline]
-    pub(super) fn keep(mut kept: Box<KeptHead>) {
-        let _ = KEPT.try_with(|top| {
-            let next = top.take();
-            kept.kept = next.as_ref().map_or(0, |next| next.kept) + 1;
-            if kept.kept <= KEPT_MAX {
-                kept.next = next;
-                top.set(Some(kept));
-            } else {
-                top.set(next);
-            }
-        });
-    }
-
-    /// This thread's id, asked of the system once.
-    #[inline]
-    pub(super) fn tid() -> u32 {
-        let (generation, tid) = TID.get();
-        if generation == fork::generation() {
-            return tid;
-        }
-        let tid = process::tid();
-        TID.set((fork::generation(), tid));
-        tid
-    }
-}
-
-/// Loom's threads share one thread's memory: no hints.
-#[cfg(loom)]
-mod hint {
-    use super::{KeptHead, Place};
-
-    pub(super) fn take_kept() -> Option<Box<KeptHead>> {
-        None
-    }
-
-    pub(super) fn keep(_: Box<KeptHead>) {}
-
-    pub(super) fn get(_: u64) -> Option<Place> {
-        None
-    }
-
-    pub(super) fn set(_: u64, _: Place) {}
-
-    pub(super) fn tid() -> u32 {
-        1
-    }
 }

@@ -13,7 +13,7 @@ use mapledb_format::free::bitmap::CHUNK_PAGES;
 use mapledb_format::free::record::{AvailableIn, ChunkNo, ChunkRecord, FreeKey, KEY_CHUNK, chunk_key};
 use mapledb_format::{Extent, TreeRecord};
 
-use super::draft::RESERVE_PAGES;
+use super::runs::RESERVE_PAGES;
 use super::{Draft, Extents};
 use crate::error::{Error, Result};
 use crate::pages::Pages;

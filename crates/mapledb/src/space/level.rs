@@ -19,7 +19,7 @@ pub(crate) struct Level {
     space: SpaceMark,
     run: Option<Extent>,
     populated_to: u64,
-    is_laid_down: bool,
+    lays_down: bool,
     recent: usize,
 }
 
@@ -51,7 +51,7 @@ impl Draft {
             space: self.space.mark(),
             run: self.run,
             populated_to: self.populated_to,
-            is_laid_down: self.is_laid_down,
+            lays_down: self.lays_down,
             recent: self.recent.len(),
         });
     }
@@ -69,7 +69,7 @@ impl Draft {
         self.space.go_back_to(level.space);
         self.run = level.run;
         self.populated_to = level.populated_to;
-        self.is_laid_down = level.is_laid_down;
+        self.lays_down = level.lays_down;
         self.recent.truncate(level.recent);
         self.forget_logs_of_no_level();
         Ok(())

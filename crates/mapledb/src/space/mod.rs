@@ -16,13 +16,16 @@
 
 mod draft;
 mod extents;
+mod grow;
 mod holders;
 mod holes;
+mod laid_down;
 mod level;
 mod logged;
 mod pack;
 mod release;
 mod report;
+mod runs;
 mod spill;
 mod withdraw;
 
@@ -33,7 +36,7 @@ use mapledb_format::{Extent, FreedExtent, HeadBody, PendingGroup, Pgno, TreeReco
 use crate::error::{Error, Result};
 
 pub use draft::Draft;
-pub(crate) use draft::GrowthLimit;
+pub(crate) use grow::GrowthLimit;
 pub(crate) use extents::Extents;
 pub(crate) use holders::{holdings, waiting_groups};
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};

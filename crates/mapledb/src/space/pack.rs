@@ -10,7 +10,7 @@ use mapledb_format::free::record::{
 use mapledb_format::{Extent, Pgno};
 use mapledb_os::planted;
 
-use super::draft::RESERVE_PAGES;
+use super::runs::RESERVE_PAGES;
 use super::{Draft, Extents};
 use crate::error::Result;
 use crate::tree::{Cursor, Tree};

@@ -6,7 +6,7 @@ use mapledb_format::free::record::encode_pending;
 use mapledb_format::node::cell_max;
 use mapledb_format::{Extent, FormatError, FreedExtent, PendingGroup};
 
-use super::draft::RESERVE_PAGES;
+use super::runs::RESERVE_PAGES;
 use super::{Draft, Extents, Logged};
 use crate::error::{Error, Result};
 use crate::tree::Value;

@@ -389,7 +389,7 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
         self.settle_forward()
     }
 
-    /// Goes to the next entry; the first if the cursor was at none.
+    /// Goes to the next entry; to the first before any other move, and nowhere after one that found nothing.
     pub(crate) fn next(&mut self) -> Result<Option<Pair<'p>>> {
         match &mut self.path.spot {
             Some(spot) if self.at_entry => spot.index += 1,
@@ -399,7 +399,7 @@ impl<'p, P: Pages, O: Order> Cursor<'p, P, O> {
         self.settle_forward()
     }
 
-    /// Goes to the previous entry; the last if the cursor was at none.
+    /// Goes to the previous entry; to the last before any other move, and nowhere after one that found nothing.
     pub(crate) fn previous(&mut self) -> Result<Option<Pair<'p>>> {
         match &mut self.path.spot {
             Some(_) if self.at_entry => {}

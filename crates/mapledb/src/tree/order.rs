@@ -145,11 +145,26 @@ impl KeyOrder {
     }
 
     /// The order of MapleDB that has this name.
+    ///
+    /// ```
+    /// use mapledb::KeyOrder;
+    ///
+    /// assert_eq!(KeyOrder::built_in("reverse"), Some(KeyOrder::REVERSE));
+    /// assert_eq!((KeyOrder::INTEGER.name(), KeyOrder::built_in("caseless/1")), ("integer", None));
+    /// ```
     pub fn built_in(name: &str) -> Option<KeyOrder> {
         [KeyOrder::BYTEWISE, KeyOrder::REVERSE, KeyOrder::INTEGER].into_iter().find(|order| order.name() == name)
     }
 
     /// Which of two keys comes first.
+    ///
+    /// ```
+    /// use mapledb::KeyOrder;
+    ///
+    /// let mut hosts = [&b"maple.example"[..], b"oak.test", b"ash.example"];
+    /// hosts.sort_by(|a, b| KeyOrder::REVERSE.compare(a, b));
+    /// assert_eq!(hosts, [&b"maple.example"[..], b"ash.example", b"oak.test"]);
+    /// ```
     pub fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
         Order::compare(*self, a, b)
     }

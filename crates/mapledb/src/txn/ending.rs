@@ -32,6 +32,21 @@ impl WriteTxn {
     /// A full disk or a reached quota: the last commit stands as it was. A failed sync
     /// ([`Error::SyncFailed`], [`Error::Indeterminate`]): the environment is poisoned in every process until the last
     /// has closed it; whether an indeterminate commit happened shows when it is opened again.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// let (expected, before) = (txn.txnid(), env.read()?);
+    /// let made = txn.commit()?;
+    /// assert_eq!((made, before.main()?.len(), env.read()?.main()?.len()), (expected, 0, 1));
+    /// assert_eq!(env.write()?.commit()?, made); // nothing was changed, and nothing is written
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn commit(self) -> Result<u64> {
         let began = self.begin_ending();
         let (core, txnid, reached) = self.finish()?;
@@ -253,6 +268,21 @@ impl WriteTxn {
     }
 
     /// Gives everything up. The same as dropping it.
+    ///
+    /// Cost: none; no page of the file was touched.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.abort();
+    /// assert!(env.read()?.main()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn abort(self) {}
 
     /// Brings trees and free space into their final form; answers the inline area.

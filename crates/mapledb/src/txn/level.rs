@@ -108,6 +108,26 @@ impl WriteTxn {
     ///
     /// # Errors
     /// [`Error::SavepointEnded`], [`Error::SavepointOuter`] or [`Error::SavepointForeign`], which change nothing.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::Error;
+    ///
+    /// let mut txn = env.write()?;
+    /// let empty = txn.savepoint()?;
+    /// txn.main().put(b"a", b"")?;
+    /// let one = txn.savepoint()?;
+    /// txn.main().put(b"b", b"")?;
+    /// txn.rollback_to(&one)?;
+    /// assert_eq!(txn.main().len(), 1);
+    /// txn.rollback_to(&empty)?;
+    /// assert!(matches!(txn.rollback_to(&one), Err(Error::SavepointEnded))); // it went with the earlier one
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
         self.check_place()?;
         let at = self.level_of(savepoint)?;
@@ -291,6 +311,23 @@ impl Nested<'_> {
     /// # Errors
     /// [`Error::TxnUnusable`] after an error that touched pages: the changes are taken back, and the parent is as it was
     /// before.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut order = txn.nested()?;
+    /// order.main().put(b"order", b"1")?;
+    /// let mut line = order.nested()?;
+    /// line.main().put(b"line", b"pears")?;
+    /// line.commit()?;
+    /// order.commit()?;
+    /// assert_eq!(txn.main().len(), 2); // and durable when `txn` commits
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn commit(mut self) -> Result<()> {
         self.txn.check()?;
         let at = self.level()?;
@@ -305,6 +342,21 @@ impl Nested<'_> {
     ///
     /// # Errors
     /// Those that make the whole transaction useless: [`Error::AfterFork`], [`Error::Fault`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"order", b"1")?;
+    /// let mut line = txn.nested()?;
+    /// line.main().clear()?;
+    /// line.abort()?;
+    /// assert_eq!(txn.main().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn abort(mut self) -> Result<()> {
         self.undo()
     }

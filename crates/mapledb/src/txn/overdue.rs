@@ -58,6 +58,18 @@ impl ReaderInfo {
     }
 
     /// How long it has been going on, by the wall clock.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let reader = env.read()?;
+    /// let age = env.readers()?[0].age();
+    /// assert!(age < std::time::Duration::from_secs(3600));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn age(&self) -> Duration {
         Duration::from_nanos(process::unix_nanos().saturating_sub(self.began_at_ns))
     }
@@ -124,6 +136,30 @@ impl ReaderPolicy {
 
     /// As long as somebody is overdue the file does not grow: a commit that would need that is refused with
     /// [`Error::ReaderStaysTooLong`](crate::Error::ReaderStaysTooLong), which names the oldest of them.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use std::time::Duration;
+    ///
+    /// use mapledb::{Env, Error, ReaderPolicy};
+    ///
+    /// let policy = ReaderPolicy::new().behind_max(0).refuse_growth();
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().readers(policy).create(dir.path().join("flat.maple")) }?;
+    /// let reader = env.read()?;
+    /// let mut grow = || {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(b"film", &vec![7; 4 << 20])?;
+    ///     txn.commit()
+    /// };
+    /// grow()?; // the reader is not behind yet
+    /// assert!((0..20).any(|_| matches!(grow(), Err(Error::ReaderStaysTooLong { .. }))));
+    /// drop(reader);
+    /// grow()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn refuse_growth(mut self) -> ReaderPolicy {
         self.refuses_growth = true;
         self
@@ -131,6 +167,28 @@ impl ReaderPolicy {
 
     /// Calls `warn` for each overdue reader, once, in the thread that begins to write, which holds the writer lock: it should be
     /// quick, and must not write.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// use std::sync::mpsc;
+    ///
+    /// use mapledb::{Env, ReaderPolicy};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let policy = ReaderPolicy::new().behind_max(1).warn(move |reader| drop(tell.send(reader.pid)));
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { Env::options().readers(policy).create(dir.path().join("w.maple")) }?;
+    /// let reader = env.read()?;
+    /// for n in 0..4u8 {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(&[n], b"")?;
+    ///     txn.commit()?;
+    /// }
+    /// assert_eq!(told.try_iter().collect::<Vec<_>>(), [std::process::id()]); // once
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn(mut self, warn: impl Fn(&ReaderInfo) + Send + Sync + 'static) -> ReaderPolicy {
         self.warn = Some(Arc::new(warn));
         self

@@ -1,7 +1,7 @@
 //! Parked reads: snapshots that are kept for later and given up if they are in the way.
 //!
 //! Parking takes the transaction, so whatever borrows from it is gone: nobody reads, and a parked reader can be evicted without
-//! asking its owner. Coming back tells which of the two happened; see `mvcc::readers` for why it is never both.
+//! asking its owner. Coming back tells which of the two happened; see `mvcc::parked` for why it is never both.
 
 use std::sync::Arc;
 
@@ -69,6 +69,22 @@ impl ParkedTxn {
     ///
     /// # Errors
     /// [`Error::Evicted`] if its pages were wanted: begin another one. [`Error::AfterFork`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let parked = env.read()?.park()?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?;
+    /// let number = parked.txnid();
+    /// let txn = parked.unpark()?;
+    /// assert_eq!((txn.txnid(), txn.main()?.len()), (number, 0)); // the snapshot it was
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unpark(mut self) -> Result<ReadTxn> {
         if self.core.attached.is_forked() {
             return Err(Error::AfterFork);

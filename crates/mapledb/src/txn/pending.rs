@@ -54,6 +54,22 @@ impl PendingCommit {
     /// # Errors
     /// [`Error::Indeterminate`] after a failed sync, in whatever process: whether the commit happened shows when the environment
     /// is opened again.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"order", b"paid")?;
+    /// let pending = txn.commit_later()?;
+    /// while !pending.is_durable()? {
+    ///     std::thread::yield_now(); // something else to do
+    /// }
+    /// assert_eq!(env.info()?.durable_txnid, pending.txnid());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_durable(&self) -> Result<bool> {
         if self.reached == Reached::Durable || self.core.attached.has_landed(self.txnid)? {
             return Ok(true);
@@ -74,6 +90,21 @@ impl PendingCommit {
     ///
     /// # Errors
     /// As [`PendingCommit::is_durable`]; the thread whose own sync fails gets that error.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.durability(mapledb::Durability::Relaxed);
+    /// txn.main().put(b"order", b"paid")?;
+    /// let pending = txn.commit_later()?; // published already
+    /// let txnid = pending.wait()?;
+    /// assert!(env.info()?.durable_txnid >= txnid);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(self) -> Result<u64> {
         while !self.wait_within(Wait::Forever)? {}
         Ok(self.txnid)
@@ -84,6 +115,20 @@ impl PendingCommit {
     ///
     /// # Errors
     /// As [`PendingCommit::wait`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"order", b"paid")?;
+    /// let pending = txn.commit_later()?;
+    /// let is_durable = pending.wait_timeout(std::time::Duration::from_secs(60))?;
+    /// assert!(is_durable && env.read()?.main()?.len() == 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_timeout(&self, time: Duration) -> Result<bool> {
         self.wait_within(Wait::For(time))
     }

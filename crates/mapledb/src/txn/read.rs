@@ -97,6 +97,21 @@ impl ReadTxn {
     }
 
     /// The snapshot's number: that of the commit it shows.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let before = env.read()?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// let made = txn.commit()?;
+    /// assert!(before.txnid() < made);
+    /// assert_eq!(env.read()?.txnid(), made);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn txnid(&self) -> u64 {
         self.view.txnid.get()
@@ -239,8 +254,26 @@ impl ReadTxn {
     /// Whether everything that this transaction has handed out so far was what the file holds. Only of use with
     /// [`Options::catch_sigbus`](crate::Options::catch_sigbus): every other call asks this too.
     ///
+    /// Cost: a load or two.
+    ///
     /// # Errors
     /// [`Error::Fault`] if a page of the map has failed since the transaction began; [`Error::AfterFork`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// let env = unsafe { mapledb::Env::options().catch_sigbus(true).create(dir.path().join("k.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"total", b"42")?;
+    /// txn.commit()?;
+    /// let txn = env.read()?;
+    /// let total = txn.main()?.get(b"total")?.map(<[u8]>::to_vec);
+    /// txn.check_faults()?; // what was copied is what the file holds
+    /// assert_eq!(total.as_deref(), Some(&b"42"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check_faults(&self) -> Result<()> {
         self.check_process()
     }
@@ -352,6 +385,24 @@ impl ResetTxn {
     ///
     /// # Errors
     /// As [`Env::read`](crate::Env::read).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut resting = env.read()?.reset();
+    /// for n in 0..3u8 {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(&[n], b"")?;
+    ///     txn.commit()?;
+    ///     let txn = resting.renew()?;
+    ///     assert_eq!(txn.main()?.len(), u64::from(n) + 1);
+    ///     resting = txn.reset();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn renew(mut self) -> Result<ReadTxn> {
         match self.kept {

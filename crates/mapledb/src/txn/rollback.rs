@@ -44,6 +44,29 @@ impl WriteTxn {
     ///
     /// # Errors
     /// [`Error::SnapshotMissing`]; [`Error::RollbackNotFirst`] after a change. Neither changes anything.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"title", b"On maples")?;
+    /// txn.create_snapshot("draft")?;
+    /// txn.commit()?;
+    /// let mut txn = env.write()?;
+    /// txn.main().clear()?;
+    /// txn.commit()?;
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.roll_back("draft")?;
+    /// txn.main().put(b"state", b"restored")?;
+    /// assert!(matches!(txn.roll_back("draft"), Err(mapledb::Error::RollbackNotFirst)));
+    /// txn.commit()?;
+    /// assert_eq!(env.read()?.main()?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn roll_back(&mut self, name: &str) -> Result<()> {
         self.check()?;
         if self.is_changed || !self.levels.is_empty() {

@@ -169,6 +169,21 @@ impl WriteTxn {
     ///
     /// # Errors
     /// What touching pages can give; then the transaction is unusable.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// env.create_snapshot("monday")?;
+    /// let mut txn = env.write()?;
+    /// assert!(txn.drop_snapshot("monday")?);
+    /// assert!(!txn.drop_snapshot("monday")?);
+    /// txn.abort();
+    /// assert_eq!(env.snapshots()?.len(), 1); // the drop went with its transaction
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drop_snapshot(&mut self, name: &str) -> Result<bool> {
         self.check()?;
         if let Some(at) = self.naming.new.iter().position(|new| new == name) {

@@ -78,6 +78,22 @@ impl WriteTxn {
     }
 
     /// Sets how far the commit gets before it is published, for this transaction alone.
+    ///
+    /// Cost: none; the commit's: see [`WriteTxn::commit`].
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// txn.durability(mapledb::Durability::Relaxed);
+    /// txn.main().put(b"cursor", b"line 7")?; // may be lost with the machine, not with the process
+    /// let number = txn.txnid();
+    /// assert_eq!(txn.commit()?, number);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn durability(&mut self, durability: Durability) {
         self.durability = durability;
     }
@@ -321,6 +337,22 @@ impl WriteTxn {
     /// Takes a named table and everything in it out; answers whether it was there.
     ///
     /// Cost: a page read for each page freed.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// const AGES: mapledb::Table<'static, str, u64> = mapledb::Table::new("ages");
+    ///
+    /// let mut txn = env.write()?;
+    /// txn.open_table(&AGES)?.put("ada", &36)?;
+    /// assert!(txn.drop_table("ages")?);
+    /// assert!(!txn.drop_table("ages")?);
+    /// assert!(matches!(txn.table(&AGES), Err(mapledb::Error::TableMissing { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drop_table(&mut self, name: &str) -> Result<bool> {
         let (table, order) = match self.open_named(name, &Asked::default(), false) {
             Err(Error::TableMissing { .. }) => return Ok(false),

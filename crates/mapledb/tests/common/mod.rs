@@ -1,14 +1,15 @@
 //! A data file that is no database, attaching to it, and other processes that do the same.
-//!
-//! Another process is this test binary again, told by the environment to play a role instead of running tests.
 #![cfg(not(loom))]
 #![allow(dead_code)]
+
+#[path = "../another/mod.rs"]
+mod another;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use mapledb::mvcc::layout::BODY_WORDS;
@@ -16,8 +17,6 @@ use mapledb::mvcc::*;
 use mapledb_os::Seam;
 
 pub const IDENTITY: [u8; 16] = *b"0123456789abcdef";
-const ROLE: &str = "MAPLE_TEST_ROLE";
-const DATA: &str = "MAPLE_TEST_DATA";
 
 pub fn new_head(txnid: u64) -> NewHead {
     NewHead { body: [txnid; BODY_WORDS], durable_txnid: 1, durable_meta_checksum: 7 }
@@ -98,14 +97,7 @@ impl Other {
 
     /// Starts a process that plays `role` on `data`.
     pub fn launch(role: &str, data: &Path) -> Other {
-        let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["as_another_process", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DATA, data)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start");
+        let mut child = another::process(role, data).spawn().expect("start");
         let lines = BufReader::new(child.stdout.take().expect("piped"));
         Other { child, lines }
     }
@@ -146,7 +138,7 @@ impl Drop for Other {
 
 /// The role to play and the file to play it on, if this is another process.
 pub fn role() -> Option<(String, PathBuf)> {
-    Some((std::env::var(ROLE).ok()?, PathBuf::from(std::env::var_os(DATA)?)))
+    another::role()
 }
 
 /// Says a word to the process that started this one.

@@ -1,9 +1,15 @@
 //! A database file of a test's own. When the test is over the file is opened once more and checked in full, unasked.
 #![allow(dead_code)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use mapledb::{Env, Error, Options};
+use mapledb::{Env, Error, MapAdvice, Options};
+use mapledb_os::{DataFile, ReadMap, Seam};
+
+/// The size of a page of the page cache in bytes.
+pub const KERNEL_PAGE: u64 = 4096;
 
 /// Options with a small reserve of address space, so that many tests fit one process.
 pub fn options() -> Options {
@@ -28,6 +34,22 @@ pub fn open_or_create(path: impl AsRef<Path>, options: Options) -> Result<Env, E
 pub fn check(env: &Env) {
     let report = env.check(|_| ()).expect("check");
     assert!(report.is_clean(), "{:#?}", &report.problems[..report.problems.len().min(5)]);
+}
+
+/// The seed of a test's choices, printed: a fresh one, or that of `MAPLE_SEED`, which replays them.
+pub fn seed() -> u64 {
+    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
+    let seed = std::env::var("MAPLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh);
+    println!("MAPLE_SEED={seed}");
+    seed
+}
+
+/// The kernel pages of a file that are in memory.
+pub fn resident(path: &Path) -> BTreeSet<u64> {
+    let file = DataFile::open_read_only(path, Seam::unwatched()).expect("open");
+    let len = file.len_bytes().expect("length");
+    let map = ReadMap::map(&file, len, MapAdvice::Random).expect("map");
+    (0..len / KERNEL_PAGE).filter(|page| map.is_present(page * KERNEL_PAGE)).collect()
 }
 
 /// A file in a directory of its own.

@@ -28,6 +28,21 @@ impl Target {
         selection::untyped_multimap(self.name.as_deref())
     }
 
+    /// Sees to it that the table gives out no number before `next`: the dumped one has given them out.
+    pub fn pass_over(&self, next: u64, txn: &mut WriteTxn) -> mapledb::Result<()> {
+        if next == 0 {
+            return Ok(());
+        }
+        if self.duplicates.is_some() {
+            let mut multimap = txn.multimap(&self.untyped_multimap())?;
+            let now = multimap.next_sequence(0)?;
+            return multimap.next_sequence(next.saturating_sub(now)).map(drop);
+        }
+        let mut table = txn.table(&self.untyped())?;
+        let now = table.next_sequence(0)?;
+        table.next_sequence(next.saturating_sub(now)).map(drop)
+    }
+
     /// The table of this name, or the default one; made if it is not there, with the types and in the order that the source
     /// says.
     pub fn open(

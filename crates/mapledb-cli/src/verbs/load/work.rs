@@ -153,7 +153,9 @@ impl<'a> Load<'a> {
                 "the default table holds one value to a key, and this is a multimap: name a table (--table)";
             return Err(Failure::input(why));
         }
-        Target::open(name.cloned(), types, head.order.as_deref(), duplicates, self.rules, txn)
+        let target = Target::open(name.cloned(), types, head.order.as_deref(), duplicates, self.rules, txn)?;
+        target.pass_over(head.sequence, txn).map_err(failure)?;
+        Ok(target)
     }
 
     /// Loads the records that come next into their table.

@@ -200,7 +200,8 @@ impl Rescue<'_> {
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
         let duplicates = tree.duplicates.map(duplicates_of);
-        let head = TableHead { name: name.clone(), types: Some(types), order, duplicates, line: 0 };
+        let head =
+            TableHead { name: name.clone(), types: Some(types), order, duplicates, sequence: 0, line: 0 };
         sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {

@@ -69,6 +69,27 @@ impl Defragment {
     }
 
     /// No more than so many commits that move something.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+    /// use mapledb::{Defragment, Stopped};
+    ///
+    /// for n in 0..2000u32 {
+    ///     let mut txn = env.write()?;
+    ///     txn.main().put(&n.to_be_bytes(), &[7; 2000])?;
+    ///     txn.commit_later()?;
+    /// }
+    /// let mut txn = env.write()?;
+    /// txn.main().retain(|key, _| key[3] % 4 == 0)?;
+    /// txn.commit()?;
+    /// let report = env.defragment(&Defragment::default().transactions_max(1).batch_pages(10).trim(false), |_| true)?;
+    /// assert_eq!((report.stopped, report.transactions), (Stopped::TransactionLimit, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn transactions_max(mut self, transactions: u64) -> Defragment {
         self.transactions_max = transactions;
         self
