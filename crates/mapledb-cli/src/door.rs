@@ -7,6 +7,7 @@ use mapledb::{Access, Env, Error, Options, Recovery};
 
 use crate::cli::{Manner, Reading};
 use crate::failure::{Failure, Kind};
+use crate::kept;
 use crate::output;
 use crate::text::form;
 
@@ -15,6 +16,9 @@ use crate::text::form;
 /// The data file is opened read-only; only a database that must be recovered first is opened to write.
 pub fn open_to_read(reading: &Reading, manner: Manner) -> Result<Env, Failure> {
     let path = &reading.file;
+    if let Some(env) = kept::handle(path).filter(|_| !reading.frozen) {
+        return Ok(env);
+    }
     if reading.frozen {
         return opened(map(Env::options().access(Access::Frozen), path, How::Open), manner);
     }
@@ -26,11 +30,17 @@ pub fn open_to_read(reading: &Reading, manner: Manner) -> Result<Env, Failure> {
 
 /// Opens a database to write, beside whoever else has it open. Never creates one.
 pub fn open_to_write(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    if let Some(env) = kept::handle(path) {
+        return Ok(env);
+    }
     opened(map(Env::options().access(Access::Shared), path, How::Open), manner)
 }
 
 /// Opens a database that nobody else has open, and keeps others out. Never creates one.
 pub fn open_alone(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    if kept::handle(path).is_some() {
+        kept::let_go()?;
+    }
     opened(map(Env::options().access(Access::Exclusive), path, How::Open), manner)
 }
 
@@ -47,8 +57,13 @@ pub fn write<T>(
 ) -> Result<T, Failure> {
     let env = open_to_write(path, manner)?;
     let done = work(&env)?;
-    env.close().map_err(failure)?;
+    close(env)?;
     Ok(done)
+}
+
+/// Closes what a verb has opened.
+pub fn close(env: Env) -> Result<(), Failure> {
+    kept::close(env)
 }
 
 /// Does `work` on a database, as [`write`] does, or as [`create`] does if it is not there.
