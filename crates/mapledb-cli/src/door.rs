@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use mapledb::mvcc::AttachError;
+use mapledb::mvcc::{AttachError, lock_path};
 use mapledb::{Access, Env, Error, Options, Recovery};
 
 use crate::cli::{Manner, Reading};
 use crate::failure::{Failure, Kind};
+use crate::kept;
 use crate::output;
 use crate::text::form;
 
@@ -15,6 +16,9 @@ use crate::text::form;
 /// The data file is opened read-only; only a database that must be recovered first is opened to write.
 pub fn open_to_read(reading: &Reading, manner: Manner) -> Result<Env, Failure> {
     let path = &reading.file;
+    if let Some(env) = kept::handle(path).filter(|_| !reading.frozen) {
+        return Ok(env);
+    }
     if reading.frozen {
         return opened(map(Env::options().access(Access::Frozen), path, How::Open), manner);
     }
@@ -26,17 +30,86 @@ pub fn open_to_read(reading: &Reading, manner: Manner) -> Result<Env, Failure> {
 
 /// Opens a database to write, beside whoever else has it open. Never creates one.
 pub fn open_to_write(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    if let Some(env) = kept::handle(path) {
+        return Ok(env);
+    }
     opened(map(Env::options().access(Access::Shared), path, How::Open), manner)
 }
 
 /// Opens a database that nobody else has open, and keeps others out. Never creates one.
 pub fn open_alone(path: &Path, manner: Manner) -> Result<Env, Failure> {
+    if kept::handle(path).is_some() {
+        kept::let_go()?;
+    }
     opened(map(Env::options().access(Access::Exclusive), path, How::Open), manner)
 }
 
-/// Creates a database and opens it. Fails if there is a file.
-pub fn create(options: Options, path: &Path) -> Result<Env, Failure> {
-    map(options.access(Access::Shared), path, How::Create).map_err(failure)
+/// Whether there is a file, as far as can be told.
+pub fn exists(path: &Path) -> bool {
+    path.try_exists().unwrap_or(true)
+}
+
+/// Does `work` on a database that is there, and closes it.
+pub fn write<T>(
+    path: &Path,
+    manner: Manner,
+    work: impl FnOnce(&Env) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let env = open_to_write(path, manner)?;
+    let done = work(&env)?;
+    close(env)?;
+    Ok(done)
+}
+
+/// Closes what a verb has opened.
+pub fn close(env: Env) -> Result<(), Failure> {
+    kept::close(env)
+}
+
+/// Does `work` on a database, as [`write`] does, or as [`create`] does if it is not there.
+pub fn write_or_create<T>(
+    path: &Path,
+    manner: Manner,
+    work: impl FnOnce(&Env) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match exists(path) {
+        true => write(path, manner, work),
+        false => create(Env::options(), path, work),
+    }
+}
+
+/// Creates a database, does `work` on it, and closes it. Fails if there is a file.
+///
+/// If the work fails and has committed nothing, the file goes again, unless somebody else has begun to use it.
+pub fn create<T>(
+    options: Options,
+    path: &Path,
+    work: impl FnOnce(&Env) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let had_lock_file = lock_path(path).exists();
+    let env = map(options.access(Access::Shared), path, How::Create).map_err(failure)?;
+    let (born, path) = (env.read().map_err(failure)?.txnid(), env.path().to_owned());
+    match work(&env) {
+        Ok(done) => {
+            env.close().map_err(failure)?;
+            Ok(done)
+        }
+        Err(why) => {
+            // Why the work failed is what is told, whatever else fails now.
+            let _ = env.close();
+            take_back(&path, born, had_lock_file);
+            Err(why)
+        }
+    }
+}
+
+/// Removes a file that was created in vain. Nobody else can open it from when it is known that nobody has until it is gone.
+fn take_back(path: &Path, born: u64, had_lock_file: bool) {
+    let Ok(env) = map(Env::options().access(Access::Exclusive), path, How::Open) else { return };
+    if env.read().is_ok_and(|txn| txn.txnid() == born) && std::fs::remove_file(path).is_ok() && !had_lock_file
+    {
+        let _ = std::fs::remove_file(lock_path(path));
+    }
 }
 
 fn opened(env: Result<Env, Error>, manner: Manner) -> Result<Env, Failure> {

@@ -13,6 +13,7 @@ mod dump;
 mod entry;
 mod failure;
 mod interrupt;
+mod kept;
 mod output;
 mod progress;
 mod selection;

@@ -77,6 +77,11 @@ pub fn name(table: Option<&str>) -> String {
     table.unwrap_or("(default)").to_owned()
 }
 
+/// The trees of a multimap's duplicates, as people see them.
+pub fn name_of_duplicates(multimap: Option<&str>) -> String {
+    format!("{} (duplicates)", name(multimap))
+}
+
 /// A number with its thousands apart.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -115,6 +115,102 @@ fn an_import_equals_mdb_dump_record_for_record() {
     assert_eq!(theirs.len(), 200);
 }
 
+/// What LMDB reads of its main database, as the data lines of a dump.
+fn read_by_lmdb(place: &Place, flags: DatabaseFlags) -> Vec<String> {
+    let env = open(&place.path("lmdb"));
+    let mut lines = Vec::new();
+    let txn = env.write_txn().unwrap();
+    let done = env.create_databases_and_commit(txn, |opener, txn| {
+        let mut options = opener.database_options().types::<Bytes, Bytes>();
+        options.flags(flags);
+        let db = options.create(txn)?;
+        for pair in db.iter(txn)? {
+            let (key, value) = pair?;
+            lines.extend([key, value].map(|bytes| format!(" {}", data_encoding::HEXLOWER.encode(bytes))));
+        }
+        heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(()))
+    });
+    done.unwrap().unwrap_commit();
+    env.prepare_for_closing().wait();
+    lines
+}
+
+#[test]
+fn a_main_database_with_duplicates_becomes_the_multimap_that_is_named_for_it() {
+    let dup = DatabaseFlags::DUP_SORT;
+    let integers = |count: u32, keys: u32| {
+        (0..count).map(move |n| ((n % keys * 77).to_ne_bytes().to_vec(), (n * 31).to_ne_bytes().to_vec()))
+    };
+    let table: [(&str, DatabaseFlags, Pairs); 8] = [
+        ("short", dup, few_keys(scattered(20, 9, 9))),
+        ("several", dup, few_keys(scattered(3000, 60, 400))),
+        ("many keys", dup, scattered(2000, 100, 100)),
+        ("fixed", dup | DatabaseFlags::DUP_FIXED, few_keys(scattered(3000, 60, 8))),
+        (
+            "integers",
+            dup | DatabaseFlags::DUP_FIXED | DatabaseFlags::INTEGER_DUP,
+            integers(5000, 3).collect(),
+        ),
+        ("integer keys", dup | DatabaseFlags::INTEGER_KEY, integers(3000, 900).collect()),
+        ("backwards", dup | DatabaseFlags::REVERSE_DUP, few_keys(scattered(3000, 60, 60))),
+        ("reverse keys", dup | DatabaseFlags::REVERSE_KEY, scattered(1000, 100, 100)),
+    ];
+    let has_mdb_dump = Place::new().command("mdb_dump").arg("-V").output().is_ok();
+    for (name, flags, pairs) in table {
+        let place = with_lmdb(&[(None, flags, pairs)]);
+        let said = place.maple("import lmdb a.maple --main-as all");
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{name}");
+        place.check("a.maple");
+        let ours = data_lines(place.ok("dump a.maple -q -f bytevalue -t all").as_bytes());
+        assert!(ours.len() >= 40 && ours == read_by_lmdb(&place, flags), "{name}");
+        assert_eq!(place.ok("scan a.maple --count").trim(), "0", "{name}: nothing in the default table");
+        if has_mdb_dump {
+            assert!(ours == data_lines(&end(place.command("mdb_dump").arg("lmdb")).stdout), "{name}");
+        }
+    }
+    if !has_mdb_dump {
+        let line = "SKIP import: mdb_dump not installed (Debian package lmdb-utils)\n";
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_main_database_with_duplicates_is_refused_where_only_the_default_table_is_left_for_it() {
+    let pairs = few_keys(scattered(50, 9, 9));
+    let place = with_lmdb(&[(None, DatabaseFlags::DUP_SORT, pairs)]);
+    let said = place.fails(3, "import lmdb a.maple");
+    assert!(said.contains("several values under one key") && said.contains("--main-as NAME"), "{said}");
+    assert_eq!(place.files(), ["lmdb"]);
+    // Into a multimap that is there, and never into a table that is.
+    place.ok("create a.maple -t many --multimap");
+    place.ok("put a.maple -t many k0 v");
+    assert!(place.ok("import lmdb a.maple --main-as many").contains("50 new"));
+    assert_eq!(place.ok("scan a.maple -t many --count").trim(), "51");
+    place.ok("create a.maple -t one");
+    let said = place.fails(3, "import lmdb a.maple --main-as one");
+    assert!(said.contains("holds one value to a key"), "{said}");
+    place.check("a.maple");
+}
+
+#[test]
+fn a_main_database_without_duplicates_keeps_its_order_under_a_name() {
+    let keys: Vec<u32> = vec![1, 256, 2, 65_536];
+    let pairs: Pairs = keys.iter().map(|n| (n.to_ne_bytes().to_vec(), b"v".to_vec())).collect();
+    let place = with_lmdb(&[(None, DatabaseFlags::INTEGER_KEY, pairs)]);
+    place.ok("import lmdb a.maple --main-as numbers");
+    assert!(place.ok("tables a.maple").contains("integer"));
+    let scanned = place.ok("scan a.maple -t numbers --keys-only");
+    let keys: Vec<&str> = scanned.lines().collect();
+    assert_eq!(keys, ["hex:01000000", "hex:02000000", "hex:00010000", "hex:00000100"]);
+    let place = with_lmdb(&[
+        (None, DatabaseFlags::empty(), vec![(b"k".to_vec(), b"v".to_vec())]),
+        (Some("t"), DatabaseFlags::empty(), vec![(b"k".to_vec(), b"v".to_vec())]),
+    ]);
+    let said = place.fails(2, "import lmdb a.maple --main-as t");
+    assert!(said.contains("--main-as \"t\" is also the name of a database"), "{said}");
+    assert!(!place.path("a.maple").exists());
+}
+
 #[test]
 fn files_of_lmdb_1_0_are_imported() {
     for name in ["format-2.mdb", "format-3.mdb"] {
@@ -213,6 +309,7 @@ fn keys_and_values_may_be_given_types_and_are_checked_against_them() {
     assert_eq!(place.ok("get a.maple -t typed 42"), "value 42\n");
     let said = place.fails(3, "import lmdb b.maple --keys u32");
     assert!(said.contains("record 1 of database \"typed\": key: "), "{said}");
+    assert_eq!(place.files(), ["a.maple", "a.maple-lock", "lmdb"], "of the one that failed nothing is left");
 }
 
 #[test]

@@ -490,3 +490,72 @@ fn a_page_that_waits_for_a_name_and_is_none_of_its_tables_may_hold_anything() {
     }
     assert!(told > 0 && needless > 0, "{told} pages of tables, {needless} others");
 }
+
+/// The first page of the file, as [`files`] makes it, whose bytes hold all of `needles`.
+fn page_with(bytes: &[u8], needles: &[&[u8]]) -> u64 {
+    let holds = |page: &[u8], needle: &[u8]| page.windows(needle.len()).any(|window| window == needle);
+    let pages = bytes.chunks(4096).enumerate().skip(32);
+    let mut found =
+        pages.filter(|(_, page)| needles.iter().all(|needle| holds(page, needle))).map(|(at, _)| at as u64);
+    found.next().expect("a page holds them")
+}
+
+/// The problems of a copy of the file in which a byte of each of these pages is another.
+fn problems_with(file: &TestFile, pages: &[u64]) -> (u64, Vec<(Option<u64>, String)>) {
+    let path = crashed(file, "damaged");
+    let mut bytes = std::fs::read(&path).expect("read");
+    pages.iter().for_each(|page| bytes[*page as usize * 4096 + 4000] ^= 1);
+    std::fs::write(&path, bytes).expect("write");
+    let env = open(&path, options()).expect("open");
+    let report = env.check(|_| ()).expect("check");
+    drop(env);
+    (report.snapshots, report.problems.into_iter().map(|problem| (problem.pgno, problem.what)).collect())
+}
+
+#[test]
+fn damage_to_the_latest_state_keeps_no_snapshot_from_being_checked_and_each_fault_is_told_once() {
+    const OLD: Table<'static, u64, [u8]> = Table::new("old");
+    const SHARED: Table<'static, u64, [u8]> = Table::new("shared");
+    let file = TestFile::new();
+    let env = file.open(options());
+    let put = |table: &Table<'static, u64, [u8]>, byte: u8| {
+        let mut txn = env.write().expect("write");
+        let mut table = txn.open_table(table).expect("table");
+        for n in 0..400u64 {
+            table.put(&n, &[byte; 60]).expect("put");
+        }
+        txn.commit().expect("commit");
+    };
+    put(&SHARED, 0xa1);
+    put(&OLD, 0xb2);
+    env.create_snapshot("first").expect("create");
+    env.create_snapshot("second").expect("create");
+    put(&OLD, 0xc3);
+    // The pages of the last commits are verified at every opening; these are older.
+    for n in 0..4u64 {
+        let mut txn = env.write().expect("write");
+        txn.main().put(&n.to_be_bytes(), b"later").expect("put");
+        txn.commit().expect("commit");
+    }
+    check(&env);
+    env.close().expect("close");
+    let bytes = std::fs::read(file.path()).expect("read");
+    let of = |byte: u8| page_with(&bytes, &[&[byte; 60]]);
+    let (shared, kept, now) = (of(0xa1), of(0xb2), of(0xc3));
+
+    let (snapshots, problems) = problems_with(&file, &[]);
+    assert_eq!((snapshots, problems.len()), (2, 0), "{problems:?}");
+    let (snapshots, problems) = problems_with(&file, &[shared, kept, now]);
+    assert_eq!(snapshots, 2);
+    let pages: Vec<Option<u64>> = problems.iter().map(|(pgno, _)| *pgno).collect();
+    let mut latest = [shared, now];
+    latest.sort_unstable();
+    let mut told: Vec<u64> = pages[..2].iter().flatten().copied().collect();
+    told.sort_unstable();
+    assert_eq!(told, latest, "{problems:?}");
+    assert_eq!(pages[2..], [Some(kept)], "{problems:?}");
+    assert!(problems[2].1.starts_with("snapshot \"first\": checksum is"), "{problems:?}");
+    // A snapshot's damage alone: the law of pages in use is asked as well, and holds.
+    let (_, problems) = problems_with(&file, &[kept]);
+    assert_eq!(problems.iter().map(|(pgno, _)| *pgno).collect::<Vec<_>>(), [Some(kept)], "{problems:?}");
+}

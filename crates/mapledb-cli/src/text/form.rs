@@ -18,7 +18,7 @@ use std::fmt::Write;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 
-use super::types::Integer;
+use super::integer::Integer;
 
 /// Text after its prefix has been understood.
 #[derive(Debug, Clone, PartialEq, Eq)]

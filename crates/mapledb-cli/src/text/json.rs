@@ -1,8 +1,9 @@
 //! Keys and values as JSON.
 //!
-//! Text is a string, an integer a number, a tuple an array of its parts, nothing `null`, and bytes that are no text
-//! are `{"hex":"00ff"}`, which any type accepts. Integers of 128-bit types are written as strings of digits, and a
-//! string of digits is read for any integer, since JSON readers keep no more than 53 or 64 bits of a number.
+//! Text is a string, a number a number, a tuple an array of its parts, as arrays and lists are, nothing `null`, and bytes that
+//! are no text are `{"hex":"00ff"}`, which any type accepts. Integers of 128-bit types are written as strings of digits, and a
+//! string of digits is read for any number, since JSON readers keep no more than 53 or 64 bits of one; infinite floats and those
+//! that are no number are strings, too. An option is `null` or what it holds; where that may itself be `null` it is in an array.
 
 use data_encoding::HEXLOWER;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -29,7 +30,7 @@ impl Serialize for Json<'_> {
         match self.kind {
             Type::Bytes | Type::Str => text_or_hex(self.bytes, to),
             Type::Foreign(_) => hex(self.bytes, to),
-            Type::Integer(_) | Type::Unit | Type::Tuple(_) => match self.kind.decode(self.bytes) {
+            _ => match self.kind.decode(self.bytes) {
                 Some(datum) => datum.serialize(to),
                 None => hex(self.bytes, to),
             },
@@ -47,8 +48,15 @@ impl Serialize for Datum {
                 _ => to.serialize_str(digits),
             },
             Datum::Wide(digits) => to.serialize_str(digits),
+            Datum::Real(number) => to.serialize_f64(*number),
+            Datum::Truth(is_so) => to.serialize_bool(*is_so),
             Datum::Nothing => to.serialize_unit(),
-            Datum::Tuple(parts) => {
+            Datum::Some(part) => match **part {
+                Datum::Nothing | Datum::Some(_) => [&**part].serialize(to),
+                _ => part.serialize(to),
+            },
+            Datum::Exact(bytes) => hex(bytes, to),
+            Datum::Parts(parts) => {
                 let mut sequence = to.serialize_seq(Some(parts.len()))?;
                 parts.iter().try_for_each(|part| sequence.serialize_element(part))?;
                 sequence.end()
@@ -68,7 +76,8 @@ pub fn bytes_of(kind: &Type, value: &Value) -> Result<Vec<u8>, String> {
     if let Some(digits) = hex_object(value) {
         return kind.checked(form::unhex(digits)?);
     }
-    kind.encode(&datum_of(kind, value)?)
+    // Parts that were given in hexadecimal may be none of their type.
+    kind.checked(kind.encode(&datum_of(kind, value)?)?)
 }
 
 fn datum_of(kind: &Type, value: &Value) -> Result<Datum, String> {
@@ -77,14 +86,40 @@ fn datum_of(kind: &Type, value: &Value) -> Result<Datum, String> {
         (Type::Bytes, value) if hex_object(value).is_some() => {
             Ok(Datum::Bytes(form::unhex(hex_object(value).unwrap_or_default())?))
         }
-        (Type::Integer(_), Value::Number(number)) => Ok(Datum::Number(number.to_string())),
-        (Type::Integer(_), Value::String(digits)) => Ok(Datum::Number(digits.clone())),
+        (Type::Integer(_) | Type::Float(_), Value::Number(number)) => Ok(Datum::Number(number.to_string())),
+        (Type::Integer(_) | Type::Float(_), Value::String(digits)) => Ok(Datum::Number(digits.clone())),
+        (Type::Bool, Value::Bool(is_so)) => Ok(Datum::Truth(*is_so)),
+        (Type::Char, Value::String(letter)) => Ok(Datum::Bytes(letter.as_bytes().to_vec())),
         (Type::Unit, Value::Null) => Ok(Datum::Nothing),
-        (Type::Tuple(kinds), Value::Array(values)) if kinds.len() == values.len() => {
-            let parts = kinds.iter().zip(values).map(|(kind, value)| datum_of(kind, value));
-            parts.collect::<Result<_, _>>().map(Datum::Tuple)
+        (Type::Option(_), Value::Null) => Ok(Datum::Nothing),
+        (Type::Option(of), value) => part_of_option(of, value).map(|part| Datum::Some(Box::new(part))),
+        (Type::Float(_) | Type::Array(..), value) if hex_object(value).is_some() => {
+            Ok(Datum::Exact(form::unhex(hex_object(value).unwrap_or_default())?))
         }
+        (Type::Tuple(kinds), Value::Array(values)) if kinds.len() == values.len() => parts(kinds, values),
+        (Type::Array(of, len), Value::Array(values)) if *len == values.len() => {
+            parts(std::iter::repeat(&**of), values)
+        }
+        (Type::List(of), Value::Array(values)) => parts(std::iter::repeat(&**of), values),
         _ => Err(format!("{} where {} belongs", describe(value), wanted(kind))),
+    }
+}
+
+fn parts<'t>(kinds: impl IntoIterator<Item = &'t Type>, values: &[Value]) -> Result<Datum, String> {
+    let parts = kinds.into_iter().zip(values).map(|(kind, value)| datum_of(kind, value));
+    parts.collect::<Result<_, _>>().map(Datum::Parts)
+}
+
+/// What an option holds: in an array of its own where it may be `null`.
+fn part_of_option(of: &Type, value: &Value) -> Result<Datum, String> {
+    match (of, value) {
+        (Type::Unit | Type::Option(_), Value::Array(values)) if values.len() == 1 => {
+            values.iter().try_fold(Datum::Nothing, |_, value| datum_of(of, value))
+        }
+        (Type::Unit | Type::Option(_), _) => {
+            Err(format!("{} where null, or an array of one part ({of}), belongs", describe(value)))
+        }
+        _ => datum_of(of, value),
     }
 }
 
@@ -109,7 +144,13 @@ fn wanted(kind: &Type) -> String {
         Type::Bytes => "a string or {\"hex\":\"…\"}".to_owned(),
         Type::Str => "a string".to_owned(),
         Type::Integer(integer) => format!("a number ({integer})"),
+        Type::Float(float) => format!("a number ({float})"),
+        Type::Bool => "true or false".to_owned(),
+        Type::Char => "a string of one character".to_owned(),
         Type::Unit => "null".to_owned(),
+        Type::Option(of) => format!("null, or {},", wanted(of)),
+        Type::Array(_, len) => format!("an array of {len} parts ({kind})"),
+        Type::List(of) => format!("an array ({of} each)"),
         Type::Tuple(parts) => format!("an array of {} parts ({kind})", parts.len()),
         Type::Foreign(name) => format!("{{\"hex\":\"…\"}} (the bytes of a {name})"),
     }
@@ -175,6 +216,9 @@ mod tests {
             ("()", "\"\"", "a string where null belongs"),
             ("(u8,str)", "[1]", "an array where an array of 2 parts ((u8,str)) belongs"),
             ("(u8,str)", "[1,2]", "a number where a string belongs"),
+            ("([bool;2],u8)", r#"[{"hex":"0007"},1]"#, "these 3 bytes are not of type ([bool;2],u8)"),
+            ("option<()>", "1", "a number where null, or an array of one part (()), belongs"),
+            ("[f32]", "[true]", "a truth value where a number (f32) belongs"),
             ("Point", "\"xy\"", "a string where {\"hex\":\"…\"} (the bytes of a Point) belongs"),
         ];
         for (name, text, why) in table {

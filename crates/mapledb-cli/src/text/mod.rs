@@ -1,8 +1,11 @@
 //! Keys and values as text: what a user types and reads, by the types that a table records.
 
+mod float;
 pub mod form;
+mod integer;
 pub mod json;
-mod tuple;
+mod name;
+mod part;
 pub mod types;
 
 pub use types::Type;

@@ -3,124 +3,35 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use mapledb::KeyOrder;
+
+use super::float::Float;
 use super::form::{self, Form};
-use super::{json, tuple};
+use super::integer::Integer;
+use super::part::{self, Place};
+use super::{json, name};
 
 /// What the bytes of a key or value say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Datum {
     /// Bytes, which may be text.
     Bytes(Vec<u8>),
     /// A number in decimal, of a type that 64 bits hold.
     Number(String),
-    /// A number in decimal, of a type of 128 bits.
+    /// A number that JSON has none for: of a type of 128 bits, infinite, or none.
     Wide(String),
+    /// A number with a fraction.
+    Real(f64),
+    /// Whether something is so.
+    Truth(bool),
     /// Nothing.
     Nothing,
-    /// The parts of a tuple.
-    Tuple(Vec<Datum>),
-}
-
-/// An integer type. Its bytes sort as its numbers do: highest byte first, the sign bit of signed ones
-/// flipped. So, as an unsigned number, they count from the type's smallest one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Integer {
-    bytes: usize,
-    signed: bool,
-}
-
-impl Integer {
-    /// The type of this name, `u8` to `u128` or `i8` to `i128`.
-    pub fn named(name: &str) -> Option<Integer> {
-        let signed = match name.as_bytes().first()? {
-            b'u' => false,
-            b'i' => true,
-            _ => return None,
-        };
-        let bytes = match name.get(1..)? {
-            "8" => 1,
-            "16" => 2,
-            "32" => 4,
-            "64" => 8,
-            "128" => 16,
-            _ => return None,
-        };
-        Some(Integer { bytes, signed })
-    }
-
-    /// How many bytes every number has.
-    pub fn len_bytes(self) -> usize {
-        self.bytes
-    }
-
-    /// The bytes of the number that `digits` write in decimal.
-    pub fn bytes_of_text(self, digits: &str) -> Result<Vec<u8>, String> {
-        let above_min = match self.signed {
-            true => digits
-                .parse()
-                .ok()
-                .filter(|n| *n >= self.min() && *n <= self.max_signed())
-                .map(|n| self.above_min(n)),
-            false => digits.parse().ok().filter(|n| *n <= self.span()),
-        };
-        let Some(above_min) = above_min else {
-            return Err(format!(
-                "{digits} is not of type {self} ({} to {})",
-                self.text(0),
-                self.text(self.span())
-            ));
-        };
-        Ok(above_min.to_be_bytes().get(16 - self.bytes..).unwrap_or_default().to_vec())
-    }
-
-    /// The number that the bytes stand for in decimal, or `None` if there are more or fewer than the type has.
-    pub fn text_of(self, bytes: &[u8]) -> Option<String> {
-        if bytes.len() != self.bytes {
-            return None;
-        }
-        Some(self.text(bytes.iter().fold(0u128, |number, &byte| number << 8 | u128::from(byte))))
-    }
-
-    fn datum_of(self, bytes: &[u8]) -> Option<Datum> {
-        let digits = self.text_of(bytes)?;
-        Some(if self.bytes > 8 { Datum::Wide(digits) } else { Datum::Number(digits) })
-    }
-
-    /// The number so far above the smallest, in decimal.
-    fn text(self, above_min: u128) -> String {
-        if self.signed {
-            (above_min as i128).wrapping_add(self.min()).to_string()
-        } else {
-            above_min.to_string()
-        }
-    }
-
-    fn above_min(self, number: i128) -> u128 {
-        number.wrapping_sub(self.min()) as u128
-    }
-
-    fn bits(self) -> u32 {
-        8 * self.bytes as u32
-    }
-
-    /// How far the largest number is above the smallest.
-    fn span(self) -> u128 {
-        u128::MAX >> (128 - self.bits())
-    }
-
-    fn min(self) -> i128 {
-        if self.signed { i128::MIN >> (128 - self.bits()) } else { 0 }
-    }
-
-    fn max_signed(self) -> i128 {
-        i128::MAX >> (128 - self.bits())
-    }
-}
-
-impl fmt::Display for Integer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.signed { 'i' } else { 'u' }, self.bits())
-    }
+    /// What an option holds.
+    Some(Box<Datum>),
+    /// The parts of a tuple, an array or a list.
+    Parts(Vec<Datum>),
+    /// Bytes that are shown as they are.
+    Exact(Vec<u8>),
 }
 
 /// The type of a table's keys or values.
@@ -132,8 +43,20 @@ pub enum Type {
     Str,
     /// A number.
     Integer(Integer),
+    /// A number with a fraction.
+    Float(Float),
+    /// Whether something is so.
+    Bool,
+    /// A character.
+    Char,
     /// Nothing: no bytes.
     Unit,
+    /// A value or none.
+    Option(Box<Type>),
+    /// So many of one type.
+    Array(Box<Type>, usize),
+    /// Any number of one type.
+    List(Box<Type>),
     /// Several parts, the first the most significant.
     Tuple(Vec<Type>),
     /// A type that only the program which made the table knows: its bytes are shown as they are.
@@ -141,27 +64,55 @@ pub enum Type {
 }
 
 impl Type {
+    /// A byte: of those an array is shown in hexadecimal.
+    pub const BYTE: Type = Type::Integer(Integer::BYTE);
+
     /// How many bytes each value has, if that is one number.
     pub fn fixed_len(&self) -> Option<usize> {
         match self {
             Type::Integer(integer) => Some(integer.len_bytes()),
+            Type::Float(float) => Some(float.len_bytes()),
+            Type::Bool => Some(1),
+            Type::Char => Some(4),
             Type::Unit => Some(0),
-            Type::Tuple(parts) => parts.iter().map(Type::fixed_len).sum(),
-            Type::Bytes | Type::Str | Type::Foreign(_) => None,
+            Type::Array(of, len) => of.fixed_len()?.checked_mul(*len),
+            Type::Tuple(parts) => {
+                parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.fixed_len()?))
+            }
+            Type::Bytes | Type::Str | Type::Option(_) | Type::List(_) | Type::Foreign(_) => None,
         }
     }
 
     /// The type that a table records as `name`.
     pub fn recorded(name: &str) -> Type {
-        match name {
-            "bytes" => Type::Bytes,
-            "str" => Type::Str,
-            "()" => Type::Unit,
-            _ => match (Integer::named(name), tuple_parts(name)) {
-                (Some(integer), _) => Type::Integer(integer),
-                (None, Some(parts)) => Type::Tuple(parts),
-                (None, None) => Type::Foreign(name.to_owned()),
-            },
+        name::parse(name).unwrap_or_else(|| Type::Foreign(name.to_owned()))
+    }
+
+    /// The order that keys of this type have where none is said: numbers with their lowest byte first do not sort by bytes.
+    pub fn order(&self) -> KeyOrder {
+        match self {
+            Type::Integer(integer) if integer.is_little() => KeyOrder::INTEGER,
+            _ => KeyOrder::BYTEWISE,
+        }
+    }
+
+    /// Whether it can be a type of keys: unsigned numbers with their lowest byte first alone, and else what sorts by its bytes.
+    pub fn is_for_keys(&self) -> bool {
+        match self {
+            Type::Integer(integer) => !(integer.is_little() && integer.is_signed()),
+            Type::Unit | Type::Foreign(_) => false,
+            _ => self.sorts_by_bytes(),
+        }
+    }
+
+    fn sorts_by_bytes(&self) -> bool {
+        match self {
+            Type::Bytes | Type::Str | Type::Bool | Type::Char | Type::Unit => true,
+            Type::Integer(integer) => !integer.is_little(),
+            Type::Float(float) => !float.is_little(),
+            Type::Option(of) | Type::Array(of, _) | Type::List(of) => of.sorts_by_bytes(),
+            Type::Tuple(parts) => parts.iter().all(Type::sorts_by_bytes),
+            Type::Foreign(_) => false,
         }
     }
 
@@ -178,11 +129,22 @@ impl Type {
         match self {
             Type::Bytes | Type::Str => Ok(text.as_bytes().to_vec()),
             Type::Integer(integer) => integer.bytes_of_text(text),
-            Type::Unit => self.checked(text.as_bytes().to_vec()),
-            Type::Tuple(_) => match serde_json::from_str(text) {
-                Ok(value) => json::bytes_of(self, &value),
-                Err(_) => Err(format!("a key of type {self} is written as a JSON array, such as [1,\"a\"]")),
+            Type::Float(float) => float.bytes_of_text(text),
+            Type::Bool => match text {
+                "true" => Ok(vec![1]),
+                "false" => Ok(vec![0]),
+                _ => Err(format!("{text} is neither true nor false")),
             },
+            Type::Char => self.encode(&Datum::Bytes(text.as_bytes().to_vec())),
+            Type::Unit => self.checked(text.as_bytes().to_vec()),
+            Type::Tuple(_) | Type::Array(..) | Type::List(_) | Type::Option(_) => {
+                match serde_json::from_str(text) {
+                    Ok(value) => json::bytes_of(self, &value),
+                    Err(_) => {
+                        Err(format!("text of type {self} is written as JSON, such as {}", self.example()))
+                    }
+                }
+            }
             Type::Foreign(name) => Err(format!("text cannot write a {name}: give its bytes as hex: or esc:")),
         }
     }
@@ -193,41 +155,59 @@ impl Type {
         match self {
             Type::Bytes | Type::Str => form::show(bytes),
             Type::Foreign(_) => form::show_hex(bytes),
-            Type::Integer(integer) => match integer.text_of(bytes) {
-                Some(number) => Cow::Owned(number),
-                None => form::show_hex(bytes),
-            },
+            Type::Integer(integer) => or_hex(integer.text_of(bytes), bytes),
+            Type::Float(float) => or_hex(float.text_of(bytes), bytes),
+            Type::Bool | Type::Char => or_hex(self.word_of(bytes), bytes),
             Type::Unit if bytes.is_empty() => Cow::Borrowed(""),
             Type::Unit => form::show_hex(bytes),
-            Type::Tuple(_) => match self.decode(bytes) {
+            Type::Array(of, _) if **of == Type::BYTE => form::show_hex(bytes),
+            Type::Tuple(_) | Type::Array(..) | Type::List(_) | Type::Option(_) => match self.decode(bytes) {
                 Some(_) => Cow::Owned(json::text_of(self, bytes)),
                 None => form::show_hex(bytes),
             },
         }
     }
 
+    /// `true`, `false`, or a character that is read as itself.
+    fn word_of(&self, bytes: &[u8]) -> Option<String> {
+        match self.decode(bytes)? {
+            Datum::Truth(is_so) => Some(is_so.to_string()),
+            Datum::Bytes(letter) => match form::show(&letter) {
+                Cow::Borrowed(plain) => Some(plain.to_owned()),
+                Cow::Owned(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What text of this type looks like.
+    fn example(&self) -> String {
+        match self {
+            Type::Option(of) => format!("null or {}", of.example()),
+            Type::Array(of, 1) => format!("[{}]", of.example()),
+            Type::Array(of, _) | Type::List(of) => format!("[{},…]", of.example()),
+            Type::Tuple(parts) => {
+                format!("[{}]", parts.iter().map(Type::example).collect::<Vec<_>>().join(","))
+            }
+            Type::Bool => "true".to_owned(),
+            Type::Float(_) => "1.5".to_owned(),
+            Type::Integer(_) => "1".to_owned(),
+            Type::Unit => "null".to_owned(),
+            Type::Bytes | Type::Str | Type::Char | Type::Foreign(_) => "\"a\"".to_owned(),
+        }
+    }
+
     /// What these bytes say, or `None` if they are none of this type.
     pub fn decode(&self, bytes: &[u8]) -> Option<Datum> {
-        match self {
-            Type::Bytes | Type::Foreign(_) => Some(Datum::Bytes(bytes.to_vec())),
-            Type::Str => str::from_utf8(bytes).is_ok().then(|| Datum::Bytes(bytes.to_vec())),
-            Type::Integer(integer) => integer.datum_of(bytes),
-            Type::Unit => bytes.is_empty().then_some(Datum::Nothing),
-            Type::Tuple(parts) => tuple::decode(parts, bytes).map(Datum::Tuple),
-        }
+        let mut rest = bytes;
+        part::take(self, &mut rest, Place::Last).filter(|_| rest.is_empty())
     }
 
     /// The bytes that say this. The error is a sentence.
     pub fn encode(&self, datum: &Datum) -> Result<Vec<u8>, String> {
-        match (self, datum) {
-            (Type::Bytes | Type::Str | Type::Foreign(_), Datum::Bytes(bytes)) => self.checked(bytes.clone()),
-            (Type::Integer(integer), Datum::Number(number) | Datum::Wide(number)) => {
-                integer.bytes_of_text(number)
-            }
-            (Type::Unit, Datum::Nothing) => Ok(Vec::new()),
-            (Type::Tuple(parts), Datum::Tuple(data)) => tuple::encode(parts, data),
-            _ => Err(format!("that is not of type {self}")),
-        }
+        let mut bytes = Vec::new();
+        part::append(self, datum, &mut bytes, Place::Last)?;
+        Ok(bytes)
     }
 
     /// `bytes`, if they can be a key or value of this type.
@@ -243,11 +223,13 @@ impl Type {
         match self {
             Type::Bytes | Type::Foreign(_) => true,
             Type::Str => str::from_utf8(bytes).is_ok(),
-            Type::Integer(integer) => integer.text_of(bytes).is_some(),
-            Type::Unit => bytes.is_empty(),
-            Type::Tuple(_) => self.decode(bytes).is_some(),
+            _ => self.decode(bytes).is_some(),
         }
     }
+}
+
+fn or_hex(text: Option<String>, bytes: &[u8]) -> Cow<'_, str> {
+    text.map_or_else(|| form::show_hex(bytes), Cow::Owned)
 }
 
 impl fmt::Display for Type {
@@ -257,6 +239,12 @@ impl fmt::Display for Type {
             Type::Str => f.write_str("str"),
             Type::Unit => f.write_str("()"),
             Type::Integer(integer) => integer.fmt(f),
+            Type::Float(float) => float.fmt(f),
+            Type::Bool => f.write_str("bool"),
+            Type::Char => f.write_str("char"),
+            Type::Option(of) => write!(f, "option<{of}>"),
+            Type::Array(of, len) => write!(f, "[{of};{len}]"),
+            Type::List(of) => write!(f, "[{of}]"),
             Type::Tuple(parts) => {
                 let parts: Vec<String> = parts.iter().map(Type::to_string).collect();
                 write!(f, "({})", parts.join(","))
@@ -266,19 +254,11 @@ impl fmt::Display for Type {
     }
 }
 
-/// The parts of `(u64,str)`, or `None` if that is not what `name` is. Tuples have two to four parts, and hold no
-/// tuples.
-fn tuple_parts(name: &str) -> Option<Vec<Type>> {
-    let inner = name.strip_prefix('(')?.strip_suffix(')')?;
-    let parts: Vec<Type> = inner.split(',').map(|part| Type::recorded(part.trim())).collect();
-    let known = parts.iter().all(|part| matches!(part, Type::Bytes | Type::Str | Type::Integer(_)));
-    (known && (2..=4).contains(&parts.len())).then_some(parts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mapledb::Codec;
+    use mapledb::{Codec, Le};
+    use proptest::prelude::*;
 
     fn bytes_as<T: Codec>(value: &T) -> Vec<u8> {
         T::with_bytes(value, |bytes| Ok(bytes.to_vec())).unwrap()
@@ -309,6 +289,111 @@ mod tests {
         agree(&(7u16, "a\0".to_owned()), r#"[7,"a\u0000"]"#);
         agree(&("a\0b".to_owned(), -7i64), r#"["a\u0000b",-7]"#);
         agree(&(vec![0xffu8, 0], String::new(), 1u8), r#"[{"hex":"ff00"},"",1]"#);
+        agree(&1.5f64, "1.5");
+        agree(&-0.0f64, "-0.0");
+        agree(&0.1f32, "0.1");
+        agree(&f64::MIN_POSITIVE, "2.2250738585072014e-308");
+        agree(&f32::NEG_INFINITY, "-inf");
+        agree(&f64::INFINITY, "inf");
+        agree(&f64::NAN, "NaN");
+        agree(&true, "true");
+        agree(&'é', "é");
+        agree(&Le(258u32), "258");
+        agree(&Le(-2i16), "-2");
+        agree(&Le(i128::MIN), "-170141183460469231731687303715884105728");
+        agree(&Le(-0.5f32), "-0.5");
+        agree(&None::<f64>, "null");
+        agree(&Some(-2.5f64), "-2.5");
+        agree(&Some(String::from("null")), r#""null""#);
+        agree(&Some(None::<u8>), "[null]");
+        agree(&Some(Some(1u8)), "[1]");
+        agree(&None::<Option<u8>>, "null");
+        agree(&Some(()), "[null]");
+        agree(&[1u16, 2, 3], "[1,2,3]");
+        agree(&[0xffu8, 0], "hex:ff00");
+        agree(&[String::from("a\0"), String::new()], r#"["a\u0000",""]"#);
+        agree(&vec![1.5f32, f32::INFINITY], r#"[1.5,"inf"]"#);
+        agree(&vec![String::from("b"), String::new()], r#"["b",""]"#);
+        agree(&Vec::<u16>::new(), "[]");
+        agree(&(7u8,), "[7]");
+        agree(
+            &(Some(1.0f64), [1u8; 3], vec![true], 'x', ((), (2u64, String::from("a")))),
+            r#"[1.0,{"hex":"010101"},[true],"x",[null,[2,"a"]]]"#,
+        );
+        agree(
+            &(vec![vec![0u8, 1]], [[1u16; 2]; 2], None::<String>, 1u8),
+            r#"[["\u0000\u0001"],[[1,1],[1,1]],null,1]"#,
+        );
+    }
+
+    #[test]
+    fn what_text_cannot_say_is_shown_as_it_is_and_is_of_the_type_all_the_same() {
+        let odd = f64::from_bits(0x7ff0_0000_0000_0001);
+        let kind = Type::recorded("f64");
+        let text = kind.text_of(&bytes_as(&odd)).into_owned();
+        assert!(text.starts_with("hex:fff0"), "{text}");
+        assert_eq!(kind.bytes_of_text(&text), Ok(bytes_as(&odd)));
+        agree(&(odd, 1u8), r#"[{"hex":"fff0000000000001"},1]"#);
+        for letter in ['@', '\n', '\u{202e}'] {
+            let text = Type::Char.text_of(&bytes_as(&letter)).into_owned();
+            assert!(text.starts_with("hex:"), "{text}");
+            assert_eq!(Type::Char.bytes_of_text(&text), Ok(bytes_as(&letter)));
+        }
+        assert_eq!(Type::Char.text_of(b"\0\0\xd8\0"), "hex:0000d800");
+        assert_eq!(Type::Bool.text_of(&[2]), "hex:02");
+    }
+
+    #[test]
+    fn keys_are_what_sorts() {
+        let table = [
+            ("f64", true),
+            ("f64le", false),
+            ("u32le", true),
+            ("i32le", false),
+            ("(u32le,u8)", false),
+            ("option<f32>", true),
+            ("[str]", true),
+            ("[u64le;2]", false),
+            ("()", false),
+            ("Point", false),
+            ("((),u8)", true),
+        ];
+        for (name, is_for_keys) in table {
+            assert_eq!(Type::recorded(name).is_for_keys(), is_for_keys, "{name}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases())]
+
+        #[test]
+        fn every_float_is_read_as_it_is_shown(double: u64, single: u32) {
+            let (double, single) = (f64::from_bits(double), f32::from_bits(single));
+            for (kind, bytes) in [
+                ("f64", bytes_as(&double)),
+                ("f32", bytes_as(&single)),
+                ("f64le", bytes_as(&Le(double))),
+                ("option<f32>", bytes_as(&Some(single))),
+                ("(f32,f64)", bytes_as(&(single, double))),
+            ] {
+                let kind = Type::recorded(kind);
+                let text = kind.text_of(&bytes).into_owned();
+                prop_assert_eq!(kind.bytes_of_text(&text), Ok(bytes), "{}", text);
+            }
+        }
+
+        #[test]
+        fn whatever_bytes_are_they_are_read_as_they_are_shown(bytes: Vec<u8>, at in 0usize..12) {
+            let name = ["f64", "bool", "char", "option<str>", "[u16;2]", "[str]", "[f32]", "(option<u8>,[bytes])", "u16le",
+                "[u8;3]", "[option<()>]", "([char],bool,str)"][at];
+            let kind = Type::recorded(name);
+            let text = kind.text_of(&bytes).into_owned();
+            if kind.checked(bytes.clone()).is_ok() {
+                prop_assert_eq!(kind.bytes_of_text(&text), Ok(bytes), "{} {}", name, text);
+            } else {
+                prop_assert!(text.starts_with("hex:"), "{} {}", name, text);
+            }
+        }
     }
 
     #[test]
@@ -318,9 +403,19 @@ mod tests {
             ("i8", "128", "128 is not of type i8 (-128 to 127)"),
             ("u128", "1e3", "1e3 is not of type u128 (0 to 340282366920938463463374607431768211455)"),
             ("u32", "u64:5", "these 8 bytes are not of type u32"),
+            ("f64", "x", "x is not of type f64 (a number such as -1.5e3, inf, -inf or NaN)"),
+            ("f32", "1e39", "1e39 is not of type f32 (a number such as -1.5e3, inf, -inf or NaN)"),
+            ("bool", "yes", "yes is neither true nor false"),
+            ("char", "ab", "one character is needed, and no more"),
+            (
+                "option<(u8,f32)>",
+                "x",
+                "text of type option<(u8,f32)> is written as JSON, such as null or [1,1.5]",
+            ),
+            ("[u16;2]", "[1]", "an array where an array of 2 parts ([u16;2]) belongs"),
             ("str", "hex:ff", "these 1 bytes are not of type str"),
             ("()", "x", "these 1 bytes are not of type ()"),
-            ("(u8,str)", "1,a", "a key of type (u8,str) is written as a JSON array, such as [1,\"a\"]"),
+            ("(u8,str)", "1,a", "text of type (u8,str) is written as JSON, such as [1,\"a\"]"),
             ("pod:16/4", "x", "text cannot write a pod:16/4: give its bytes as hex: or esc:"),
         ];
         for (name, text, why) in table {

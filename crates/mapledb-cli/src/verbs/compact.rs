@@ -61,7 +61,7 @@ pub fn run(args: &CompactArgs, manner: Manner) -> Result<(), Failure> {
     keep_owner(&path, draft.path())?;
     interrupt::check()?;
     draft.replace(&path).map_err(|error| failure(error.into()))?;
-    env.close().map_err(failure)?;
+    door::close(env)?;
     let bytes = len_bytes(&path)?;
     let compacted = Compacted {
         path,

@@ -30,21 +30,50 @@ pub struct CreateArgs {
     /// The type of the table's values
     #[arg(long, value_name = "TYPE", requires = "table", default_value = "bytes", value_parser = value_type)]
     values: Type,
-    /// The order of the table's keys: bytewise, reverse (from the last byte) or integer (little-endian, of one length)
-    #[arg(long, value_name = "ORDER", requires = "table", default_value = "bytewise", value_parser = key_order)]
-    order: KeyOrder,
+    /// The order of the table's keys: bytewise, reverse (from the last byte) or integer (little-endian, of one length);
+    /// bytewise if left out, integer for keys such as u64le
+    #[arg(long, value_name = "ORDER", requires = "table", value_parser = key_order)]
+    order: Option<KeyOrder>,
     /// Make the table a multimap: many values to a key, each once and in order, packed if they have one length
     #[arg(long, requires = "table")]
     multimap: bool,
-    /// The order of a multimap's values: bytewise, reverse or integer
-    #[arg(long, value_name = "ORDER", requires = "multimap", default_value = "bytewise", value_parser = key_order)]
-    value_order: KeyOrder,
+    #[command(flatten)]
+    duplicates: DuplicatesArgs,
     /// The page size in bytes: a power of two from 4096 (the default) to 65536
     #[arg(long, value_name = "BYTES", value_parser = page_size)]
     page_size: Option<PageSize>,
     /// The file's permissions in octal, before the umask
     #[arg(long, value_name = "MODE", default_value = "666", value_parser = octal)]
     mode: u32,
+}
+
+/// What the values of a multimap are, beside their type.
+#[derive(Debug, Args)]
+pub struct DuplicatesArgs {
+    /// The order of a multimap's values: bytewise, reverse or integer; as with keys if left out
+    #[arg(long, value_name = "ORDER", requires = "multimap", value_parser = key_order)]
+    value_order: Option<KeyOrder>,
+    /// The one length of a multimap's values, which are packed then; that of their type if it has one
+    #[arg(long, value_name = "BYTES", requires = "multimap", value_parser = clap::value_parser!(u16).range(1..))]
+    value_length: Option<u16>,
+}
+
+impl DuplicatesArgs {
+    /// What the duplicates of a multimap are whose values have this type.
+    pub fn of(&self, values: &Type) -> Result<Duplicates, Failure> {
+        let order = self.value_order.unwrap_or(values.order());
+        let of_type = values.fixed_len().filter(|len| *len > 0);
+        let asked = self.value_length.map(usize::from);
+        match (of_type, asked) {
+            (Some(len), Some(asked)) if len != asked => Err(Failure::usage(format!(
+                "values of type {values} have {len} bytes, and --value-length says {asked}"
+            ))),
+            (None, None) if order == KeyOrder::INTEGER => Err(Failure::usage(format!(
+                "values of type {values} have no one length, as integers have: give it by --value-length"
+            ))),
+            (of_type, asked) => Ok(Duplicates { order, len: of_type.or(asked) }),
+        }
+    }
 }
 
 const WHAT_MAY_EXIST: &str = "\
@@ -60,17 +89,21 @@ struct Created {
 
 /// Creates what was asked for.
 pub fn run(args: &CreateArgs, manner: Manner) -> Result<(), Failure> {
-    let env = match args.table {
-        Some(_) if args.file.try_exists().unwrap_or(true) => args.open(manner)?,
-        _ => door::create(args.options(), &args.file)?,
+    let make = |env: &Env| {
+        let txnid = match &args.table {
+            None => env.read().map_err(failure)?.txnid(),
+            Some(name) => create_table(env, name, args)?,
+        };
+        let (path, page_size, table) = (env.path().to_owned(), env.page_size(), args.table.clone());
+        Ok(Created { path, page_size, table, txnid })
     };
-    let txnid = match &args.table {
-        None => env.read().map_err(failure)?.txnid(),
-        Some(name) => create_table(&env, name, args)?,
+    let created = match args.table {
+        Some(_) if door::exists(&args.file) => door::write(&args.file, manner, |env| {
+            args.check_page_size(env)?;
+            make(env)
+        })?,
+        _ => door::create(args.options(), &args.file, make)?,
     };
-    let created =
-        Created { path: env.path().to_owned(), page_size: env.page_size(), table: args.table.clone(), txnid };
-    env.close().map_err(failure)?;
     output::report(manner.json, &created, |_, _| Ok(()))
 }
 
@@ -83,15 +116,14 @@ impl CreateArgs {
         }
     }
 
-    fn open(&self, manner: Manner) -> Result<Env, Failure> {
-        let env = door::open_to_write(&self.file, manner)?;
+    fn check_page_size(&self, env: &Env) -> Result<(), Failure> {
         match self.page_size {
             Some(size) if size.bytes() != env.page_size() => Err(Failure::usage(format!(
                 "{} exists with pages of {} bytes, which cannot be changed: leave --page-size out",
                 self.file.display(),
                 env.page_size()
             ))),
-            _ => Ok(env),
+            _ => Ok(()),
         }
     }
 }
@@ -102,28 +134,25 @@ fn create_table(env: &Env, name: &str, args: &CreateArgs) -> Result<u64, Failure
         return Err(Failure::file(format!("there is a table called {name:?} already: choose another name")));
     }
     let (keys, values) = (args.keys.to_string(), args.values.to_string());
+    let order = Some(args.order.unwrap_or(args.keys.order()));
     if args.multimap {
-        let duplicates = duplicates(&args.values, args.value_order);
-        let _ = txn.open_multimap_as(name, &keys, &values, Some(args.order), duplicates).map_err(failure)?;
+        let duplicates = args.duplicates.of(&args.values)?;
+        let _ = txn.open_multimap_as(name, &keys, &values, order, duplicates).map_err(failure)?;
     } else {
-        let _ = txn.open_table_as_in_order(name, &keys, &values, Some(args.order)).map_err(failure)?;
+        let _ = txn.open_table_as_in_order(name, &keys, &values, order).map_err(failure)?;
     }
     txn.commit().map_err(failure)
 }
 
-/// What the duplicates of a multimap are whose values have this type and are in this order.
-pub fn duplicates(values: &Type, order: KeyOrder) -> Duplicates {
-    Duplicates { order, len: values.fixed_len().filter(|len| *len > 0) }
-}
-
-const TYPES: &str =
-    "known are bytes, str, u8 to u128, i8 to i128, and tuples of two to four of these such as (u64,str)";
+const TYPES: &str = "known are bytes, str, bool, char, u8 to u128, i8 to i128, f32, f64, those with their lowest byte first such as \
+    u64le, and what holds them: (u64,str), option<f64>, [u16;4], [str]";
 
 /// A type for keys.
 pub fn key_type(name: &str) -> Result<Type, String> {
     match Type::recorded(name) {
-        Type::Foreign(_) | Type::Unit => Err(TYPES.to_owned()),
-        known => Ok(known),
+        known if known.is_for_keys() => Ok(known),
+        Type::Foreign(_) => Err(TYPES.to_owned()),
+        _ => Err("keys of this type would not sort by their bytes, or all be one".to_owned()),
     }
 }
 

@@ -72,7 +72,7 @@ pub fn run(args: &DefragArgs, manner: Manner) -> Result<(), Failure> {
     bar.finish_and_clear();
     let report = done.map_err(failure)?;
     let holders = holders(&env, report.stopped)?;
-    env.close().map_err(failure)?;
+    door::close(env)?;
     let file_bytes = path.metadata().map_err(|error| Failure::os("look up", &path, error))?.len();
     let report = Defragmented::of(&report, holders, file_bytes);
     output::report(manner.json, &report, |report, output| report.in_words(output, page_size))?;

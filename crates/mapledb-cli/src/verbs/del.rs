@@ -61,7 +61,7 @@ struct Deleted {
 pub fn run(args: &DelArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_write(&args.file, manner)?;
     let deleted = delete(args, &env)?;
-    env.close().map_err(failure)?;
+    door::close(env)?;
     output::report(manner.json, &deleted, Deleted::in_words)
 }
 

@@ -1,19 +1,19 @@
 //! `maple import SOURCE FILE`: the databases of an LMDB file into tables, without LMDB.
 //!
 //! The main database goes into the default table, and each named one into a table of its name. What cannot be imported is
-//! found before anything is stored. A named database made for sorted duplicates becomes a multimap; the main one is imported
-//! if no key has several values. [`plain`] is where that is decided.
+//! found before anything is stored. A database made for sorted duplicates becomes a multimap, the main one where it is given a
+//! name; into the default table it is imported if no key has several values. [`plain`] is where that is decided.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use clap::Args;
-use mapledb::{Duplicates, Env, KeyOrder};
+use mapledb::{Duplicates, KeyOrder};
 use mapledb_lmdb::{Database, Error, LmdbFile, Records};
 
 use super::load::{Load, Rules};
 use crate::cli::Manner;
-use crate::door::{self, failure};
+use crate::door;
 use crate::dump::{Field, Item, Record, Source, TableHead};
 use crate::failure::Failure;
 use crate::{interrupt, output, progress};
@@ -32,6 +32,9 @@ pub struct ImportArgs {
     /// Only the main database; with --table, that one too
     #[arg(long)]
     main: bool,
+    /// Make of the main database a table of this name, in its own order, and a multimap if it has duplicates
+    #[arg(long, value_name = "NAME")]
+    main_as: Option<String>,
     #[command(flatten)]
     rules: Rules,
     /// Read a source that a process has open; fails if it is changed meanwhile
@@ -47,8 +50,9 @@ The main database becomes the default table, and each named one a table of its n
 --table or --main chooses some. Read are files of LMDB 0.9 and 1.0, from 64-bit little-endian machines.
 
 Keys and values keep their bytes, and keys their order: with MDB_INTEGERKEY and MDB_REVERSEKEY a table is made in such an \
-order. The default table goes by bytes whatever the source did. A named database made with MDB_DUPSORT becomes a multimap, \
-with its duplicates in their order and packed where they were; a main database with several values under one key is refused.";
+order. The default table goes by bytes whatever the source did. A database made with MDB_DUPSORT becomes a multimap, with its \
+duplicates in their order and packed where they were. The default table is none: a main database with several values under \
+one key is refused unless --main-as names a table for it.";
 
 /// Imports them.
 pub fn run(args: &ImportArgs, manner: Manner) -> Result<(), Failure> {
@@ -57,10 +61,10 @@ pub fn run(args: &ImportArgs, manner: Manner) -> Result<(), Failure> {
     let source = options.open(&args.source).map_err(foreign)?;
     let imports = args.imports(&source, manner)?;
     let records = imports.iter().map(|import| import.database.entries()).sum();
-    let env = args.open(manner)?;
-    let load = Load::new(&env, None, &args.rules, progress::bar(manner.quiet, records, "records"));
-    let loaded = load.run(Box::new(LmdbSource::new(&source, imports)))?;
-    env.close().map_err(failure)?;
+    let loaded = door::write_or_create(&args.file, manner, |env| {
+        let load = Load::new(env, None, &args.rules, progress::bar(manner.quiet, records, "records"));
+        load.run(Box::new(LmdbSource::new(&source, imports)))
+    })?;
     output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
 }
 
@@ -81,15 +85,22 @@ impl ImportArgs {
     fn imports(&self, source: &LmdbFile, manner: Manner) -> Result<VecDeque<Import>, Failure> {
         let databases = source.databases().map_err(foreign)?;
         self.check_names(&databases)?;
-        let chosen = databases.into_iter().filter(|database| self.chooses(database));
-        chosen.map(|database| plain(source, database, manner)).collect()
+        let chosen: Vec<Database> = databases.into_iter().filter(|database| self.chooses(database)).collect();
+        if let Some(name) = &self.main_as
+            && chosen.iter().any(|database| database.name() == Some(name.as_bytes()))
+        {
+            let why =
+                format!("--main-as {name:?} is also the name of a database that is imported: choose another");
+            return Err(Failure::usage(why));
+        }
+        chosen.into_iter().map(|database| plain(source, database, self.main_as.as_ref(), manner)).collect()
     }
 
     fn chooses(&self, database: &Database) -> bool {
         let all = self.table.is_empty() && !self.main;
         match database.name() {
             // Where the main database holds nothing but names, nobody means it.
-            None => self.main || all && database.entries() > 0,
+            None => self.main || self.main_as.is_some() || all && database.entries() > 0,
             Some(name) => all || self.table.iter().any(|table| table.as_bytes() == name),
         }
     }
@@ -103,20 +114,18 @@ impl ImportArgs {
             }
         }
     }
-
-    fn open(&self, manner: Manner) -> Result<Env, Failure> {
-        if self.file.try_exists().unwrap_or(true) {
-            return door::open_to_write(&self.file, manner);
-        }
-        door::create(Env::options(), &self.file)
-    }
 }
 
-/// A database as a table or a multimap, if it can be one.
-fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import, Failure> {
+/// A database as a table or a multimap, if it can be one; the main one as the default table, or as one called `main_as`.
+fn plain(
+    source: &LmdbFile,
+    database: Database,
+    main_as: Option<&String>,
+    manner: Manner,
+) -> Result<Import, Failure> {
     let about = |why: &str| format!("{}: {database}: {why}", source.path().display());
     let table = match database.name().map(|name| String::from_utf8(name.to_vec())).transpose() {
-        Ok(name) => name,
+        Ok(name) => name.or_else(|| main_as.cloned()),
         Err(_) => return Err(Failure::input(about("its name is not UTF-8, as names of tables are"))),
     };
     let flags = database.flags();
@@ -124,8 +133,8 @@ fn plain(source: &LmdbFile, database: Database, manner: Manner) -> Result<Import
         && let Some(key) = source.first_key_with_duplicates(&database).map_err(foreign)?
     {
         return Err(Failure::input(about(&format!(
-            "it has several values under one key, such as \"{}\", and the default table holds one to a key: --table \
-             chooses others",
+            "it has several values under one key, such as \"{}\", and the default table holds one to a key: --main-as \
+             NAME makes it a multimap, --table chooses other databases",
             key.escape_ascii()
         ))));
     }

@@ -42,7 +42,7 @@ struct Stored {
 pub fn run(args: &PutArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_write(&args.file, manner)?;
     let stored = store(args, &env)?;
-    env.close().map_err(failure)?;
+    door::close(env)?;
     output::report(manner.json, &stored, |_, _| Ok(()))
 }
 

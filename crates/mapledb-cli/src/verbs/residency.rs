@@ -101,6 +101,7 @@ impl Level {
     fn of(level: LevelResidency) -> Level {
         let (of, table) = match level.tree {
             TreeName::Table(name) => ("table", name),
+            TreeName::Duplicates(name) => ("duplicates", Some(name)),
             TreeName::Catalog => ("catalog", None),
             _ => ("free_space", None),
         };
@@ -110,6 +111,7 @@ impl Level {
     fn row(&self) -> [String; 4] {
         let name = match self.of {
             "table" => table::name(self.table.as_deref()),
+            "duplicates" => table::name_of_duplicates(self.table.as_deref()),
             "catalog" => "(catalog)".to_owned(),
             _ => "(free space)".to_owned(),
         };

@@ -92,13 +92,13 @@ pub fn run(args: &SnapshotArgs, manner: Manner) -> Result<(), Failure> {
         What::Create(args) => {
             let env = door::open_to_write(&args.file, manner)?;
             let txnid = env.create_snapshot(&args.name).map_err(failure)?;
-            env.close().map_err(failure)?;
+            door::close(env)?;
             tell(manner, &args.name, txnid)
         }
         What::Drop(args) => {
             let env = door::open_to_write(&args.file, manner)?;
             let txnid = env.drop_snapshot(&args.name).map_err(failure)?;
-            env.close().map_err(failure)?;
+            door::close(env)?;
             tell(manner, &args.name, txnid)
         }
         What::Rollback(args) => args.run(manner),
@@ -121,7 +121,7 @@ impl RollbackArgs {
                 txn.commit().map_err(failure)?
             }
         };
-        env.close().map_err(failure)?;
+        door::close(env)?;
         tell(manner, &self.to.name, txnid)
     }
 }

@@ -41,6 +41,8 @@ struct Stat {
     leaf_pages: u64,
     branch_pages: u64,
     overflow_pages: u64,
+    /// Those of them that are nodes of trees of duplicates.
+    duplicate_pages: u64,
     bytes: u64,
 }
 
@@ -63,7 +65,33 @@ impl Stat {
         let TableStat { entries, depth, leaf_pages, branch_pages, overflow_pages, .. } = table.stat;
         let pages = leaf_pages.saturating_add(branch_pages).saturating_add(overflow_pages);
         let bytes = pages.saturating_mul(page_size as u64);
-        Stat { table: table.name.clone(), entries, depth, leaf_pages, branch_pages, overflow_pages, bytes }
+        // The values of a multimap are too short for pages of their own.
+        let duplicate_pages = if table.duplicates.is_some() { overflow_pages } else { 0 };
+        let table = table.name.clone();
+        Stat { table, entries, depth, leaf_pages, branch_pages, overflow_pages, duplicate_pages, bytes }
+    }
+
+    fn row(&self, page_size: usize) -> [String; 7] {
+        let of_duplicates = self.duplicate_pages.saturating_mul(page_size as u64);
+        [
+            table::name(self.table.as_deref()),
+            table::count(self.entries),
+            self.depth.to_string(),
+            table::count(self.leaf_pages),
+            table::count(self.branch_pages),
+            table::count(self.overflow_pages - self.duplicate_pages),
+            table::count(self.bytes - of_duplicates),
+        ]
+    }
+
+    /// The trees of its duplicates, of which the table's record tells the pages alone.
+    fn row_of_duplicates(&self, page_size: usize) -> Option<[String; 7]> {
+        let [entries, depth, leaf, branch] = std::array::from_fn(|_| "-".to_owned());
+        let pages = table::count(self.duplicate_pages);
+        let bytes = table::count(self.duplicate_pages.saturating_mul(page_size as u64));
+        let row =
+            [table::name_of_duplicates(self.table.as_deref()), entries, depth, leaf, branch, pages, bytes];
+        (self.duplicate_pages > 0).then_some(row)
     }
 }
 
@@ -78,16 +106,8 @@ impl StatReport {
             Column::Numbers("overflow pages"),
             Column::Numbers("bytes"),
         ];
-        let rows = self.tables.iter().map(|stat| {
-            [
-                table::name(stat.table.as_deref()),
-                table::count(stat.entries),
-                stat.depth.to_string(),
-                table::count(stat.leaf_pages),
-                table::count(stat.branch_pages),
-                table::count(stat.overflow_pages),
-                table::count(stat.bytes),
-            ]
+        let rows = self.tables.iter().flat_map(|stat| {
+            [Some(stat.row(self.page_size)), stat.row_of_duplicates(self.page_size)].into_iter().flatten()
         });
         table::rows(output, columns, rows)
     }

@@ -37,7 +37,7 @@ pub fn run(args: &TrimArgs, manner: Manner) -> Result<(), Failure> {
     let env = door::open_to_write(&args.file, manner)?;
     let report = env.trim().map_err(failure)?;
     let allocated_bytes = env.info().map_err(failure)?.allocated_bytes;
-    env.close().map_err(failure)?;
+    door::close(env)?;
     let trimmed = Trimmed {
         runs: report.runs,
         bytes: report.bytes,

@@ -7,23 +7,25 @@
 
 mod free;
 mod histograms;
+mod named;
 mod report;
 
 use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::{
-    Extent, FormatError, HeadBody, PendingGroup, Pgno, SnapshotRecord, TreeRecord, Txnid, header,
+    Extent, FormatError, HeadBody, Pgno, TreeRecord, Txnid, header,
 };
 
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 use crate::space::{Extents, waiting_groups};
-use crate::tree::{KeyOrder, Sound, Visit, Visitor, Walked, walk, walk_with};
+use crate::tree::{KeyOrder, Sound, Visit, Visitor, Walked, walk_with};
 
 use self::histograms::Tally;
 
 pub use self::histograms::{CheckHistograms, HistogramRow};
 pub use self::report::{CheckLevel, CheckProblem, CheckProgress, CheckReport};
+pub(crate) use self::named::{Latest, Named};
 
 /// Pages whose checksums are made anew at every touch, whatever the policy.
 struct Distrusting<'p, P>(&'p P);
@@ -97,54 +99,6 @@ pub(crate) fn check<P: Pages>(
     checker.lost();
     checker.report.histograms = checker.tally.rows();
     (checker.report, reachable)
-}
-
-/// Checks a named snapshot, read through `pages`: all that it promises, and that each of its pages is in use by the latest
-/// state, which is what is `reachable`, or waits for it in a free record.
-///
-/// Cost: every page of the snapshot is read once.
-pub(crate) fn check_named<P: Pages>(
-    pages: &P,
-    (name, record): (&str, &SnapshotRecord),
-    reachable: &Extents,
-    waiting: &[PendingGroup],
-    report: &mut CheckReport,
-) {
-    let pages = &Distrusting(pages);
-    let mut problems = Vec::new();
-    let mut problem = |pgno: Option<Pgno>, what: String| {
-        problems.push(CheckProblem { pgno: pgno.map(Pgno::get), table: None, what: format!("snapshot {name:?}: {what}") });
-    };
-    let mut trees = vec![record.default_table, record.catalog];
-    match catalog::list(pages, &record.catalog) {
-        Ok(tables) => trees.extend(tables.into_iter().map(|(_, table)| table.tree)),
-        Err(error) => problem(None, error.to_string()),
-    }
-    let mut found = Extents::default();
-    for tree in &trees {
-        let walked = walk(pages, tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
-            match found.insert(Extent::new(visit.pgno, visit.pages)) {
-                true => Ok(()),
-                false => Err(twice(visit.pgno)),
-            }
-        });
-        if let Err(error) = walked {
-            problem(None, error.to_string());
-        }
-    }
-    let mut held = Extents::default();
-    for group in waiting.iter().filter(|group| group.freed > record.txnid) {
-        for piece in group.extents.iter().filter(|piece| piece.born <= record.txnid) {
-            held.insert(piece.extent);
-        }
-    }
-    let given_up: Extents = found.without(reachable).into_iter().collect();
-    for extent in given_up.without(&held) {
-        let what = format!("{} page(s) from here on are neither in use nor wait for it", extent.pages);
-        problem(Some(extent.first), what);
-    }
-    report.snapshots += 1;
-    report.problems.append(&mut problems);
 }
 
 /// Checks that pages which wait for a snapshot to go are still those that their free records say: each was written by

@@ -4,7 +4,7 @@ use mapledb_format::{HeadBody, Kind, OverflowHead, PageHeader, Txnid};
 
 use super::Env;
 use crate::catalog::snapshots;
-use crate::check::{CheckLevel, CheckProblem, CheckProgress, CheckReport, check, check_named, check_waiting};
+use crate::check::{CheckLevel, CheckProblem, CheckProgress, CheckReport, Latest, Named, check, check_waiting};
 use crate::commit::check_durable_meta;
 use crate::error::Result;
 use crate::mvcc::{Mode, Wait};
@@ -36,7 +36,8 @@ impl Env {
     /// ```
     ///
     /// Damage does not end it: each fault is a [`CheckProblem`], and what is beside it is checked all the same. What is below a
-    /// damaged page is counted in [`CheckReport::pages_unknown`]; named snapshots are then left out.
+    /// damaged page is counted in [`CheckReport::pages_unknown`]. A fault that several named snapshots share with each other or with
+    /// the latest one is told once; whether what a named one reaches is in use is then not asked, since that is not known.
     pub fn check(&self, progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         self.check_at(CheckLevel::Full, progress)
     }
@@ -68,7 +69,7 @@ impl Env {
     pub fn check_at(&self, level: CheckLevel, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
         let (txn, head) = self.snapshot_with_head()?;
         let (mut report, reachable) = check(&txn, &head, txn.known_orders(), level, &mut progress);
-        if level == CheckLevel::Full && report.is_clean() {
+        if level == CheckLevel::Full {
             self.check_snapshots(&txn, &head, &reachable, &mut report)?;
         }
         if let Some(what) = check_durable_meta(&self.core.store, &self.core.attached)? {
@@ -90,17 +91,24 @@ impl Env {
     ) -> Result<()> {
         let kept = match snapshots::list(txn, &head.snapshots) {
             Ok(kept) => kept,
+            // Their tree was walked with the others, and its damage told.
+            Err(_) if !report.is_clean() => return Ok(()),
             Err(error) => {
                 report.problems.push(CheckProblem { pgno: None, table: None, what: error.to_string() });
                 return Ok(());
             }
         };
-        let waiting = if kept.is_empty() { Vec::new() } else { waiting_groups(txn, head)? };
+        let waiting = match report.is_clean() && !kept.is_empty() {
+            true => Some(waiting_groups(txn, head)?),
+            false => None,
+        };
+        let latest = waiting.as_deref().map(|waiting| Latest { reachable, waiting });
         let durable = Txnid(self.core.attached.durable()?.txnid);
+        let mut named = Named::behind(report);
         for (name, record) in kept {
             let view = self.core.store.view(record.txnid, record.pages_used.min(head.pages_used), durable)?;
             let pages = Snapshot { store: &self.core.store, view };
-            check_named(&pages, (&name, &record), reachable, &waiting, report);
+            named.check(&pages, (&name, &record), latest.as_ref(), report);
         }
         Ok(())
     }

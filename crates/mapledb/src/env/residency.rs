@@ -1,6 +1,6 @@
 //! What of the file is in memory, by table and level of its tree; and what of the trees is to stay there.
 
-use mapledb_format::{Extent, HeadBody};
+use mapledb_format::{Extent, HeadBody, TreeRecord};
 use mapledb_os::{MapAdvice, ReadMap};
 
 use super::Env;
@@ -20,10 +20,24 @@ const RANGES_MAX: usize = 16_384;
 pub enum TreeName {
     /// A table; `None` for the default one.
     Table(Option<String>),
+    /// The trees of a multimap's duplicates: one for each key that has too many for a leaf. Their levels are added up.
+    Duplicates(String),
     /// The catalog of named tables.
     Catalog,
     /// The free-space records.
     FreeSpace,
+}
+
+impl TreeName {
+    /// What it is sorted by: tables by their names, each before its duplicates, then the trees of the file's own.
+    fn place(&self) -> (u8, Option<&str>, bool) {
+        match self {
+            TreeName::Table(name) => (0, name.as_deref(), false),
+            TreeName::Duplicates(name) => (0, Some(name), true),
+            TreeName::Catalog => (1, None, false),
+            TreeName::FreeSpace => (2, None, false),
+        }
+    }
 }
 
 /// How much of one level of a tree is in memory.
@@ -69,11 +83,11 @@ impl LockedBranches {
 }
 
 impl Env {
-    /// How much of each table is in memory, by levels of its tree, leaves first and long values last; then the same of the
-    /// catalog and of the free-space records. The kernel answers for the page cache, which all processes share.
+    /// How much of each table is in memory, by levels of its tree, leaves first and long values last, and of a multimap's trees of
+    /// duplicates; then the same of the catalog and of the free-space records. The kernel answers for the page cache, which all processes share.
     ///
     /// Cost: a byte of memory and a look for each page of the file, before anything is read; then all branches are read, and
-    /// all leaves of tables with values of several pages, and what that dragged in is let go of again.
+    /// all leaves of tables with values of several pages or with trees of duplicates, and what that dragged in is let go of again.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {
@@ -101,30 +115,33 @@ impl Env {
         };
         let mut all = Vec::new();
         each_tree(&txn, &head, true, &mut |tree, found| {
-            let level = match found.part {
-                Part::Node(level) => Some(level),
-                Part::Run | Part::Duplicates(_) => None,
-            };
             let first = found.pgno.get();
             let resident = (first..first + found.pages).filter(|page| is_present(*page)).count() as u64;
-            add(&mut all, tree, level, found.pages, resident);
+            match found.part {
+                Part::Node(level) => add(&mut all, tree.clone(), Some(level), found.pages, resident),
+                Part::Run => add(&mut all, tree.clone(), None, found.pages, resident),
+                Part::Duplicates(level) => add(&mut all, of_duplicates(tree), Some(level), found.pages, resident),
+            }
         })?;
-        all.sort_by(|one, other| (&one.tree, one.level.unwrap_or(usize::MAX)).cmp(&(&other.tree, other.level.unwrap_or(usize::MAX))));
+        let place = |one: &LevelResidency| one.level.unwrap_or(usize::MAX);
+        all.sort_by(|one, other| (one.tree.place(), place(one)).cmp(&(other.tree.place(), place(other))));
         Ok(all)
     }
 
-    /// Brings all branches of the latest snapshot into memory; answers how many there are. Lookups read one page from the disk
-    /// at most then.
+    /// Brings all branches of the latest snapshot into memory, those of trees of duplicates among them; answers how many there
+    /// are. Lookups read one page from the disk at most then, and a multimap's one more for duplicates in a tree of their own.
     ///
-    /// Cost: all branches are read, a hundredth of the file or so.
+    /// Cost: all branches are read, a hundredth of the file or so; and the leaves of multimaps that have trees of duplicates, which
+    /// alone name those, and are let go of again.
     pub fn warm_branches(&self) -> Result<u64> {
         self.warm(Top::Branches)
     }
 
     /// Brings the nodes of the upper `levels` of every tree of the latest snapshot into memory, the root's level being the
-    /// first; answers how many there are. As many levels as a tree has are all of it but its long values.
+    /// first; answers how many there are. As many levels as a tree has are all of it but its long values. The trees of a multimap's
+    /// duplicates are trees too, and have their roots.
     ///
-    /// Cost: those nodes are read.
+    /// Cost: those nodes are read, and what [`warm_branches`](Env::warm_branches) reads to find trees of duplicates.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {
@@ -244,18 +261,44 @@ impl Top {
 fn located(txn: &ReadTxn, head: &HeadBody, top: Top) -> Result<Vec<Extents>> {
     let tables = catalog::list(txn, &head.catalog)?;
     let own = [&head.default_table, &head.catalog, &head.free];
-    let mut levels: Vec<Extents> = Vec::new();
+    let mut levels = Vec::new();
     for tree in own.into_iter().chain(tables.iter().map(|(_, table)| &table.tree)) {
         let Some(lowest) = top.lowest(usize::from(tree.depth)) else { continue };
         locate_down_to(txn, tree, lowest, &mut |found| {
             if let Part::Node(level) = found.part {
-                levels.resize_with(levels.len().max(level + 1), Extents::default);
-                levels[level].insert(Extent::new(found.pgno, 1));
+                note(&mut levels, level, &found);
             }
             Ok(())
         })?;
     }
+    // Only now, when the branches that lead to them are in memory to stay.
+    let passing = Scan::passing(txn);
+    for (_, table) in tables.iter().filter(|(_, table)| table.tree.duplicates.is_some()) {
+        located_duplicates(&passing, &table.tree, top, &mut levels)?;
+    }
     Ok(levels)
+}
+
+/// The same of the trees of a multimap's duplicates.
+fn located_duplicates(pages: &Scan<'_>, multimap: &TreeRecord, top: Top, levels: &mut Vec<Extents>) -> Result<()> {
+    // Parents come before children, so the first node of a key is the root of its tree.
+    let mut root: Option<(Vec<u8>, usize)> = None;
+    locate(pages, multimap, true, &mut |found| {
+        let (Part::Duplicates(level), Some(key)) = (found.part, found.key) else { return Ok(()) };
+        if root.as_ref().is_none_or(|(of, _)| of != key) {
+            root = Some((key.to_vec(), level + 1));
+        }
+        let depth = root.as_ref().map_or(0, |(_, depth)| *depth);
+        if top.lowest(depth).is_some_and(|lowest| level >= lowest) {
+            note(levels, level, &found);
+        }
+        Ok(())
+    })
+}
+
+fn note(levels: &mut Vec<Extents>, level: usize, found: &Located<'_>) {
+    levels.resize_with(levels.len().max(level + 1), Extents::default);
+    levels[level].insert(Extent::new(found.pgno, found.pages));
 }
 
 /// Every page of every tree, without leaving more in memory than there was.
@@ -282,12 +325,20 @@ fn each_tree(
     Ok(())
 }
 
-fn add(all: &mut Vec<LevelResidency>, tree: &TreeName, level: Option<usize>, pages: u64, resident_pages: u64) {
-    match all.iter_mut().rev().find(|one| one.tree == *tree && one.level == level) {
+/// The trees of its duplicates. The default table, which is none, has none.
+fn of_duplicates(multimap: &TreeName) -> TreeName {
+    match multimap {
+        TreeName::Table(Some(name)) => TreeName::Duplicates(name.clone()),
+        other => other.clone(),
+    }
+}
+
+fn add(all: &mut Vec<LevelResidency>, tree: TreeName, level: Option<usize>, pages: u64, resident_pages: u64) {
+    match all.iter_mut().rev().find(|one| one.tree == tree && one.level == level) {
         Some(one) => {
             one.pages += pages;
             one.resident_pages += resident_pages;
         }
-        None => all.push(LevelResidency { tree: tree.clone(), level, pages, resident_pages }),
+        None => all.push(LevelResidency { tree, level, pages, resident_pages }),
     }
 }

@@ -103,8 +103,10 @@ pub enum PageKind {
     Branch,
     /// Branches of tables above those.
     UpperBranch,
-    /// Values that take pages of their own, and trees of duplicates.
+    /// Values that take pages of their own.
     Overflow,
+    /// Trees of a multimap's duplicates.
+    Duplicates,
     /// The catalog and the free-space records.
     System,
     /// Free, and may be used again at once.
@@ -119,12 +121,13 @@ pub enum PageKind {
 
 impl PageKind {
     /// Every kind, in the order of [`Stretch::pages`].
-    pub const ALL: [PageKind; 10] = [
+    pub const ALL: [PageKind; 11] = [
         PageKind::Meta,
         PageKind::Leaf,
         PageKind::Branch,
         PageKind::UpperBranch,
         PageKind::Overflow,
+        PageKind::Duplicates,
         PageKind::System,
         PageKind::Available,
         PageKind::Waiting,
@@ -147,6 +150,7 @@ impl PageKind {
             PageKind::Branch => "branch",
             PageKind::UpperBranch => "upper_branch",
             PageKind::Overflow => "overflow",
+            PageKind::Duplicates => "duplicates",
             PageKind::System => "system",
             PageKind::Available => "available",
             PageKind::Waiting => "waiting",
@@ -312,7 +316,7 @@ impl Env {
 
     /// What each of `stretches` stretches of the file holds, or of fewer where it has fewer pages: at least 1, at most 1,048,576.
     ///
-    /// Cost: all branches are read, and all leaves of tables with values of several pages; memory for the stretches and
+    /// Cost: all branches are read, and all leaves of tables with values of several pages or trees of duplicates; memory for the stretches and
     /// the free runs.
     ///
     /// ```
@@ -370,7 +374,8 @@ fn draw_trees(txn: &ReadTxn, head: &HeadBody, map: &mut Drawing) -> Result<()> {
                 Part::Node(0) => PageKind::Leaf,
                 Part::Node(1) => PageKind::Branch,
                 Part::Node(_) => PageKind::UpperBranch,
-                Part::Run | Part::Duplicates(_) => PageKind::Overflow,
+                Part::Run => PageKind::Overflow,
+                Part::Duplicates(_) => PageKind::Duplicates,
             });
             Ok(())
         })?;

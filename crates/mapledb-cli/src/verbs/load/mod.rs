@@ -16,7 +16,7 @@ use clap::Args;
 use mapledb::Env;
 
 use crate::cli::Manner;
-use crate::door::{self, failure};
+use crate::door;
 use crate::dump::{self, Columns, Format};
 use crate::failure::Failure;
 use crate::output;
@@ -60,13 +60,16 @@ pub fn run(args: &LoadArgs, manner: Manner) -> Result<(), Failure> {
     interrupt::catch_once()?;
     let mut input = open_input(&args.dump)?;
     let format = args.format(&mut input)?;
-    let env = args.open(manner)?;
     let columns = Columns { header: !args.no_header, plain: args.plain };
-    let load =
-        Load::new(&env, args.table.table.clone(), &args.rules, progress::counter(manner.quiet, "records"));
-    let loaded =
-        load.run(dump::source(format, columns, input)).map_err(|failure| failure.at(name_of(&args.dump)))?;
-    env.close().map_err(failure)?;
+    let fill = |env: &Env| {
+        let bar = progress::counter(manner.quiet, "records");
+        let load = Load::new(env, args.table.table.clone(), &args.rules, bar);
+        load.run(dump::source(format, columns, input)).map_err(|failure| failure.at(name_of(&args.dump)))
+    };
+    let loaded = match args.create {
+        true => door::write_or_create(&args.file, manner, fill)?,
+        false => door::write(&args.file, manner, fill)?,
+    };
     output::report(manner.json, &loaded, |loaded, output| output.line(loaded.in_words()))
 }
 
@@ -84,13 +87,6 @@ impl LoadArgs {
             let why = "neither its name nor its beginning shows a format: give --format";
             Failure::input(why).at(name_of(&self.dump))
         })
-    }
-
-    fn open(&self, manner: Manner) -> Result<Env, Failure> {
-        if self.create && !self.file.try_exists().unwrap_or(true) {
-            return door::create(Env::options(), &self.file);
-        }
-        door::open_to_write(&self.file, manner)
     }
 }
 

@@ -6,7 +6,6 @@ use super::work::Rules;
 use crate::door::failure;
 use crate::failure::Failure;
 use crate::selection::{self, Bytes, Types, untyped};
-use crate::verbs::create;
 
 /// A table that is there.
 pub struct Target {
@@ -88,10 +87,13 @@ impl Target {
         }
         let types =
             dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
-        let asked = rules.multimap.then(|| create::duplicates(&types.values, rules.value_order));
-        let duplicates = duplicates.or(asked);
+        let duplicates = match duplicates {
+            None if rules.multimap => Some(rules.duplicates.of(&types.values)?),
+            said => said,
+        };
         let (keys, values) = (types.keys.to_string(), types.values.to_string());
-        let order = order.map_or(Ok(rules.order), selection::order)?;
+        let asked = rules.order.unwrap_or(types.keys.order());
+        let order = order.map_or(Ok(asked), selection::order)?;
         let name_or_none = name.as_deref().unwrap_or_default();
         match duplicates {
             None => {

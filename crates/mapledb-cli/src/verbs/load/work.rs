@@ -32,15 +32,15 @@ pub struct Rules {
     /// The type of the values of tables to be created, where the input does not say
     #[arg(long, value_name = "TYPE", default_value = "bytes", value_parser = create::value_type)]
     pub values: Type,
-    /// The order of the keys of tables to be created, where the input does not say
-    #[arg(long, value_name = "ORDER", default_value = "bytewise", value_parser = create::key_order)]
-    pub order: KeyOrder,
+    /// The order of the keys of tables to be created, where the input does not say; bytewise if left out, integer for keys
+    /// such as u64le
+    #[arg(long, value_name = "ORDER", value_parser = create::key_order)]
+    pub order: Option<KeyOrder>,
     /// Make tables to be created multimaps, which keep every value of a key
     #[arg(long)]
     pub multimap: bool,
-    /// The order of the values of multimaps to be created, where the input does not say
-    #[arg(long, value_name = "ORDER", requires = "multimap", default_value = "bytewise", value_parser = create::key_order)]
-    pub value_order: KeyOrder,
+    #[command(flatten)]
+    pub duplicates: create::DuplicatesArgs,
 }
 
 /// What to do with a record whose key is there already.

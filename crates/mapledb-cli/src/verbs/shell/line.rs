@@ -7,41 +7,107 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Manner, Reading};
 use crate::door::{self, failure};
 use crate::failure::Failure;
+use crate::kept;
 use crate::selection;
 
-/// Verbs that look at the database.
-const READING: &[&str] = &[
-    "info",
-    "stat",
-    "tables",
-    "get",
-    "scan",
-    "rank",
-    "nth",
-    "sample",
-    "dump",
-    "check",
-    "diff",
-    "copy",
-    "backup",
-    "readers",
-    "top",
-    "residency",
-    "metrics",
-    "doctor",
-    "page",
-    "space",
+/// Where in a verb's words the database goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before all others.
+    First,
+    /// Behind the word that says what to do.
+    Second,
+    /// Behind all others.
+    Last,
+}
+
+/// A verb of the shell.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    name: &'static str,
+    /// It changes the database.
+    writes: bool,
+    /// It works on one table.
+    of_a_table: bool,
+    place: Place,
+}
+
+const fn reads(name: &'static str) -> Known {
+    Known { name, writes: false, of_a_table: false, place: Place::First }
+}
+
+const fn writes(name: &'static str) -> Known {
+    Known { writes: true, ..reads(name) }
+}
+
+const fn of_a_table(known: Known) -> Known {
+    Known { of_a_table: true, ..known }
+}
+
+const VERBS: &[Known] = &[
+    writes("create"),
+    reads("info"),
+    of_a_table(reads("stat")),
+    reads("tables"),
+    of_a_table(reads("get")),
+    of_a_table(writes("put")),
+    of_a_table(writes("del")),
+    of_a_table(reads("scan")),
+    of_a_table(reads("rank")),
+    of_a_table(reads("nth")),
+    of_a_table(reads("sample")),
+    of_a_table(writes("load")),
+    of_a_table(reads("dump")),
+    Known { place: Place::Last, ..writes("import") },
+    reads("check"),
+    reads("diff"),
+    reads("rescue"),
+    reads("copy"),
+    reads("backup"),
+    writes("compact"),
+    writes("defrag"),
+    writes("trim"),
+    reads("space"),
+    Known { place: Place::Second, ..reads("snapshot") },
+    reads("readers"),
+    reads("top"),
+    reads("warm"),
+    reads("residency"),
+    reads("metrics"),
+    reads("doctor"),
+    reads("page"),
 ];
-/// Verbs that change it.
-const WRITING: &[&str] = &["create", "put", "del", "load", "trim", "compact", "defrag"];
-/// Of both, those that work on one table.
-const OF_A_TABLE: &[&str] = &["get", "scan", "rank", "nth", "sample", "put", "del", "load", "stat", "dump"];
+
+/// What "snapshot" may be told to do that changes the database: all but "list".
+const SNAPSHOT_WRITES: &[&str] = &["create", "drop", "rollback"];
+
+fn known(verb: &str) -> Option<&'static Known> {
+    VERBS.iter().find(|known| known.name == verb)
+}
+
+impl Known {
+    fn changes(&self, rest: &[String]) -> bool {
+        let told = |what: &&str| rest.iter().any(|word| word == what);
+        self.writes || self.name == "snapshot" && SNAPSHOT_WRITES.iter().any(|what| told(&what))
+    }
+
+    /// The words of the verb, with `file` where it belongs.
+    fn with_file(&self, file: String, rest: &[String]) -> Vec<String> {
+        let at = match self.place {
+            Place::First => 0,
+            Place::Second => {
+                rest.iter().position(|word| !word.starts_with('-')).map_or(rest.len(), |at| at + 1)
+            }
+            Place::Last => rest.len(),
+        };
+        [&rest[..at], &[file], &rest[at..]].concat()
+    }
+}
 
 /// The verbs that a line may begin with, and what each is for.
 pub fn verbs() -> Vec<(String, String)> {
-    let known = |name: &str| READING.contains(&name) || WRITING.contains(&name);
     let command = Cli::command();
-    let verbs = command.get_subcommands().filter(|verb| known(verb.get_name()));
+    let verbs = command.get_subcommands().filter(|verb| known(verb.get_name()).is_some());
     verbs
         .map(|verb| {
             (verb.get_name().to_owned(), verb.get_about().map(ToString::to_string).unwrap_or_default())
@@ -110,26 +176,42 @@ impl Session {
     }
 
     fn verb(&self, verb: &str, rest: &[String]) -> Result<Line, Failure> {
-        if WRITING.contains(&verb) && !self.may_write {
+        let Some(known) = known(verb) else {
+            return Err(Failure::usage(format!("there is no verb {verb:?} here: \"help\" lists them")));
+        };
+        if known.changes(rest) && !self.may_write {
             return Err(Failure::usage(format!("{verb} changes the database: begin the shell with --write")));
         }
-        if !READING.contains(&verb) && !WRITING.contains(&verb) {
-            return Err(Failure::usage(format!("there is no verb {verb:?} here: \"help\" lists them")));
-        }
         let mut words = vec!["maple".to_owned(), verb.to_owned()];
-        let table = self.table.as_ref().filter(|_| OF_A_TABLE.contains(&verb) && !names_a_table(rest));
+        let table = self.table.as_ref().filter(|_| known.of_a_table && !names_a_table(rest));
         words.extend(table.map(|table| format!("--table={table}")));
         let manner = [("--json", self.manner.json), ("--quiet", self.manner.quiet)];
         let wanted = manner.iter().filter(|(word, is_on)| *is_on && !rest.iter().any(|given| given == word));
         words.extend(wanted.map(|(word, _)| (*word).to_owned()));
-        // As a path, or it may look like an option.
+        words.extend(known.with_file(self.file_as_a_word()?, rest));
+        Ok(Line::Verb(words))
+    }
+
+    /// As a path, or it may look like an option.
+    fn file_as_a_word(&self) -> Result<String, Failure> {
         let is_bare = self.file.is_relative();
         let file = if is_bare { PathBuf::from(".").join(&self.file) } else { self.file.clone() };
-        words.push(
-            file.to_str().ok_or_else(|| Failure::usage("the name of the database is no text"))?.to_owned(),
-        );
-        words.extend(rest.iter().cloned());
-        Ok(Line::Verb(words))
+        file.into_os_string().into_string().map_err(|_| Failure::usage("the name of the database is no text"))
+    }
+
+    /// Opens the database, to be kept open, unless it is.
+    pub fn open(&self) -> Result<(), Failure> {
+        if kept::is_any() {
+            return Ok(());
+        }
+        kept::keep(match self.may_write {
+            true => door::open_to_write(&self.file, self.manner)?,
+            false => door::open_to_read(&self.reading(), self.manner)?,
+        })
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { file: self.file.clone(), frozen: false }
     }
 
     /// Chooses the table of the verbs that follow.
@@ -146,7 +228,7 @@ impl Session {
     /// The names of the tables there are.
     pub fn tables(&self) -> Result<Vec<String>, Failure> {
         let quiet = Manner { quiet: true, ..self.manner };
-        let env = door::open_to_read(&Reading { file: self.file.clone(), frozen: false }, quiet)?;
+        let env = door::open_to_read(&self.reading(), quiet)?;
         let tables = env.read().and_then(|txn| txn.tables()).map_err(failure)?;
         Ok(tables.into_iter().filter_map(|table| table.name).collect())
     }
@@ -186,6 +268,10 @@ mod tests {
             ("use users", Line::Use(Some("users".into()))),
             ("get k", words("maple get ./a.maple k")),
             ("put k v --json", words("maple put ./a.maple k v --json")),
+            ("import lmdb --main", words("maple import lmdb --main ./a.maple")),
+            ("snapshot list", words("maple snapshot list ./a.maple")),
+            ("snapshot -q create monday", words("maple snapshot -q create ./a.maple monday")),
+            ("rescue out", words("maple rescue ./a.maple out")),
         ];
         for (line, meant) in table {
             assert_eq!(session.read(line).unwrap(), meant, "{line}");
@@ -201,6 +287,9 @@ mod tests {
     fn what_is_not_allowed_is_refused_in_words() {
         let table = [
             ("put k v", "put changes the database: begin the shell with --write"),
+            ("import lmdb", "import changes the database"),
+            ("snapshot drop monday", "snapshot changes the database"),
+            ("snapshot --json rollback monday", "snapshot changes the database"),
             ("shell a.maple", "there is no verb \"shell\" here"),
             ("get 'k", "a quotation mark is left open"),
             ("use a b", "use takes the name of one table, or none"),
@@ -213,8 +302,16 @@ mod tests {
 
     #[test]
     fn every_verb_of_the_shell_is_one_of_the_command() {
-        assert_eq!(verbs().len(), READING.len() + WRITING.len());
-        assert!(OF_A_TABLE.iter().all(|verb| options(verb).contains(&"--table".to_owned())));
+        assert_eq!(verbs().len(), VERBS.len());
+        let of_a_table = VERBS.iter().filter(|known| known.of_a_table);
+        assert!(of_a_table.into_iter().all(|known| options(known.name).contains(&"--table".to_owned())));
+        let not_here = ["shell", "torture", "completions", "man", "help"];
+        let command = Cli::command();
+        let mut others = command.get_subcommands().filter(|verb| known(verb.get_name()).is_none());
+        assert!(
+            others.all(|verb| not_here.contains(&verb.get_name())),
+            "every verb that has a database is there"
+        );
         assert!(options("fly").is_empty());
     }
 }

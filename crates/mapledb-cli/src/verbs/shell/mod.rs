@@ -2,6 +2,8 @@
 //!
 //! A line is a command line: it is split as a shell splits it, the file is put where it belongs, and then it is what
 //! `maple VERB FILE …` is, to the last byte printed. Lines from a pipe are taken alike; the first that fails ends it.
+//!
+//! The database is [kept](crate::kept) open from the first line to the last, and each verb begins a snapshot of its own.
 
 mod complete;
 mod line;
@@ -15,9 +17,9 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
 use crate::cli::{Cli, Manner};
-use crate::door;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
+use crate::{interrupt, kept};
 
 use complete::Completer;
 use line::{Line, Session};
@@ -28,7 +30,11 @@ use line::{Line, Session};
 Each line is a verb and its arguments, without the database: get KEY, scan --limit 5. Besides,
 \"use TABLE\" chooses the table of the verbs that follow, \"use\" alone the default one; \"help\"
 lists the verbs, \"exit\" or Ctrl-D ends it. Verbs that change the database are refused without
---write. A line of a pipe that fails ends it with that exit code; \"the answer is no\" does not.")]
+--write. A line of a pipe that fails ends it with that exit code; \"the answer is no\" does not.
+
+The database stays open from line to line, and each verb sees its latest state; \"compact\" closes it
+for as long as it takes. Verbs that are about no database are not here: shell, torture, completions
+and man.")]
 pub struct ShellArgs {
     /// The database
     file: PathBuf,
@@ -42,14 +48,14 @@ pub struct ShellArgs {
 
 /// Reads lines and does what they say.
 pub fn run(args: &ShellArgs, manner: Manner) -> Result<(), Failure> {
-    // Told now rather than at the first verb.
-    door::open_to_read(&crate::cli::Reading { file: args.file.clone(), frozen: false }, manner)?;
     let mut session = Session::new(args.file.clone(), args.write, manner);
-    if io::stdin().is_terminal() {
-        interactive(&mut session, args.no_history)
-    } else {
-        from_pipe(&mut session)
-    }
+    // Told now rather than at the first verb.
+    session.open()?;
+    let done = match io::stdin().is_terminal() {
+        true => interactive(&mut session, args.no_history),
+        false => from_pipe(&mut session),
+    };
+    done.and(kept::let_go())
 }
 
 fn from_pipe(session: &mut Session) -> Result<(), Failure> {
@@ -112,7 +118,10 @@ fn act(session: &mut Session, line: &str) -> Result<Next, Failure> {
         Line::Use(table) => session.choose(table)?,
         Line::Verb(words) => {
             let cli = Cli::try_parse_from(words).map_err(|error| explained(&error))?;
-            super::run(&cli)?;
+            session.open()?;
+            let done = super::run(&cli);
+            interrupt::pass();
+            done?;
         }
     }
     Ok(Next::GoOn)

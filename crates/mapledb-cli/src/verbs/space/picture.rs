@@ -35,6 +35,7 @@ const LOOKS: [Look; PageKind::ALL.len()] = [
     look(PageKind::Branch, '+', 36, "#0868ac", "branches"),
     look(PageKind::UpperBranch, '*', 34, "#08306b", "upper branches"),
     look(PageKind::Overflow, '=', 92, "#a6d854", "large values"),
+    look(PageKind::Duplicates, '%', 93, "#66a61e", "trees of duplicates"),
     look(PageKind::System, 's', 95, "#c994c7", "catalog and free-space records"),
     look(PageKind::Available, '.', 37, "#e0e0e0", "available"),
     look(PageKind::Waiting, '~', 33, "#e6ab02", "waiting for a snapshot"),
