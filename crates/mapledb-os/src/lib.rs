@@ -33,7 +33,7 @@ mod write_map;
 pub use anon::AnonMap;
 pub use calls::{drop_cached, punch};
 #[doc(hidden)]
-pub use canary::planted;
+pub use canary::{planted, poisons};
 pub use create::NamedDraft;
 pub use error::{OsError, Result, WantOfRoom, advice};
 pub use file::{Cached, DataFile, FileId, FileStat};

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use mapledb::{Durability, Env, Error, Options};
+use mapledb::{Durability, Env, Error, Options, ReaderPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::errand::Errand;
 use crate::hostile;
 use crate::journal::Event;
 use crate::model::State;
+use crate::order::BY_LENGTH;
 #[cfg(feature = "lmdb")]
 use crate::processes::lmdb::{self, Lmdb};
 use crate::processes::part::{self, Part};
@@ -118,13 +119,18 @@ pub struct Orders {
     pub catches_sigbus: bool,
 }
 
-/// Options that leave what happens to the seed: no thread syncs by itself.
+/// Options that leave what happens to the seed: no thread syncs by itself. The named order of the workload is among them.
 pub fn options(profile: &Profile) -> Options {
     let options = Env::options()
         .page_size(profile.page_size)
         .two_syncs(profile.two_syncs)
         .reserve_bytes(4 << 20)
-        .relaxed_bound(u64::MAX, std::time::Duration::from_secs(3600));
+        .relaxed_bound(u64::MAX, std::time::Duration::from_secs(3600))
+        .order(BY_LENGTH);
+    let options = match profile.behind_max {
+        Some(commits) => options.readers(ReaderPolicy::new().behind_max(commits).evict_parked()),
+        None => options,
+    };
     match profile.quota_bytes {
         Some(bytes) => options.quota_bytes(bytes),
         None => options,

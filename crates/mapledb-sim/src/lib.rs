@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`model`] | what the database must hold: the state after each commit, in order |
 //! | [`workload`] | random transactions, on the engine and on the model at once |
+//! | [`order`] | the orders of keys, for both |
 //! | [`disk`] | what the disk may hold at a moment: every content of every block since its last sync |
 //! | [`recorder`] | the observer that keeps the disk up to date and notes crash points |
 //! | [`image`] | the files after a crash, as one choice of what the disk may hold |
@@ -50,6 +51,7 @@ pub mod image;
 pub mod journal;
 pub mod kill;
 pub mod model;
+pub mod order;
 pub mod processes;
 pub mod recorder;
 pub mod recovery_time;

@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use mapledb::{Duplicates, KeyOrder};
 
+use crate::order::{turned, turned_back};
+
 /// A table: its entries and the next number of its sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableState {
-    /// Key to value.
+    /// The order of its keys.
+    order: KeyOrder,
+    /// Key to value. A key is [`turned`], which in bytewise order it is as it is.
     pub entries: BTreeMap<Vec<u8>, Arc<[u8]>>,
     /// What it holds instead if it is a multimap.
     pub pairs: Option<Pairs>,
@@ -24,6 +28,52 @@ impl TableState {
         TableState { pairs: Some(Pairs::new(kind)), ..TableState::default() }
     }
 
+    /// The same with its keys in `order`, while it has none.
+    pub fn in_order(self, order: KeyOrder) -> TableState {
+        let pairs = self.pairs.map(|pairs| pairs.in_order(order));
+        TableState { order, pairs, ..self }
+    }
+
+    /// The order of its keys.
+    pub fn order(&self) -> KeyOrder {
+        self.order
+    }
+
+    /// Every entry in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, [u8]>, &Arc<[u8]>)> {
+        self.entries.iter().map(|(key, value)| (turned_back(self.order, key), value))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<[u8]>> {
+        self.entries.get(&*turned(self.order, key))
+    }
+
+    /// The first key that is not less than `key`, or else the first of all.
+    pub fn key_from(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let from = turned(self.order, key).into_owned();
+        let found = self.entries.range(from..).next().or_else(|| self.entries.iter().next());
+        found.map(|(key, _)| turned_back(self.order, key))
+    }
+
+    /// Puts an entry in.
+    pub fn put(&mut self, key: &[u8], value: Arc<[u8]>) {
+        self.entries.insert(turned(self.order, key).into_owned(), value);
+    }
+
+    /// Takes an entry out; answers whether it was there.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.entries.remove(&*turned(self.order, key)).is_some()
+    }
+
+    /// Takes all entries out whose keys are at least `low` and less than `high`; answers how many there were.
+    pub fn remove_range(&mut self, low: &[u8], high: &[u8]) -> u64 {
+        let (low, high) = (turned(self.order, low), turned(self.order, high));
+        let before = self.entries.len();
+        self.entries.retain(|key, _| !(*low <= key[..] && key[..] < *high));
+        (before - self.entries.len()) as u64
+    }
+
     /// How many entries it has: pairs, if it is a multimap.
     pub fn len(&self) -> u64 {
         self.pairs.as_ref().map_or(self.entries.len() as u64, Pairs::len)
@@ -35,10 +85,10 @@ impl TableState {
     }
 }
 
-/// The pairs of a multimap, whose keys are in bytewise order. A duplicate is kept as it sorts: from its last byte to its first where
-/// that is its order, and integers of one length, which are little-endian, are no other.
+/// The pairs of a multimap. Keys and duplicates are kept [`turned`], each in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pairs {
+    order: KeyOrder,
     kind: Duplicates,
     keys: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
 }
@@ -46,7 +96,17 @@ pub struct Pairs {
 impl Pairs {
     /// No pairs, but what their duplicates would be.
     pub fn new(kind: Duplicates) -> Pairs {
-        Pairs { kind, keys: BTreeMap::new() }
+        Pairs { order: KeyOrder::BYTEWISE, kind, keys: BTreeMap::new() }
+    }
+
+    /// The same with keys in `order`, while there are none.
+    pub fn in_order(self, order: KeyOrder) -> Pairs {
+        Pairs { order, ..self }
+    }
+
+    /// The order of their keys.
+    pub fn order(&self) -> KeyOrder {
+        self.order
     }
 
     /// What their duplicates are.
@@ -54,12 +114,16 @@ impl Pairs {
         self.kind
     }
 
-    /// A duplicate as it sorts; and from that the duplicate again.
-    fn turned<'d>(&self, dup: &'d [u8]) -> Cow<'d, [u8]> {
-        match self.kind.order == KeyOrder::BYTEWISE {
-            true => dup.into(),
-            false => dup.iter().rev().copied().collect(),
-        }
+    fn key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
+        turned(self.order, key)
+    }
+
+    fn dup<'d>(&self, dup: &'d [u8]) -> Cow<'d, [u8]> {
+        turned(self.kind.order, dup)
+    }
+
+    fn dup_back<'d>(&self, dup: &'d [u8]) -> Cow<'d, [u8]> {
+        turned_back(self.kind.order, dup)
     }
 
     /// How many there are.
@@ -73,68 +137,72 @@ impl Pairs {
     }
 
     /// Every pair in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Cow<'_, [u8]>)> {
-        self.keys.iter().flat_map(|(key, dups)| dups.iter().map(|dup| (&key[..], self.turned(dup))))
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+        let back = |key| turned_back(self.order, key);
+        self.keys
+            .iter()
+            .flat_map(move |(key, dups)| dups.iter().map(move |dup| (back(key), self.dup_back(dup))))
     }
 
     /// Every key in order.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.keys.keys().map(|key| &key[..])
+    pub fn keys(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        self.keys.keys().map(|key| turned_back(self.order, key))
     }
 
     /// The duplicates of a key in order.
     pub fn of(&self, key: &[u8]) -> impl DoubleEndedIterator<Item = Cow<'_, [u8]>> {
-        self.keys.get(key).into_iter().flatten().map(|dup| self.turned(dup))
+        self.keys.get(&*self.key(key)).into_iter().flatten().map(|dup| self.dup_back(dup))
     }
 
     /// How many duplicates a key has.
     pub fn count_of(&self, key: &[u8]) -> u64 {
-        self.keys.get(key).map_or(0, |dups| dups.len() as u64)
+        self.keys.get(&*self.key(key)).map_or(0, |dups| dups.len() as u64)
     }
 
     /// Whether the pair is there.
     pub fn contains(&self, key: &[u8], dup: &[u8]) -> bool {
-        self.keys.get(key).is_some_and(|dups| dups.contains(&*self.turned(dup)))
+        self.keys.get(&*self.key(key)).is_some_and(|dups| dups.contains(&*self.dup(dup)))
     }
 
     /// How many pairs are less than this one.
     pub fn rank(&self, key: &[u8], dup: &[u8]) -> u64 {
+        let (key, dup) = (self.key(key), self.dup(dup).into_owned());
         let before: u64 = self
             .keys
             .iter()
-            .take_while(|(other, _)| &other[..] < key)
+            .take_while(|(other, _)| other[..] < *key)
             .map(|(_, dups)| dups.len() as u64)
             .sum();
-        let dup = self.turned(dup).into_owned();
-        before + self.keys.get(key).map_or(0, |dups| dups.range(..dup).count() as u64)
+        before + self.keys.get(&*key).map_or(0, |dups| dups.range(..dup).count() as u64)
     }
 
     /// Puts a pair in; answers whether it is new.
     pub fn insert(&mut self, key: &[u8], dup: &[u8]) -> bool {
-        let dup = self.turned(dup).into_owned();
-        self.keys.entry(key.to_vec()).or_default().insert(dup)
+        let (key, dup) = (self.key(key).into_owned(), self.dup(dup).into_owned());
+        self.keys.entry(key).or_default().insert(dup)
     }
 
     /// Takes a pair out; answers whether it was there.
     pub fn remove(&mut self, key: &[u8], dup: &[u8]) -> bool {
-        let dup = self.turned(dup).into_owned();
-        let Some(dups) = self.keys.get_mut(key) else { return false };
-        let was_there = dups.remove(&dup);
+        let (key, dup) = (self.key(key), self.dup(dup));
+        let Some(dups) = self.keys.get_mut(&*key) else { return false };
+        let was_there = dups.remove(&*dup);
         if dups.is_empty() {
-            self.keys.remove(key);
+            self.keys.remove(&*key);
         }
         was_there
     }
 
     /// Takes all pairs of a key out; answers how many there were.
     pub fn remove_key(&mut self, key: &[u8]) -> u64 {
-        self.keys.remove(key).map_or(0, |dups| dups.len() as u64)
+        self.keys.remove(&*self.key(key)).map_or(0, |dups| dups.len() as u64)
     }
 
     /// Takes all pairs out whose keys are at least `low` and less than `high`; answers how many there were.
     pub fn remove_range(&mut self, low: &[u8], high: &[u8]) -> u64 {
+        let (low, high) = (self.key(low), self.key(high));
         let before = self.len();
-        self.keys.retain(|key, _| !(low <= &key[..] && &key[..] < high));
+        self.keys.retain(|key, _| !(*low <= key[..] && key[..] < *high));
         before - self.len()
     }
 

@@ -95,9 +95,10 @@ pub fn snapshots_hold(env: &Env, state: &State) -> Result<(), Broken> {
 /// The first thing it found.
 pub fn checks_clean(env: &Env) -> Result<(), Broken> {
     let report = env.check(|_| ()).map_err(said("the check fails"))?;
-    match report.problems.first() {
-        None => Ok(()),
-        Some(problem) => Err(format!("check: page {:?}: {}", problem.pgno, problem.what)),
+    match (report.problems.first(), report.orders_missing.first()) {
+        (None, None) => Ok(()),
+        (Some(problem), _) => Err(format!("check: page {:?}: {}", problem.pgno, problem.what)),
+        (None, Some(order)) => Err(format!("check: an order is missing: {order:?}")),
     }
 }
 
@@ -158,6 +159,9 @@ pub fn compare(txn: &ReadTxn, state: &State) -> Result<(), Mismatch> {
                 info.sequence, model.sequence
             ));
         }
+        if info.order != model.order().name() {
+            return differs(format!("table {name:?} is in order {:?}, not {:?}", info.order, model.order()));
+        }
         match &model.pairs {
             None if info.duplicates.is_none() => compare_entries(txn, name, model)?,
             Some(pairs) if info.duplicates == Some(pairs.kind()) => compare_pairs(txn, name, pairs)?,
@@ -178,25 +182,23 @@ fn compare_entries(txn: &ReadTxn, name: &str, model: &TableState) -> Result<(), 
     let said = |what| move |error| Mismatch::Said(what, error);
     let table = match name {
         "" => txn.main(),
-        name => txn.table(&Table::<[u8], [u8]>::new(name)),
+        name => txn.table(&Table::untyped(name)),
     };
     let table = table.map_err(said("a table cannot be opened"))?;
     if table.len() != model.entries.len() as u64 {
         return differs(format!("table {name:?} has {} entries, not {}", table.len(), model.entries.len()));
     }
-    let keys: Vec<&[u8]> = model.entries.keys().map(|key| &key[..]).step_by(5).collect();
-    let values = table.multi_get(keys.iter().copied()).map_err(said("keys cannot be looked up"))?;
-    if let Some(at) = keys
-        .iter()
-        .zip(&values)
-        .position(|(key, value)| *value != model.entries.get(*key).map(|value| &value[..]))
-    {
-        return differs(format!("table {name:?} differs at key {:02x?}, looked up", keys[at]));
+    let asked: Vec<_> = model.iter().step_by(5).collect();
+    let values =
+        table.multi_get(asked.iter().map(|(key, _)| &**key)).map_err(said("keys cannot be looked up"))?;
+    let differing = asked.iter().zip(&values).find(|((_, value), found)| **found != Some(&value[..]));
+    if let Some(((key, _), _)) = differing {
+        return differs(format!("table {name:?} differs at key {key:02x?}, looked up"));
     }
     let mut found = table.iter().map_err(said("a table cannot be read"))?;
-    for (key, value) in &model.entries {
+    for (key, value) in model.iter() {
         match found.next() {
-            Some(Ok((found_key, found_value))) if found_key == &key[..] && found_value == &value[..] => {}
+            Some(Ok((found_key, found_value))) if found_key == &*key && found_value == &value[..] => {}
             Some(Ok((found_key, _))) => {
                 return differs(format!(
                     "table {name:?} differs at key {found_key:02x?}, where {key:02x?} should be"
@@ -225,7 +227,7 @@ fn compare_pairs(txn: &ReadTxn, name: &str, pairs: &Pairs) -> Result<(), Mismatc
     let mut found = table.iter().map_err(unreadable)?;
     for (at, (key, dup)) in pairs.iter().enumerate() {
         match found.next() {
-            Some(Ok(pair)) if pair == (key, &*dup) => {}
+            Some(Ok(pair)) if pair == (&*key, &*dup) => {}
             Some(Ok(pair)) => {
                 return differs(format!(
                     "multimap {name:?} differs at pair {at}: {pair:02x?}, where {:02x?} should be",
@@ -236,9 +238,9 @@ fn compare_pairs(txn: &ReadTxn, name: &str, pairs: &Pairs) -> Result<(), Mismatc
             None => return differs(format!("multimap {name:?} ends before pair {at}")),
         }
         if at.is_multiple_of(ASKED_EVERY) {
-            let rank = table.rank(key, &dup).map_err(unreadable)?;
+            let rank = table.rank(&key, &dup).map_err(unreadable)?;
             let back = table.nth(at as u64).map_err(unreadable)?;
-            if rank != at as u64 || back != Some((key, &*dup)) {
+            if rank != at as u64 || back != Some((&*key, &*dup)) {
                 return differs(format!(
                     "pair {at} of multimap {name:?} has rank {rank}, at which is {back:02x?}"
                 ));
@@ -249,7 +251,7 @@ fn compare_pairs(txn: &ReadTxn, name: &str, pairs: &Pairs) -> Result<(), Mismatc
         return differs(format!("multimap {name:?} goes on after its last pair"));
     }
     for key in pairs.keys() {
-        compare_duplicates(&table, name, pairs, key)?;
+        compare_duplicates(&table, name, pairs, &key)?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ fn what_a_crash_leaves_is_what_the_law_allows() {
     assert!(counts.births > 0, "crashes while a file is made: {counts:?}");
     assert!(counts.reads_in_syncs > 0, "readers begin while a sync is on its way: {counts:?}");
     assert!(counts.deaths > 0, "a second process dies and is taken over from: {counts:?}");
+    assert!(counts.parkings > 0, "readers that are parked: {counts:?}");
     assert!(counts.flips > 0 && counts.live_evictions > 0, "files that change under readers: {counts:?}");
 }
 

@@ -89,10 +89,14 @@ pub struct Counts {
     pub seconds: u64,
     /// Those of them that died at their work, and were taken over from.
     pub deaths: u64,
+    /// Times that a reader was parked.
+    pub parkings: u64,
+    /// Parked readers that were told that they had been evicted.
+    pub evictions: u64,
 }
 
 impl Counts {
-    fn numbers(&mut self) -> [&mut u64; 18] {
+    fn numbers(&mut self) -> [&mut u64; 20] {
         [
             &mut self.sessions,
             &mut self.commits,
@@ -112,6 +116,8 @@ impl Counts {
             &mut self.packings,
             &mut self.seconds,
             &mut self.deaths,
+            &mut self.parkings,
+            &mut self.evictions,
         ]
     }
 
@@ -222,6 +228,8 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
     tally.count("packings", counts.packings);
     tally.count("second processes", counts.seconds);
     tally.count("deaths of one", counts.deaths);
+    tally.count("readers parked", counts.parkings);
+    tally.count("readers evicted", counts.evictions);
     answer
 }
 
@@ -286,16 +294,8 @@ impl Session<'_> {
             self.examine(points, &run.profile, 0, 3, &mut rng)
                 .map_err(|b| format!("{:?}: {b}", run.profile))?;
         }
-        self.tell(&run);
+        run.tell(self.counts);
         run.close()
-    }
-
-    /// Adds what a run has counted.
-    fn tell(&mut self, run: &Run) {
-        let (reads, writers) = run.tried_in_syncs();
-        self.counts.reads_in_syncs += reads;
-        self.counts.writers_in_syncs += writers;
-        self.counts.flips += run.flips;
     }
 
     /// Makes the file, and verifies what crashes on the way leave. Answers its first txnid.
@@ -521,7 +521,7 @@ impl Session<'_> {
         }
         let points = run.recorder.take_points();
         run.abandon();
-        self.tell(&run);
+        run.tell(self.counts);
         self.examine(points, profile, depth + 1, 1, rng)
     }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::{self, Role, options};
 use crate::model::{Pairs, State, TableState, Tables};
+use crate::order;
 use crate::recorder::is_silent;
 use crate::workload::{self, Profile, Transaction};
 
@@ -272,10 +273,12 @@ fn tables_of(txn: &ReadTxn) -> mapledb::Result<Tables> {
 }
 
 fn table_of(txn: &ReadTxn, info: &TableInfo) -> mapledb::Result<TableState> {
-    let mut state = TableState { sequence: info.sequence, ..TableState::default() };
+    let order = order::named(&info.order).unwrap_or_default();
+    let mut state = TableState::default().in_order(order);
+    state.sequence = info.sequence;
     let name = info.name.as_deref().unwrap_or_default();
     if let Some(kind) = info.duplicates {
-        let mut pairs = Pairs::new(kind);
+        let mut pairs = Pairs::new(kind).in_order(order);
         for pair in txn.multimap(&Multimap::untyped(name))?.iter()? {
             let (key, dup) = pair?;
             pairs.insert(key, dup);
@@ -283,10 +286,10 @@ fn table_of(txn: &ReadTxn, info: &TableInfo) -> mapledb::Result<TableState> {
         state.pairs = Some(pairs);
         return Ok(state);
     }
-    let table = if name.is_empty() { txn.main()? } else { txn.table(&Table::<[u8], [u8]>::new(name))? };
+    let table = if name.is_empty() { txn.main()? } else { txn.table(&Table::untyped(name))? };
     for entry in table.iter()? {
         let (key, value) = entry?;
-        state.entries.insert(key.to_vec(), value.into());
+        state.put(key, value.into());
     }
     Ok(state)
 }

@@ -24,8 +24,8 @@ pub(super) enum Act {
     DropSnapshot { name: &'static str, was_there: bool },
     RollBack { name: &'static str },
     RollTableBack { name: &'static str, table: String, entries: u64 },
-    OnEntries { table: &'static str, act: EntryAct },
-    OnPairs { table: &'static str, kind: Duplicates, act: PairAct },
+    OnEntries { table: &'static str, order: KeyOrder, act: EntryAct },
+    OnPairs { table: &'static str, order: KeyOrder, kind: Duplicates, act: PairAct },
     Level(Level),
 }
 
@@ -46,21 +46,24 @@ impl Act {
         }
         let table = if rng.random() { "" } else { NAMES[rng.random_range(0..3)] };
         let model = state.tables.entry(table.to_string()).or_insert_with(|| Act::draw_new(rng));
+        let order = model.order();
         match &mut model.pairs {
-            None => Act::OnEntries { table, act: EntryAct::draw(model, profile, rng) },
+            None => Act::OnEntries { table, order, act: EntryAct::draw(model, profile, rng) },
             Some(pairs) => {
                 let kind = pairs.kind();
-                Act::OnPairs { table, kind, act: PairAct::draw(pairs, &mut model.sequence, profile, rng) }
+                let act = PairAct::draw(pairs, &mut model.sequence, profile, rng);
+                Act::OnPairs { table, order, kind, act }
             }
         }
     }
 
     /// What is made where there is nothing yet: most often a multimap.
     fn draw_new(rng: &mut SmallRng) -> TableState {
-        match rng.random_ratio(2, 3) {
+        let new = match rng.random_ratio(2, 3) {
             true => TableState::multimap(bytes::duplicates(rng)),
             false => TableState::default(),
-        }
+        };
+        new.in_order(bytes::order(rng))
     }
 
     /// Everything becomes what it is in a snapshot, as the first thing that a transaction does.
@@ -150,16 +153,15 @@ impl Act {
                     "how many entries a table has in a snapshot",
                 )
             }
-            Act::OnEntries { table, act } => {
+            Act::OnEntries { table, order, act } => {
                 let table = match *table {
                     "" => txn.main(),
-                    name => txn.open_table(&Table::<[u8], [u8]>::new(name))?,
+                    name => txn.open_table(&Table::<[u8], [u8]>::new(name).in_order(*order))?,
                 };
                 act.perform(table)
             }
-            Act::OnPairs { table, kind, act } => {
-                let keys = Some(KeyOrder::BYTEWISE);
-                act.perform(txn.open_multimap_as(table, "bytes", "bytes", keys, *kind)?)
+            Act::OnPairs { table, order, kind, act } => {
+                act.perform(txn.open_multimap_as(table, "bytes", "bytes", Some(*order), *kind)?)
             }
         }
     }

@@ -7,9 +7,30 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::Profile;
+use crate::order::ORDERS;
 
-pub(super) fn key(profile: &Profile, rng: &mut SmallRng) -> Vec<u8> {
-    numbered(rng.random_range(0..profile.keys), profile)
+/// The order of the keys of a new table: one in two has another than the bytewise one.
+pub(super) fn order(rng: &mut SmallRng) -> KeyOrder {
+    if rng.random() { KeyOrder::BYTEWISE } else { ORDERS[rng.random_range(1..ORDERS.len())] }
+}
+
+/// A key of a table in this order.
+pub(super) fn key(order: KeyOrder, profile: &Profile, rng: &mut SmallRng) -> Vec<u8> {
+    key_numbered(rng.random_range(0..profile.keys), order, profile)
+}
+
+/// Two keys, the lesser first.
+pub(super) fn in_order(order: KeyOrder, a: Vec<u8>, b: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    if order.compare(&a, &b).is_lt() { (a, b) } else { (b, a) }
+}
+
+fn key_numbered(number: u32, order: KeyOrder, profile: &Profile) -> Vec<u8> {
+    match order == KeyOrder::INTEGER {
+        // All of one length, some small and some of all bytes.
+        true if number.is_multiple_of(3) => u64::from(number).to_le_bytes().to_vec(),
+        true => u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes().to_vec(),
+        false => numbered(number, profile),
+    }
 }
 
 /// The key or the duplicate of this number.
@@ -40,9 +61,9 @@ pub(super) fn value(profile: &Profile, rng: &mut SmallRng) -> Arc<[u8]> {
 }
 
 /// A key of a multimap: a few have most of the duplicates.
-pub(super) fn key_of_many(profile: &Profile, rng: &mut SmallRng) -> Vec<u8> {
+pub(super) fn key_of_many(order: KeyOrder, profile: &Profile, rng: &mut SmallRng) -> Vec<u8> {
     let count = if rng.random_ratio(2, 3) { 3 } else { profile.keys.min(100) };
-    numbered(rng.random_range(0..count), profile)
+    key_numbered(rng.random_range(0..count), order, profile)
 }
 
 /// How many duplicates there are to choose from: enough for a nested tree of several pages.

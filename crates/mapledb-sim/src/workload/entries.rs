@@ -6,7 +6,7 @@ use mapledb::{Result, WriteTable};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::bytes::{key, value};
+use super::bytes::{in_order, key, value};
 use super::{Profile, agree};
 use crate::model::TableState;
 
@@ -24,25 +24,22 @@ pub(super) enum EntryAct {
 
 impl EntryAct {
     pub(super) fn draw(model: &mut TableState, profile: &Profile, rng: &mut SmallRng) -> EntryAct {
+        let order = model.order();
         match rng.random_range(0..100) {
             0..60 => {
-                let (key, value) = (key(profile, rng), value(profile, rng));
-                model.entries.insert(key.clone(), Arc::clone(&value));
+                let (key, value) = (key(order, profile, rng), value(profile, rng));
+                model.put(&key, Arc::clone(&value));
                 EntryAct::Put { key, value }
             }
             60..84 => {
                 let key = some_key(model, profile, rng);
-                let was_there = model.entries.remove(&key).is_some();
+                let was_there = model.remove(&key);
                 EntryAct::Delete { key, was_there }
             }
             84..88 => {
-                let (mut low, mut high) = (key(profile, rng), key(profile, rng));
-                if high < low {
-                    std::mem::swap(&mut low, &mut high);
-                }
-                let before = model.entries.len();
-                model.entries.retain(|key, _| !(low <= *key && *key < high));
-                EntryAct::DeleteRange { low, high, gone: (before - model.entries.len()) as u64 }
+                let (low, high) = in_order(order, key(order, profile, rng), key(order, profile, rng));
+                let gone = model.remove_range(&low, &high);
+                EntryAct::DeleteRange { low, high, gone }
             }
             88..89 => {
                 model.entries.clear();
@@ -55,13 +52,13 @@ impl EntryAct {
                 EntryAct::Sequence { count, first }
             }
             92..95 => {
-                let (key, value) = (key(profile, rng), value(profile, rng));
-                model.entries.insert(key.clone(), Arc::clone(&value));
+                let (key, value) = (key(order, profile, rng), value(profile, rng));
+                model.put(&key, Arc::clone(&value));
                 EntryAct::Reserve { key, value }
             }
             _ => {
                 let key = some_key(model, profile, rng);
-                let value = model.entries.get(&key).cloned();
+                let value = model.get(&key).cloned();
                 EntryAct::Get { key, value }
             }
         }
@@ -90,10 +87,9 @@ impl EntryAct {
 
 /// A key that is there, mostly.
 fn some_key(model: &TableState, profile: &Profile, rng: &mut SmallRng) -> Vec<u8> {
-    if model.entries.is_empty() || rng.random_ratio(1, 5) {
-        return key(profile, rng);
+    let drawn = key(model.order(), profile, rng);
+    match rng.random_ratio(1, 5) {
+        true => drawn,
+        false => model.key_from(&drawn).map_or(drawn.clone(), |key| key.into_owned()),
     }
-    let drawn = key(profile, rng);
-    let found = model.entries.range(drawn..).next().or_else(|| model.entries.iter().next());
-    found.map(|(key, _)| key.clone()).unwrap_or_default()
 }

@@ -43,6 +43,9 @@ pub struct Profile {
     pub ops_max: u32,
     /// How many transactions.
     pub transactions: u32,
+    /// How many commits a parked reader may be behind before it is evicted, if that is minded.
+    #[serde(default)]
+    pub behind_max: Option<u64>,
 }
 
 impl Profile {
@@ -61,6 +64,7 @@ impl Profile {
             large_max: large,
             ops_max: [2, 8, 8, 40, 300][rng.random_range(0..5)],
             transactions: rng.random_range(15..40),
+            behind_max: [None, None, Some(2), Some(8)][rng.random_range(0..4)],
         }
     }
 

@@ -7,7 +7,7 @@ use mapledb::{Error, Result, WriteMultimap};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::bytes::{DUPLICATES, duplicate, key_of_many};
+use super::bytes::{DUPLICATES, duplicate, in_order, key_of_many};
 use super::{Profile, agree};
 use crate::model::Pairs;
 
@@ -73,7 +73,8 @@ impl PairAct {
         profile: &Profile,
         rng: &mut SmallRng,
     ) -> PairAct {
-        let key = key_of_many(profile, rng);
+        let order = pairs.order();
+        let key = key_of_many(order, profile, rng);
         let number = rng.random_range(0..DUPLICATES);
         let dup = duplicate(number, pairs.kind(), profile);
         match rng.random_range(0..100) {
@@ -99,8 +100,7 @@ impl PairAct {
                 PairAct::DeleteKey { key, gone }
             }
             81..84 => {
-                let other = key_of_many(profile, rng);
-                let (low, high) = if key < other { (key, other) } else { (other, key) };
+                let (low, high) = in_order(order, key, key_of_many(order, profile, rng));
                 let gone = pairs.remove_range(&low, &high);
                 PairAct::DeleteRange { low, high, gone }
             }
@@ -186,7 +186,7 @@ fn many(number: u32, pairs: &Pairs, profile: &Profile, rng: &mut SmallRng) -> Ve
 
 /// A pair that goes behind all others, if it does; of the last key more often than not.
 fn append(pairs: &mut Pairs, key: Vec<u8>, dup: Vec<u8>) -> PairAct {
-    let key = pairs.keys().last().map_or(key, <[u8]>::to_vec);
+    let key = pairs.keys().last().map_or(key, |last| last.into_owned());
     let is_last = pairs.rank(&key, &dup) == pairs.len() && !pairs.contains(&key, &dup);
     if is_last {
         pairs.insert(&key, &dup);
@@ -197,12 +197,12 @@ fn append(pairs: &mut Pairs, key: Vec<u8>, dup: Vec<u8>) -> PairAct {
 /// Pairs in order, for a multimap that has none.
 fn load(pairs: &mut Pairs, number: u32, profile: &Profile, rng: &mut SmallRng) -> PairAct {
     for _ in 0..rng.random_range(1..6) {
-        let key = key_of_many(profile, rng);
+        let key = key_of_many(pairs.order(), profile, rng);
         for dup in many(number, pairs, profile, rng) {
             pairs.insert(&key, &dup);
         }
     }
-    PairAct::Load { pairs: pairs.iter().map(|(key, dup)| (key.to_vec(), dup.into_owned())).collect() }
+    PairAct::Load { pairs: pairs.iter().map(|(key, dup)| (key.into_owned(), dup.into_owned())).collect() }
 }
 
 /// All but a few duplicates of a key go, from one end.

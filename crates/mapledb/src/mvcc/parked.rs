@@ -58,9 +58,10 @@ impl Member {
     /// evicted, whatever is picked.
     pub(super) fn evict_parked(&self, mut chosen: impl FnMut(&ReaderInfo) -> bool) -> Result<usize> {
         let mut evicted = 0;
-        for reader in self.readers()?.iter().filter(|reader| reader.is_parked) {
+        let may_go = |reader: &&ReaderInfo| reader.is_parked || planted("evicted_active");
+        for reader in self.readers()?.iter().filter(may_go) {
             let slot = &self.memory.block(reader.block)?.slots[reader.slot];
-            let parked = reader.txnid | PIN_PARKED;
+            let parked = reader.txnid | if reader.is_parked { PIN_PARKED } else { 0 };
             // Acquire: what it read comes before whatever is stored to its pages.
             if chosen(reader)
                 && slot.pin.compare_exchange(parked, PIN_EVICTED, Ordering::AcqRel, Ordering::Relaxed).is_ok()

@@ -53,7 +53,10 @@ impl Member {
             fence(Ordering::SeqCst);
         }
         let mut pinned = Vec::new();
-        self.each_pinned(|_, _, _, _, pin| pinned.extend(pinned_by(pin)))?;
+        self.each_pinned(|_, _, _, _, pin| {
+            let is_seen = pin & PIN_PARKED == 0 || !planted("unpinned_parked");
+            pinned.extend(pinned_by(pin).filter(|_| is_seen));
+        })?;
         pinned.sort_unstable();
         pinned.dedup();
         Ok(pinned)

@@ -16,7 +16,7 @@ use super::Space;
 use super::grow::GrowthLimit;
 use super::laid_down::Unwritten;
 use super::level::Level;
-use mapledb_os::planted;
+use mapledb_os::{planted, poisons};
 use crate::error::{Error, Result};
 use crate::store::{Generation, Store, View};
 use crate::pages::{PageRef, Pages, PagesMut};
@@ -114,17 +114,17 @@ impl Draft {
 
     /// Poisons all that is at hand when the transaction begins.
     pub(crate) fn poison_at_hand(&self) -> Result<()> {
-        if !cfg!(maple_poison) {
+        if !poisons() {
             return Ok(());
         }
         self.space.pool.iter().chain(self.space.dirty.iter()).try_for_each(|extent| self.poison(extent))
     }
 
-    /// Under `--cfg maple_poison`, for harnesses: stores a pattern over pages that may be reused from now on, whether or not
-    /// they will be, so that whoever still needs one finds out.
+    /// Where a harness wants it: stores a pattern over pages that may be reused from now on, whether or not they will be, so that
+    /// whoever still needs one finds out.
     pub(super) fn poison(&self, extent: Extent) -> Result<()> {
         const POISON: u8 = 0xdb;
-        if !cfg!(maple_poison) {
+        if !poisons() {
             return Ok(());
         }
         for at in extent.first.get()..extent.end() {

@@ -4,7 +4,6 @@
 //! at whole snapshots, hand them to each other and hold some of them; a thread syncs, one opens the file once more, one
 //! waits for commits. Then all is closed, checked and opened again. `MAPLE_STRESS_SECONDS` makes it longer, `MAPLE_SEED`
 //! repeats the choices but not the order of threads.
-#![cfg(not(loom))]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

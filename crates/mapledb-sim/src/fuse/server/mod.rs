@@ -8,22 +8,22 @@
 //!
 //! It can be told to fail the n-th write or flush from now on.
 
-use std::collections::BTreeMap;
+mod state;
+
 use std::ffi::OsStr;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
+    Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
     ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use self::state::{About, State, ino_of, plain};
 use super::platter::Place;
 use super::trace::{Event, FileNo, Volume};
 use crate::disk::SECTOR_BYTES;
@@ -63,111 +63,6 @@ pub struct Fault {
     pub for_good: bool,
     /// Whether the [victim](Recording::set_victim) dies before it hears of the failure.
     pub kills: bool,
-}
-
-/// What the file system holds and has seen.
-#[derive(Debug)]
-struct State {
-    volume: Volume,
-    about: Vec<About>,
-    trace: Vec<Event>,
-    place: Place,
-    fault: Option<Fault>,
-    victim: Option<u32>,
-    faults_met: u64,
-    operations: [u64; 2],
-    /// Whether a failed flush may leave a block half written.
-    tears: bool,
-    rng: SmallRng,
-}
-
-/// A file's attributes.
-#[derive(Clone, Debug)]
-struct About {
-    mode: u32,
-    uid: u32,
-    gid: u32,
-}
-
-impl State {
-    fn happens(&mut self, event: Event) -> Place {
-        let place = self.place;
-        self.place += 1;
-        self.volume.apply(place, &event);
-        self.trace.push(event);
-        place
-    }
-
-    /// Whether this operation fails, and how.
-    fn fails(&mut self, operation: Operation) -> Option<Fault> {
-        self.operations[operation as usize] += 1;
-        let fault = self.fault.as_mut().filter(|fault| fault.operation == operation || fault.for_good)?;
-        if fault.after > 0 {
-            fault.after -= u64::from(fault.operation == operation);
-            return None;
-        }
-        let now = *fault;
-        if let Some(victim) = self.victim.take().filter(|_| now.kills) {
-            // It may have gone by itself.
-            let _ = kill(Pid::from_raw(victim as i32), Signal::SIGKILL);
-        }
-        self.faults_met += 1;
-        if !now.for_good {
-            self.fault = None;
-        }
-        Some(now)
-    }
-
-    fn file(&self, ino: INodeNo) -> Option<FileNo> {
-        let file = ino.0.checked_sub(FIRST_INO)?;
-        (file < self.volume.files.len() as u64).then_some(file as FileNo)
-    }
-
-    fn attributes(&self, file: FileNo) -> FileAttr {
-        let about = &self.about[file as usize];
-        let len = self.volume.files[file as usize].len_bytes();
-        let links =
-            self.volume.names.last().map_or(0, |names| names.values().filter(|no| **no == file).count());
-        FileAttr {
-            ino: ino_of(file),
-            size: len,
-            blocks: len.div_ceil(512),
-            kind: FileType::RegularFile,
-            perm: (about.mode & 0o7777) as u16,
-            nlink: links as u32,
-            uid: about.uid,
-            gid: about.gid,
-            ..plain(ROOT_INO)
-        }
-    }
-
-    fn names(&self) -> BTreeMap<String, FileNo> {
-        self.volume.names.last().cloned().unwrap_or_default()
-    }
-}
-
-fn ino_of(file: FileNo) -> INodeNo {
-    INodeNo(FIRST_INO + u64::from(file))
-}
-
-fn plain(ino: u64) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(ino),
-        size: 0,
-        blocks: 0,
-        atime: SystemTime::UNIX_EPOCH,
-        mtime: SystemTime::UNIX_EPOCH,
-        ctime: SystemTime::UNIX_EPOCH,
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: if ino == ROOT_INO { FileType::Directory } else { FileType::RegularFile },
-        perm: if ino == ROOT_INO { 0o755 } else { 0o644 },
-        nlink: if ino == ROOT_INO { 2 } else { 1 },
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
 }
 
 /// A flush that has begun.

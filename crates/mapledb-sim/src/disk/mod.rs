@@ -14,77 +14,29 @@
 //! succeeds says nothing about it. Only a new store makes it dirty. And being clean it may be evicted, after which the
 //! file shows what the disk holds.
 
+mod bytes;
+mod choice;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+pub(crate) use self::bytes::ZEROS;
+pub use self::bytes::{Bytes, Content};
+pub(crate) use self::choice::Chooser;
+use self::choice::Style;
+
 /// The bytes of a block: a kernel page.
 pub const BLOCK_BYTES: usize = 4096;
 /// The bytes of a sector: what a disk writes at once.
 pub const SECTOR_BYTES: usize = 512;
-
-/// The content of a block.
-pub type Content = Arc<[u8; BLOCK_BYTES]>;
-
-/// The block of zeros: blocks that were never stored to share it.
-pub(crate) static ZEROS: LazyLock<Content> = LazyLock::new(|| Arc::new([0; BLOCK_BYTES]));
-
-/// The bytes of a file, block by block.
-#[derive(Clone, Debug, Default)]
-pub struct Bytes {
-    /// How long it is.
-    pub len_bytes: u64,
-    /// Its blocks. What is behind the last is zero.
-    pub blocks: Vec<Content>,
-}
-
-impl Bytes {
-    /// Those of a slice.
-    pub fn of(bytes: &[u8]) -> Bytes {
-        let block = |part: &[u8]| match part.iter().all(|byte| *byte == 0) {
-            true => Arc::clone(&ZEROS),
-            false => {
-                let mut content = [0; BLOCK_BYTES];
-                content[..part.len()].copy_from_slice(part);
-                Arc::new(content)
-            }
-        };
-        Bytes { len_bytes: bytes.len() as u64, blocks: bytes.chunks(BLOCK_BYTES).map(block).collect() }
-    }
-
-    /// Whether a block is zeros, or behind the end.
-    pub fn holds_nothing(&self, block: u64) -> bool {
-        self.blocks.get(block as usize).is_none_or(|content| **content == **ZEROS)
-    }
-
-    /// Writes them over a file that is empty, leaving holes where they are zero.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, file: &File) -> io::Result<()> {
-        file.set_len(self.len_bytes)?;
-        let mut run = Vec::new();
-        let mut begin = 0;
-        for (index, block) in self.blocks.iter().enumerate() {
-            if Arc::ptr_eq(block, &ZEROS) {
-                write_run(file, begin, &mut run, self.len_bytes)?;
-                continue;
-            }
-            if run.is_empty() {
-                begin = (index * BLOCK_BYTES) as u64;
-            }
-            run.extend_from_slice(&block[..]);
-        }
-        write_run(file, begin, &mut run, self.len_bytes)
-    }
-}
 
 /// The blocks of a range.
 fn blocks_of(offset: u64, len: u64) -> std::ops::Range<u64> {
@@ -106,13 +58,6 @@ fn data_ranges(file: &File, len: u64) -> io::Result<Vec<(u64, u64)>> {
         at = end.next_multiple_of(BLOCK_BYTES as u64);
     }
     Ok(ranges)
-}
-
-fn write_run(file: &File, begin: u64, run: &mut Vec<u8>, len_bytes: u64) -> io::Result<()> {
-    run.truncate(len_bytes.saturating_sub(begin) as usize);
-    file.write_all_at(run, begin)?;
-    run.clear();
-    Ok(())
 }
 
 /// One block: what the page cache shows, and what the disk may hold.
@@ -391,7 +336,7 @@ impl Disk {
             [only] => Arc::clone(only),
             several => chooser.choose(several, is_meta(index), rng),
         });
-        (bytes, format!("{:?}", chooser.style))
+        (bytes, chooser.style())
     }
 
     /// What the disk holds if everything was written.
@@ -424,145 +369,6 @@ impl Block {
 /// Whether a block of a data file is that of meta A or of meta B.
 fn is_meta(index: usize) -> bool {
     index == 0 || index == (64 << 10) / BLOCK_BYTES
-}
-
-/// The choices of one image, block by block.
-#[derive(Debug)]
-pub(crate) struct Chooser {
-    style: Style,
-    /// Of the blocks that may hold several contents, the one that is singled out.
-    picked: usize,
-    met: usize,
-}
-
-impl Chooser {
-    /// An image over `open` blocks that may hold several contents, on a disk that writes blocks in parts or whole.
-    pub(crate) fn new(open: usize, tears: bool, rng: &mut SmallRng) -> Chooser {
-        let style = match Style::random(rng) {
-            Style::AllButOneTorn if !tears => Style::AllButOne,
-            Style::Torn | Style::MetasTorn if !tears => Style::Any,
-            style => style,
-        };
-        let picked = if open > 0 { rng.random_range(0..open) } else { 0 };
-        Chooser { style, picked, met: 0 }
-    }
-
-    /// One of the lengths a file may have, oldest first.
-    pub(crate) fn length(&self, lens: &[u64], rng: &mut SmallRng) -> u64 {
-        match rng.random_range(0..4) {
-            0 => lens[0],
-            1 => lens[rng.random_range(0..lens.len())],
-            _ => lens[lens.len() - 1],
-        }
-    }
-
-    /// One of several contents of the next block.
-    pub(crate) fn choose(&mut self, may_hold: &[Content], is_meta: bool, rng: &mut SmallRng) -> Content {
-        let is_picked = self.met == self.picked;
-        self.met += 1;
-        let newest = may_hold.len() - 1;
-        match self.style {
-            Style::AllButOne => Arc::clone(&may_hold[if is_picked { 0 } else { newest }]),
-            Style::OnlyOne => Arc::clone(&may_hold[if is_picked { newest } else { 0 }]),
-            Style::AllButOneTorn if is_picked => torn(may_hold, rng),
-            Style::AllButOneTorn => Arc::clone(&may_hold[newest]),
-            style => style.choose(may_hold, is_meta, rng),
-        }
-    }
-}
-
-/// How an image chooses among what blocks may hold. Uniform choices alone would hardly ever meet the images that hurt:
-/// a meta without one of its pages, one page without the rest.
-#[derive(Clone, Copy, Debug)]
-enum Style {
-    /// Nothing was written.
-    Oldest,
-    /// Everything was written.
-    Newest,
-    /// Metas were written, pages were not.
-    MetasNewest,
-    /// Pages were written, metas were not.
-    MetasOldest,
-    /// One block was not written.
-    AllButOne,
-    /// One block was not written whole.
-    AllButOneTorn,
-    /// One block was written.
-    OnlyOne,
-    /// Each block was written with this chance, in percent.
-    Chance(u32),
-    /// Each block holds any of its contents.
-    Any,
-    /// Each sector holds any of its contents.
-    Torn,
-    /// The metas are torn, pages are written.
-    MetasTorn,
-}
-
-impl Style {
-    fn random(rng: &mut SmallRng) -> Style {
-        match rng.random_range(0..16) {
-            0 => Style::Oldest,
-            1 => Style::Newest,
-            2 | 3 => Style::MetasNewest,
-            4 => Style::MetasOldest,
-            5 | 6 => Style::AllButOne,
-            7 | 8 => Style::AllButOneTorn,
-            9 => Style::OnlyOne,
-            10 => Style::Chance(90),
-            11 => Style::Chance(50),
-            12 => Style::Chance(10),
-            13 => Style::Any,
-            14 => Style::MetasTorn,
-            _ => Style::Torn,
-        }
-    }
-
-    /// One content of many.
-    fn choose(self, may_hold: &[Content], is_meta: bool, rng: &mut SmallRng) -> Content {
-        let newest = may_hold.len() - 1;
-        let at = match self {
-            Style::Oldest => 0,
-            Style::Newest | Style::AllButOne | Style::AllButOneTorn => newest,
-            Style::OnlyOne => 0,
-            Style::MetasNewest => {
-                if is_meta {
-                    newest
-                } else {
-                    rng.random_range(0..newest + 1)
-                }
-            }
-            Style::MetasOldest => {
-                if is_meta {
-                    0
-                } else {
-                    rng.random_range(0..newest + 1)
-                }
-            }
-            Style::Chance(percent) => {
-                if rng.random_ratio(percent, 100) {
-                    newest
-                } else {
-                    0
-                }
-            }
-            Style::Any => rng.random_range(0..newest + 1),
-            Style::MetasTorn if !is_meta => newest,
-            Style::Torn if rng.random() => newest,
-            Style::Torn | Style::MetasTorn => return torn(may_hold, rng),
-        };
-        Arc::clone(&may_hold[at])
-    }
-}
-
-/// A block each of whose sectors holds any of its contents.
-fn torn(may_hold: &[Content], rng: &mut SmallRng) -> Content {
-    let mut content = [0; BLOCK_BYTES];
-    for start in (0..BLOCK_BYTES).step_by(SECTOR_BYTES) {
-        let sector = start..start + SECTOR_BYTES;
-        content[sector.clone()].copy_from_slice(&may_hold[rng.random_range(0..may_hold.len())][sector]);
-    }
-    Arc::new(content)
 }
 
 #[cfg(test)]
