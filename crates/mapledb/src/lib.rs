@@ -33,7 +33,7 @@ without_loom! {
     mod txn;
 
     pub use api::{
-        Arrays, AsPart, Chunks, Codec, Cursor, DetachedCursor, Duplicates, Entry, ExtractIf, GapCursor, GapCursorMut, Key,
+        Arrays, AsPart, Chunks, Codec, Cursor, DetachedCursor, DetachedPairCursor, Duplicates, Entry, ExtractIf, GapCursor, GapCursorMut, Key,
         KeyPart, Lazy, Le, Multimap, OccupiedEntry, Owned, PairCursor, PairRange, Part, Place, Pod, PodVec, Prefix, Range,
         ReadMultimap, ReadTable, Table, TableInfo, TableStat, TxnView, Undecoded, VacantEntry, Values, WriteMultimap,
         WriteTable,

@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 
 use super::codec::{Codec, Key, Typed};
 use super::cursor::{Item, decode};
-use crate::dup;
+use crate::dup::{self, PairBound};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::tree::{KeyOrder, Tree};
+use crate::tree::{KeyOrder, Pair, Tree};
 use crate::txn::ReadTxn;
 
 /// A place at a pair of a multimap, or at none: before the first move, and after one that found nothing.
@@ -41,6 +41,7 @@ use crate::txn::ReadTxn;
 /// assert_eq!((cursor.seek_key("tan")?, cursor.previous_key()?), (Some(("tan", 2)), Some(("red", 5))));
 /// assert_eq!((cursor.seek("red", &2)?, cursor.ceiling("red", &2)?), (None, Some(("red", 3))));
 /// assert_eq!((cursor.floor("tan", &1)?, cursor.ceiling_key("s")?), (Some(("red", 5)), Some(("tan", 2))));
+/// assert_eq!((cursor.higher("red", &5)?, cursor.lower("tan", &4)?), (Some(("tan", 2)), Some(("tan", 2))));
 /// assert_eq!((cursor.nth(4)?, cursor.first()?, cursor.last()?), (Some(("tan", 4)), Some(("red", 1)), Some(("tan", 4))));
 /// # Ok(())
 /// # }
@@ -124,31 +125,42 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
 
     /// Goes to the first pair whose key is not less than `key`.
     pub fn ceiling_key(&mut self, key: &K) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_key_from(key))?)
+        decode::<K, V>(K::with_bytes(key, |key| self.comparing()?.seek_from(PairBound::of_key(key), true))?)
     }
 
     /// Goes to a pair.
     pub fn seek(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
-        self.with_pair(key, value, |cursor, key, dup| cursor.seek(key, dup).map(drop))
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.comparing()?.seek(key, value).map(drop)))?;
+        self.current()
     }
 
     /// Goes to the first pair that is not less than this one, be it of this key or of a later one.
     pub fn ceiling(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
-        self.with_pair(key, value, |cursor, key, dup| cursor.seek_from(key, dup).map(drop))
+        self.with_pair(key, value, |cursor, pair| cursor.seek_from(pair, true).map(drop))
+    }
+
+    /// Goes to the first pair that is greater than this one, be it of this key or of a later one.
+    pub fn higher(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.with_pair(key, value, |cursor, pair| cursor.seek_from(pair, false).map(drop))
     }
 
     /// Goes to the last pair that is not greater than this one, be it of this key or of an earlier one.
     pub fn floor(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
-        self.with_pair(key, value, |cursor, key, dup| cursor.seek_to(key, dup).map(drop))
+        self.with_pair(key, value, |cursor, pair| cursor.seek_to(pair, true).map(drop))
+    }
+
+    /// Goes to the last pair that is less than this one, be it of this key or of an earlier one.
+    pub fn lower(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.with_pair(key, value, |cursor, pair| cursor.seek_to(pair, false).map(drop))
     }
 
     fn with_pair(
         &mut self,
         key: &K,
         value: &V,
-        act: impl FnOnce(&mut dup::PairCursor<'t, P>, &[u8], &[u8]) -> Result<()>,
+        act: impl FnOnce(&mut dup::PairCursor<'t, P>, PairBound<'_>) -> Result<()>,
     ) -> Result<Option<Item<'t, K, V>>> {
-        K::with_bytes(key, |key| V::with_bytes(value, |value| act(self.comparing()?, key, value)))?;
+        K::with_bytes(key, |key| V::with_bytes(value, |value| act(self.comparing()?, PairBound::of(key, value))))?;
         self.current()
     }
 
@@ -254,6 +266,53 @@ impl<K: Key + ?Sized, V: Key + ?Sized, P: Pages> DoubleEndedIterator for PairRan
         }
         let pair = self.inner.next_back();
         self.item(pair)
+    }
+}
+
+/// The keys of a multimap, each once, from either end. After an error it ends.
+pub(super) struct Keys<'t, K: ?Sized, P> {
+    /// Each at the key that was handed out last from its end; at none before that.
+    front: dup::PairCursor<'t, P>,
+    back: dup::PairCursor<'t, P>,
+    is_over: bool,
+    types: Typed<K, K>,
+}
+
+impl<'t, K: Key + ?Sized, P: Pages> Keys<'t, K, P> {
+    pub(super) fn new(tree: Tree<'t, P, KeyOrder>) -> Keys<'t, K, P> {
+        let cursor = || dup::PairCursor::new(tree);
+        Keys { front: cursor(), back: cursor(), is_over: false, types: PhantomData }
+    }
+
+    /// The key one end has come to, unless it is where the other end is.
+    fn item(&mut self, came_to: Result<Option<Pair<'t>>>, other: Option<Pair<'t>>) -> Option<Result<K::Item<'t>>> {
+        let is_met = |key: &[u8]| other.is_some_and(|(other, _)| other == key);
+        let key = came_to.map(|pair| pair.map(|(key, _)| key).filter(|key| !is_met(key)));
+        let item = key.and_then(|key| key.map(K::decode).transpose()).transpose();
+        self.is_over = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+impl<'t, K: Key + ?Sized, P: Pages> Iterator for Keys<'t, K, P> {
+    type Item = Result<K::Item<'t>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let came_to = self.front.next_key();
+        self.item(came_to, self.back.current())
+    }
+}
+
+impl<K: Key + ?Sized, P: Pages> DoubleEndedIterator for Keys<'_, K, P> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let came_to = self.back.previous_key();
+        self.item(came_to, self.front.current())
     }
 }
 

@@ -7,8 +7,10 @@ use mapledb_format::TreeRecord;
 
 use super::codec::{Key, Typed};
 use super::cursor::{Item, decode};
-use super::pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
+use super::pair_cursor::{Arrays, Chunks, Keys, PairCursor, PairRange, Values};
+use super::read_ranges::after_prefix;
 use super::read_table::{TableStat, with_bounds};
+use super::tuple::Prefix;
 use crate::dup::{self, PairBound};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
@@ -44,10 +46,14 @@ use crate::txn::ReadTxn;
 /// assert!(tags.contains("tan", &4)? && !tags.contains("tan", &5)? && tags.contains_key("tan")?);
 /// assert_eq!((tags.first()?, tags.last()?), (Some(("red", 1)), Some(("tan", 4))));
 ///
+/// // The nearest pair, be it there or not.
+/// assert_eq!((tags.floor("tan", &3)?, tags.lower("tan", &2)?), (Some(("tan", 2)), Some(("red", 5))));
+/// assert_eq!((tags.ceiling("red", &2)?, tags.higher("red", &5)?), (Some(("red", 3)), Some(("tan", 2))));
+///
 /// // Pairs are what is counted, placed and gone through.
 /// assert_eq!((tags.count("s"..)?, tags.rank("tan", &4)?, tags.nth(3)?), (2, 4, Some(("tan", 2))));
 /// assert_eq!(tags.iter()?.rev().next().transpose()?, Some(("tan", 4)));
-/// assert_eq!(tags.range(.."s")?.remaining(), 3);
+/// assert_eq!((tags.range(.."s")?.remaining(), tags.prefix("t")?.remaining()), (3, 2));
 /// assert_eq!(tags.keys().collect::<mapledb::Result<Vec<_>>>()?, ["red", "tan"]);
 ///
 /// // Values of one length, as they lie in the page.
@@ -77,12 +83,12 @@ impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     }
 
     /// The tree, to go through.
-    fn tree(&self) -> Tree<'t, P, KeyOrder> {
+    pub(super) fn tree(&self) -> Tree<'t, P, KeyOrder> {
         Tree::in_order(self.pages, &self.record, self.order)
     }
 
     /// The tree, to look for keys: not in an order that is not at hand.
-    fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
+    pub(super) fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
         if self.order.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
     }
 
@@ -205,6 +211,26 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
         self.cursor().last()
     }
 
+    /// The last pair that is not greater than this one, be it of this key or of an earlier one.
+    pub fn floor(&self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().floor(key, value)
+    }
+
+    /// The last pair that is less than this one.
+    pub fn lower(&self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().lower(key, value)
+    }
+
+    /// The first pair that is not less than this one, be it of this key or of a later one.
+    pub fn ceiling(&self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().ceiling(key, value)
+    }
+
+    /// The first pair that is greater than this one.
+    pub fn higher(&self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
+        self.cursor().higher(key, value)
+    }
+
     /// Every pair, in order.
     pub fn iter(&self) -> Result<PairRange<'t, K, V, P>> {
         dup::PairRange::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(PairRange::new)
@@ -262,7 +288,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// How many pairs are less than this one.
     pub fn rank(&self, key: &K, value: &V) -> Result<u64> {
         let mut cursor = dup::PairCursor::new(self.comparing()?);
-        K::with_bytes(key, |key| V::with_bytes(value, |value| cursor.seek_from(key, value).map(drop)))?;
+        K::with_bytes(key, |key| V::with_bytes(value, |value| cursor.seek_from(PairBound::of(key, value), true).map(drop)))?;
         cursor.rank()
     }
 
@@ -271,16 +297,53 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
         decode::<K, V>(dup::PairCursor::new(self.tree()).seek_nth(n)?)
     }
 
-    /// Every key once, in order. Cost: a slot a key; no tree of duplicates beyond its first leaf.
-    pub fn keys(&self) -> impl Iterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P> {
-        let mut cursor = Some(dup::PairCursor::new(self.tree()));
-        std::iter::from_fn(move || {
-            let key = cursor.as_mut()?.next_key().and_then(|pair| pair.map(|(key, _)| K::decode(key)).transpose());
-            if !matches!(key, Ok(Some(_))) {
-                cursor = None;
-            }
-            key.transpose()
-        })
+    /// Every key once, in order, from either end. Cost: a slot a key; of a tree of duplicates the path to its first, or from the
+    /// back to its last.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P> {
+        Keys::<K, P>::new(self.tree())
+    }
+
+    /// The pairs whose key, as bytes, begins with `prefix`. Cost: two descents, then a slot a pair.
+    ///
+    /// # Errors
+    /// [`Error::PrefixOutOfOrder`] if the keys are not in bytewise order.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<PairRange<'t, K, V, P>> {
+        if self.order != KeyOrder::BYTEWISE {
+            return Err(Error::PrefixOutOfOrder { order: self.order.name().to_string() });
+        }
+        let low = Bound::Included(PairBound::of_key(prefix.as_ref()));
+        let after = after_prefix(prefix.as_ref());
+        let high = after.as_deref().map_or(Bound::Unbounded, |after| Bound::Excluded(PairBound::of_key(after)));
+        dup::PairRange::new(self.tree(), low, high).map(PairRange::new)
+    }
+
+    /// The pairs whose keys have these first parts, in order: of a multimap whose keys are tuples, by a tuple of fewer parts. Text and
+    /// bytes may be borrowed. Cost and errors: as [`prefix`](ReadMultimap::prefix).
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Multimap};
+    /// const VISITS: Multimap<'static, (String, u32), str> = Multimap::new("visits");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("v.maple")) }?;
+    /// let mut txn = env.write()?;
+    /// let mut visits = txn.open_multimap(&VISITS)?;
+    /// visits.insert_all(&("ada".into(), 1843), ["London", "Turin"])?;
+    /// visits.insert(&("ada".into(), 1844), "Paris")?;
+    /// visits.insert(&("adam".into(), 1843), "Rome")?;
+    /// txn.commit()?;
+    ///
+    /// let txn = env.read()?;
+    /// let visits = txn.multimap(&VISITS)?;
+    /// let places = visits.prefix_parts(&("ada",))?.map(|pair| Ok(pair?.1));
+    /// assert_eq!(places.collect::<mapledb::Result<Vec<_>>>()?, ["London", "Turin", "Paris"]);
+    /// assert_eq!(visits.keys().next_back().transpose()?.map(|(name, _)| name), Some("adam".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prefix_parts<Q: Prefix<K>>(&self, parts: &Q) -> Result<PairRange<'t, K, V, P>> {
+        self.prefix(parts.prefix_bytes())
     }
 }
 

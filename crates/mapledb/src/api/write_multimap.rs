@@ -12,7 +12,7 @@ use crate::dup::{self, Loader};
 use crate::error::{Error, Result};
 use crate::space::Draft;
 use crate::tree::{KeyOrder, TreeMut, in_its_order};
-use crate::txn::{TableId, WriteTxn};
+use crate::txn::{TableId, Version, WriteTxn};
 
 /// A multimap of a write transaction. To read it as the transaction has changed it so far: [`reading`](WriteMultimap::reading).
 ///
@@ -108,6 +108,16 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         Ok(ReadMultimap::new(draft, record, self.order))
     }
 
+    /// Takes a pair of these bytes out; answers whether it was there.
+    pub(super) fn delete_bytes(&mut self, key: &[u8], dup: &[u8]) -> Result<bool> {
+        self.change(|tree| dup::delete(tree, key, dup))
+    }
+
+    /// The state the multimap is in.
+    pub(super) fn version(&self) -> Version {
+        self.txn.version(self.table)
+    }
+
     /// Puts a pair in; answers whether it is new. One that is there stays as it is.
     pub fn insert(&mut self, key: &K, value: &V) -> Result<bool> {
         if !self.order.is_at_hand() {
@@ -175,7 +185,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
 
     /// Takes a pair out; answers whether it was there. One that is not there copies no page.
     pub fn delete(&mut self, key: &K, value: &V) -> Result<bool> {
-        K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree| dup::delete(tree, key, value))))
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.delete_bytes(key, value)))
     }
 
     /// Takes all pairs of `key` out; answers how many there were. Cost: one path copied, and a page read for each page of

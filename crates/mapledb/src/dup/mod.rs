@@ -19,6 +19,7 @@
 
 mod cut;
 mod load;
+mod place;
 mod read;
 mod write;
 
@@ -27,5 +28,6 @@ mod tests;
 
 pub(crate) use cut::delete_range;
 pub(crate) use load::Loader;
+pub(crate) use place::{PairPlace, pair_in};
 pub(crate) use read::{Chunks, PairBound, PairCursor, PairRange, contains, count_of};
 pub(crate) use write::{append, delete, delete_key, insert, insert_all};

@@ -8,6 +8,7 @@ use mapledb_format::leaf::Leaf;
 use mapledb_format::order::Order;
 use mapledb_format::tree_record::TreeRecord;
 
+use super::place::{Among, PairPlace};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
 use crate::tree::{KeyOrder, Pair, Path, Tree, Way, duplicates_at};
@@ -468,44 +469,51 @@ impl<'p, P: Pages> PairCursor<'p, P> {
 
     /// Goes to the first pair of `key`; at none if it has none.
     pub(crate) fn seek_key(&mut self, key: &[u8]) -> Result<Option<Pair<'p>>> {
-        match self.pairs.seek_key(key)? {
-            true => self.settle(),
-            false => {
-                self.current = None;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Goes to the first pair whose key is not less than `key`.
-    pub(crate) fn seek_key_from(&mut self, key: &[u8]) -> Result<Option<Pair<'p>>> {
-        self.pairs.seek_key(key)?;
-        self.settle()
+        let is_there = self.pairs.seek_key(key)?;
+        self.settle_if(is_there)
     }
 
     /// Goes to a pair; at none if it is not there.
     pub(crate) fn seek(&mut self, key: &[u8], dup: &[u8]) -> Result<Option<Pair<'p>>> {
-        match self.pairs.seek(key, dup)? {
-            true => self.settle(),
-            false => {
-                self.current = None;
-                Ok(None)
-            }
-        }
+        let is_there = self.pairs.seek(key, dup)?;
+        self.settle_if(is_there)
     }
 
-    /// Goes to the first pair that is not less than this one: by its key, then by its duplicate.
-    pub(crate) fn seek_from(&mut self, key: &[u8], dup: &[u8]) -> Result<Option<Pair<'p>>> {
-        self.pairs.seek(key, dup)?;
+    fn settle_if(&mut self, is_there: bool) -> Result<Option<Pair<'p>>> {
+        if is_there {
+            return self.settle();
+        }
+        self.current = None;
+        Ok(None)
+    }
+
+    /// Goes to the first pair that is not before `bound` (`inclusive`), or that is behind it.
+    pub(crate) fn seek_from(&mut self, bound: PairBound<'_>, inclusive: bool) -> Result<Option<Pair<'p>>> {
+        pass(&mut self.pairs, bound, !inclusive)?;
         self.settle()
     }
 
-    /// Goes to the last pair that is not greater than this one.
-    pub(crate) fn seek_to(&mut self, key: &[u8], dup: &[u8]) -> Result<Option<Pair<'p>>> {
-        if self.pairs.seek(key, dup)? {
-            self.pairs.skip();
-        }
+    /// Goes to the last pair that is not behind `bound` (`inclusive`), or that is before it.
+    pub(crate) fn seek_to(&mut self, bound: PairBound<'_>, inclusive: bool) -> Result<Option<Pair<'p>>> {
+        pass(&mut self.pairs, bound, inclusive)?;
         self.settle_back()
+    }
+
+    /// Where the pair is that the cursor is at.
+    pub(crate) fn place(&self) -> Option<PairPlace> {
+        let (_, set) = self.current.zip(self.pairs.set.as_ref())?;
+        let spot = self.pairs.keys.spot.as_ref()?;
+        let among = match &set.form {
+            Form::One { .. } => Among::Alone,
+            Form::Many(path) => {
+                let within = path.spot.as_ref()?;
+                match path.is_in_sub_page() {
+                    true => Among::SubPage(within.index),
+                    false => Among::Leaf(within.at, within.index),
+                }
+            }
+        };
+        Some(PairPlace { leaf: spot.at, slot: spot.index, among })
     }
 
     /// Goes to the pair that has `n` before it.

@@ -164,7 +164,7 @@ impl Bed {
         assert_eq!(count_of(self.tree(), key).unwrap(), self.model.get(key).map_or(0, |dups| dups.len() as u64));
         let rank = before((key, dup));
         let mut cursor = PairCursor::new(self.tree());
-        assert_eq!(owned(cursor.seek_from(key, dup).unwrap()).as_ref(), pairs.get(rank));
+        assert_eq!(owned(cursor.seek_from(PairBound::of(key, dup), true).unwrap()).as_ref(), pairs.get(rank));
         assert_eq!(cursor.rank().unwrap(), rank as u64);
         assert_eq!(owned(cursor.seek_nth(rank as u64).unwrap()).as_ref(), pairs.get(rank));
         let here = pairs.get(rank);
@@ -190,7 +190,7 @@ impl Bed {
             assert_eq!(owned(cursor.previous_key().unwrap()), previous);
         }
         let upto = rank + usize::from(holds);
-        assert_eq!(owned(cursor.seek_to(key, dup).unwrap()).as_ref(), upto.checked_sub(1).map(|at| &pairs[at]));
+        assert_eq!(owned(cursor.seek_to(PairBound::of(key, dup), true).unwrap()).as_ref(), upto.checked_sub(1).map(|at| &pairs[at]));
         let bound = |(key, dup)| PairBound { key, dup: Some(dup) };
         let (low, high) = (bound((key, dup)), bound(other));
         let mut range = PairRange::new(self.tree(), Bound::Excluded(low), Bound::Excluded(high)).unwrap();

@@ -59,6 +59,11 @@ impl<'p, P: Pages> Path<'p, P> {
         Path { pages, record, steps: Vec::new(), spot: None, ahead: Ahead::default(), whole: Some(leaf) }
     }
 
+    /// Whether it goes through a sub-page.
+    pub(crate) fn is_in_sub_page(&self) -> bool {
+        self.whole.is_some()
+    }
+
     /// The page `at`, which must be a leaf.
     #[inline(always)]
     fn leaf(&self, at: PageRef) -> Result<Leaf<'p>> {

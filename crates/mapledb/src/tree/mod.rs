@@ -97,6 +97,16 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         self.order
     }
 
+    /// What the tree knows of itself.
+    pub(crate) fn record(&self) -> &TreeRecord {
+        &self.record
+    }
+
+    /// What its pages are read through.
+    pub(crate) fn pages(&self) -> &'p P {
+        self.pages
+    }
+
     #[inline(always)]
     fn root(&self) -> PageRef {
         PageRef { pgno: self.record.root, tag: self.record.root_tag }

@@ -5,7 +5,7 @@ use mapledb_format::leaf::{Leaf, ValueField};
 use mapledb_format::node::{Position, Slot};
 use mapledb_format::order::Order;
 
-use super::cursor::Pair;
+use super::cursor::{Pair, Spot};
 use super::overflow::overflow;
 use super::{PageRef, Pages, Tree, branch, child, corrupt, known_branch, known_leaf, leaf, prefetch_child, run_of};
 use crate::error::Result;
@@ -109,6 +109,14 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
         let value = self.value(&leaf, at, index)?;
         self.pages.still_sound()?;
         Ok(Some((key, value)))
+    }
+
+    /// The gap before slot `index` of the leaf `at`, which must be one of the tree; `None` behind its last slot.
+    ///
+    /// Cost: one page touch.
+    pub(crate) fn spot_in(&self, at: PageRef, index: usize) -> Result<Option<Spot<'p>>> {
+        let leaf = self.leaf(at)?;
+        Ok((index < leaf.len()).then_some(Spot { leaf, at, index }))
     }
 }
 

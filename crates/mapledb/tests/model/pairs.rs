@@ -63,7 +63,7 @@ impl Sets {
         self.keys.values().map(|dups| dups.len() as u64).sum()
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Vec<u8>> {
         self.keys.keys()
     }
 
@@ -182,6 +182,7 @@ pub fn change(
         159..162 => {
             let all: Vec<Pair> = sets.iter().collect();
             ranges(rng, shape, &table, sets, &all);
+            neighbours(rng, shape, &table, sets, &all);
             walk(rng, shape, &table, sets, &all);
         }
         _ => look(&table, sets, &key, &some_dup(rng, sets, &key, dup)),
@@ -284,6 +285,49 @@ fn look(table: &WriteMultimap<'_, [u8], [u8]>, sets: &Sets, key: &[u8], dup: &[u
     assert_eq!(reading.last_of(key).expect("last"), sets.of(key).next_back().as_deref());
     let dups = reading.get(key).expect("get").map(|dup| dup.expect("sound").to_vec());
     assert!(dups.eq(sets.of(key)), "the duplicates of {key:02x?}");
+    // The multimap answers as its reading does.
+    assert_eq!(table.contains(key, dup).expect("contains"), sets.contains(key, dup));
+    assert_eq!(table.contains_key(key).expect("contains"), sets.count_of(key) > 0);
+    assert_eq!(table.count_of(key).expect("count"), sets.count_of(key));
+    assert_eq!(table.first_of(key).expect("first"), sets.of(key).next().as_deref());
+    assert_eq!(table.last_of(key).expect("last"), sets.of(key).next_back().as_deref());
+    assert_eq!(table.get(key).expect("get").remaining(), sets.count_of(key));
+    let bytes: usize = table.chunks(key).expect("chunks").map(|chunk| chunk.expect("sound").len()).sum();
+    assert_eq!(bytes, sets.of(key).map(|dup| dup.len()).sum::<usize>());
+}
+
+/// The pairs beside one, and the keys.
+fn neighbours(
+    rng: &mut SmallRng,
+    shape: &Shape,
+    table: &WriteMultimap<'_, [u8], [u8]>,
+    sets: &Sets,
+    all: &[Pair],
+) {
+    let (key, dup) = some_pair(rng, shape, sets, all);
+    let (at, over) = (place(sets, all, &key, &dup), usize::from(sets.contains(&key, &dup)));
+    let pair = |at: Option<usize>| at.and_then(|at| all.get(at)).map(as_slice);
+    assert_eq!(table.ceiling(&key, &dup).expect("ceiling"), pair(Some(at)));
+    assert_eq!(table.higher(&key, &dup).expect("higher"), pair(Some(at + over)));
+    assert_eq!(table.floor(&key, &dup).expect("floor"), pair((at + over).checked_sub(1)));
+    assert_eq!(table.lower(&key, &dup).expect("lower"), pair(at.checked_sub(1)));
+    assert_eq!(table.first().expect("first"), pair(Some(0)));
+    assert_eq!(table.last().expect("last"), pair(all.len().checked_sub(1)));
+    assert_eq!(table.nth(at as u64).expect("nth"), pair(Some(at)));
+    let prefix = &key[..rng.random_range(0..=key.len())];
+    let with_prefix = table.prefix(prefix).expect("prefix").map(|pair| pair.expect("sound"));
+    assert!(
+        with_prefix.eq(all.iter().filter(|(key, _)| key.starts_with(prefix)).map(as_slice)),
+        "of {prefix:02x?}"
+    );
+    let (mut keys, mut expected) = (table.keys().expect("keys"), sets.keys());
+    while let Some(key) = match rng.random() {
+        true => keys.next().map(|key| (key, expected.next())),
+        false => keys.next_back().map(|key| (key, expected.next_back())),
+    } {
+        assert_eq!(Some(key.0.expect("sound")), key.1.map(|key| &key[..]));
+    }
+    assert_eq!((expected.next(), keys.next().is_none(), keys.next_back().is_none()), (None, true, true));
 }
 
 /// Where a pair is among all, or would be.
@@ -333,7 +377,7 @@ fn walk(rng: &mut SmallRng, shape: &Shape, table: &WriteMultimap<'_, [u8], [u8]>
     let (mut at, mut is_lost) = (None, false);
     for _ in 0..40 {
         let (key, dup) = some_pair(rng, shape, sets, all);
-        let way = rng.random_range(0..18);
+        let way = rng.random_range(0..20);
         let found = match way {
             0 => cursor.first(),
             1 => cursor.last(),
@@ -349,6 +393,8 @@ fn walk(rng: &mut SmallRng, shape: &Shape, table: &WriteMultimap<'_, [u8], [u8]>
             14 => cursor.ceiling_key(&key),
             15 => cursor.seek(&key, &dup),
             16 => cursor.ceiling(&key, &dup),
+            17 => cursor.higher(&key, &dup),
+            18 => cursor.lower(&key, &dup),
             _ => cursor.floor(&key, &dup),
         };
         let is_there = sets.contains(&key, &dup);
@@ -406,6 +452,8 @@ fn arrive(
         14 => within(of_key),
         15 => Some(place).filter(|_| is_there),
         16 => within(place),
+        17 => within(place + usize::from(is_there)),
+        18 => place.checked_sub(1),
         _ => (place + usize::from(is_there)).checked_sub(1),
     };
     // Within a key a cursor stays where it is if it cannot go on.
