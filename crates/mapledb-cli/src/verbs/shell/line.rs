@@ -88,7 +88,7 @@ fn known(verb: &str) -> Option<&'static Known> {
 impl Known {
     fn changes(&self, rest: &[String]) -> bool {
         let told = |what: &&str| rest.iter().any(|word| word == what);
-        self.writes || self.name == "snapshot" && SNAPSHOT_WRITES.iter().any(|what| told(what))
+        self.writes || self.name == "snapshot" && SNAPSHOT_WRITES.iter().any(told)
     }
 
     /// The words of the verb, with `file` where it belongs.
