@@ -66,7 +66,7 @@ pub fn close(env: Env) -> Result<(), Failure> {
     kept::close(env)
 }
 
-/// Does `work` on a database, as [`write`] does, or as [`create`] does if it is not there.
+/// Does `work` on a database, as [`write()`] does, or as [`create`] does if it is not there.
 pub fn write_or_create<T>(
     path: &Path,
     manner: Manner,

@@ -3,7 +3,7 @@
 //! A line is a command line: it is split as a shell splits it, the file is put where it belongs, and then it is what
 //! `maple VERB FILE …` is, to the last byte printed. Lines from a pipe are taken alike; the first that fails ends it.
 //!
-//! The database is [kept](crate::kept) open from the first line to the last, and each verb begins a snapshot of its own.
+//! The database is kept open from the first line to the last, and each verb begins a snapshot of its own.
 
 mod complete;
 mod line;
