@@ -15,7 +15,7 @@ pub struct Reason {
 }
 
 /// The first that fits a measure is the one for it.
-const REASONS: [Reason; 13] = [
+const REASONS: [Reason; 14] = [
     Reason {
         measures: &["point read of a value of 1 MB", "durable puts of 1 MB", "churn of large values"],
         title: "values of many pages",
@@ -47,6 +47,13 @@ const REASONS: [Reason; 13] = [
               and a flight over commits of several processes takes two syncs.",
         remedy: "Longer runs: pages written in one run cost the disk a fourth of what they cost singly. A list in shared memory of the pages that \
                  each process has written, so that one sync can vouch for them all.",
+    },
+    Reason {
+        measures: &["nested transaction", "savepoint"],
+        title: "transactions within a transaction",
+        why: "What is taken back leaves every own page and all of free space exactly as it was: an older page is copied before it is \
+              changed, and new ones go back to where they were taken from.",
+        remedy: "A profile, which has not been made: beginning one touches no page.",
     },
     Reason {
         measures: &["relaxed commit", "YCSB"],

@@ -12,10 +12,12 @@ mod files;
 mod growth;
 mod larger_than_memory;
 mod loads;
+mod nested;
 mod open;
 mod points;
 mod process;
 mod scans;
+mod snapshots;
 mod values;
 mod ycsb;
 
@@ -41,6 +43,8 @@ pub const ALL: &[Family] = &[
     Family { name: "commits", about: commits::ABOUT, measure: commits::measure },
     Family { name: "batches", about: batches::ABOUT, measure: batches::measure },
     Family { name: "duplicates", about: duplicates::ABOUT, measure: duplicates::measure },
+    Family { name: "nested", about: nested::ABOUT, measure: nested::measure },
+    Family { name: "snapshots", about: snapshots::ABOUT, measure: snapshots::measure },
     Family { name: "values", about: values::ABOUT, measure: values::measure },
     Family { name: "files", about: files::ABOUT, measure: files::measure },
     Family { name: "open", about: open::ABOUT, measure: open::measure },
