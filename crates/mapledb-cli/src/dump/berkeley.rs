@@ -103,7 +103,14 @@ impl<R: BufRead> BerkeleySource<R> {
         self.sections += 1;
         let order = header.order.map(|order| order.name().to_owned());
         let duplicates = self.duplicates(&header)?;
-        Ok(Some(TableHead { name: header.database, types: None, order, duplicates, line }))
+        Ok(Some(TableHead {
+            name: header.database,
+            types: None,
+            order,
+            duplicates,
+            duplicate_order: None,
+            line,
+        }))
     }
 
     /// What the header says of duplicates. That they have one length it says, and not which: the first one shows it.

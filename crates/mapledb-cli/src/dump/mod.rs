@@ -44,6 +44,8 @@ pub struct TableHead {
     pub order: Option<String>,
     /// What its duplicates are if it is a multimap.
     pub duplicates: Option<Duplicates>,
+    /// The name of the order of its duplicates, if it is one of a program's.
+    pub duplicate_order: Option<String>,
     /// The line that names it, from 1.
     pub line: u64,
 }

@@ -14,7 +14,14 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn table(name: Option<&str>, keys: &str, values: &str) -> TableHead {
     let types = Some((Type::recorded(keys), Type::recorded(values)));
-    TableHead { name: name.map(str::to_owned), types, order: None, duplicates: None, line: 0 }
+    TableHead {
+        name: name.map(str::to_owned),
+        types,
+        order: None,
+        duplicates: None,
+        duplicate_order: None,
+        line: 0,
+    }
 }
 
 fn write(format: Format, tables: &[(TableHead, Pairs)]) -> Vec<u8> {
@@ -43,7 +50,14 @@ fn read(format: Format, columns: Columns, text: &[u8]) -> Result<Vec<(TableHead,
             Item::Record(record) => {
                 if tables.is_empty() {
                     tables.push((
-                        TableHead { name: None, types: None, order: None, duplicates: None, line: 0 },
+                        TableHead {
+                            name: None,
+                            types: None,
+                            order: None,
+                            duplicates: None,
+                            duplicate_order: None,
+                            line: 0,
+                        },
                         Vec::new(),
                     ));
                 }

@@ -222,6 +222,7 @@ impl Dump<'_> {
             types: Some((keys, values)),
             order: Some(table.order.clone()),
             duplicates: table.duplicates,
+            duplicate_order: table.duplicate_order.clone(),
             line: 0,
         };
         sink.begin(&head).map_err(wrong)?;

@@ -208,6 +208,7 @@ impl<'f> LmdbSource<'f> {
             types: None,
             order: Some(order.name().to_owned()),
             duplicates,
+            duplicate_order: None,
             line: 0,
         })
     }

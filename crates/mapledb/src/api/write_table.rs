@@ -358,12 +358,12 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 }
 
 /// A pair that was taken out.
-fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
+pub(super) fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
     (Owned::new(key), Owned::new(value))
 }
 
 /// Whether `keep` keeps an entry; one that does not decode stays, and is noted as the fault.
-fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
+pub(super) fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
     key: &[u8],
     value: &[u8],
     keep: &mut impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,
