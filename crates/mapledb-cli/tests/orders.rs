@@ -7,7 +7,7 @@ mod common;
 use std::cmp::Ordering;
 
 use common::Place;
-use mapledb::{Env, KeyOrder, NamedOrder, Table};
+use mapledb::{Env, KeyOrder, Multimap, NamedOrder, Table};
 
 struct Shortest;
 
@@ -147,6 +147,48 @@ fn of_a_table_in_a_programs_own_order_what_needs_no_order_works() {
     let env = unsafe { Env::options().open(place.path("b.maple")) }.unwrap();
     assert_eq!(env.read().unwrap().table(&words).unwrap().get("maple").unwrap(), Some("tree"));
     env.close().unwrap();
+    place.ok("del a.maple -t words --drop");
+    place.check("a.maple");
+}
+
+#[test]
+#[allow(unsafe_code)]
+fn of_a_multimap_with_duplicates_in_a_programs_own_order_what_needs_no_order_works() {
+    let place = Place::new();
+    // SAFETY: nothing but MapleDB writes to the test's own file.
+    let env = unsafe { Env::options().create(place.path("a.maple")) }.unwrap();
+    let mut txn = env.write().unwrap();
+    let words = Multimap::<str, str>::new("words").duplicates_in(KeyOrder::named::<Shortest>());
+    txn.open_multimap(&words).unwrap().insert_all("tree", ["oak", "maple", "elm"]).unwrap();
+    txn.commit().unwrap();
+    env.close().unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&place.ok("tables a.maple --json")).unwrap();
+    let told = &listed["tables"][1];
+    assert_eq!((&told["order"], &told["duplicates"]["order"]), (&"bytewise".into(), &"shortest/1".into()));
+    let checked = place.ok("check a.maple");
+    assert!(checked.starts_with("table \"words\": all but the order of its keys or duplicates"), "{checked}");
+    let scanned = "tree\telm\ntree\toak\ntree\tmaple\n";
+    assert_eq!(place.ok("scan a.maple -t words"), scanned);
+    place.ok("copy a.maple b.maple --compact");
+    assert_eq!(place.ok("scan b.maple -t words"), scanned);
+    let dumped = place.ok("dump a.maple -q -t words");
+    assert!(dumped.contains("\"duplicates\":{\"order\":\"shortest/1\",\"len\":null}"), "{dumped}");
+    let rescued = place.ok("rescue a.maple - -q");
+    assert!(rescued.contains("\"duplicates\":{\"order\":\"shortest/1\",\"len\":null}"), "{rescued}");
+    for verb in ["put a.maple -t words tree fir", "del a.maple -t words tree --value oak"] {
+        let refused = place.fails(4, verb);
+        assert!(refused.contains("an order that this program does not have"), "{verb}: {refused}");
+    }
+    let refused = place.fails(4, "diff a.maple b.maple");
+    assert!(refused.contains("\"shortest/1\" is a program's own"), "{refused}");
+    place.ok("dump a.maple -q -t words -o a.jsonl");
+    let refused = place.fails(3, "load --create c.maple a.jsonl");
+    assert!(refused.contains("\"shortest/1\" is no order of duplicates"), "{refused}");
+    // SAFETY: as above.
+    let env = unsafe { Env::options().open(place.path("b.maple")) }.unwrap();
+    assert!(env.read().unwrap().multimap(&words).unwrap().contains("tree", "maple").unwrap());
+    env.close().unwrap();
+    place.ok("del a.maple -t words tree");
     place.ok("del a.maple -t words --drop");
     place.check("a.maple");
 }

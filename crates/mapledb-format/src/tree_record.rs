@@ -22,7 +22,8 @@
 //! 74  attributes: id u16, len u16, len bytes; ascending by the low 15 bits of the id
 //! ```
 //!
-//! Attribute ids: 1 the name of the key's type, 2 of the value's type, 3 of the order. Bit 15 of an id
+//! Attribute ids: 1 the name of the key's type, 2 of the value's type, 3 of the order, 4 of the order of the duplicates. The last two
+//! are there exactly if the order they name is 255. Bit 15 of an id
 //! asks whoever does not know the attribute to leave the table alone; others are kept as they are.
 
 use crate::fields::{get, get_u16, get_u32, get_u64, put, put_u16, put_u32, put_u64};
@@ -39,6 +40,8 @@ pub const ATTR_KEY_TYPE: u16 = 1;
 pub const ATTR_VALUE_TYPE: u16 = 2;
 /// The attribute that names the order.
 pub const ATTR_ORDER_NAME: u16 = 3;
+/// The attribute that names the order of the duplicates.
+pub const ATTR_DUP_ORDER_NAME: u16 = 4;
 /// The bit of an attribute's id that says it must be understood.
 pub const ATTR_MUST_UNDERSTAND: u16 = 1 << 15;
 
@@ -91,7 +94,7 @@ impl OrderId {
 /// What a multimap's duplicates are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Duplicates {
-    /// Their order; not a named one.
+    /// Their order.
     pub order: OrderId,
     /// The one length in bytes that all of them have; 0 if they may be of any.
     pub len: u16,
@@ -212,7 +215,7 @@ impl TreeRecord {
         }
         let is_multimap = flags & FLAG_MULTIMAP != 0;
         let dup_order = match OrderId::from_byte(record[DUP_ORDER_AT]) {
-            Some(order) if order != OrderId::Named && (is_multimap || order == OrderId::Bytewise) => order,
+            Some(order) if is_multimap || order == OrderId::Bytewise => order,
             _ => return bad("the order of its duplicates is not known"),
         };
         let tree = TreeRecord {
@@ -327,6 +330,10 @@ impl TableRecord {
         if (table.tree.order == OrderId::Named) != table.attribute(ATTR_ORDER_NAME).is_some() {
             return bad("order and order name disagree");
         }
+        let dup_order = table.tree.duplicates.map(|duplicates| duplicates.order);
+        if (dup_order == Some(OrderId::Named)) != table.attribute(ATTR_DUP_ORDER_NAME).is_some() {
+            return bad("the order of its duplicates and the name of that disagree");
+        }
         Ok(table)
     }
 }
@@ -345,7 +352,7 @@ fn rank(id: u16) -> u16 {
 }
 
 fn is_known(id: u16) -> bool {
-    matches!(rank(id), ATTR_KEY_TYPE | ATTR_VALUE_TYPE | ATTR_ORDER_NAME)
+    matches!(rank(id), ATTR_KEY_TYPE | ATTR_VALUE_TYPE | ATTR_ORDER_NAME | ATTR_DUP_ORDER_NAME)
 }
 
 #[cfg(test)]
@@ -424,6 +431,11 @@ mod tests {
         assert_eq!(read.attribute(ATTR_KEY_TYPE), Some(&b"str"[..]));
         assert_eq!(read.attribute(ATTR_ORDER_NAME), Some(&b"natural"[..]));
         assert_eq!(read.attribute(77), None);
+        let named = Duplicates { order: OrderId::Named, len: 0 };
+        let mut multimap = TableRecord::new(TreeRecord { duplicates: Some(named), ..tree() });
+        assert!(TableRecord::decode(&multimap.encode()).is_err(), "which order is not said");
+        multimap.set_attribute(ATTR_DUP_ORDER_NAME, b"natural").unwrap();
+        assert_eq!(TableRecord::decode(&multimap.encode()).unwrap(), multimap);
         assert!(table.set_attribute(4, &vec![0; 65536]).is_err());
     }
 
@@ -443,8 +455,9 @@ mod tests {
             (record(2, &[1, 0, 0, 0, 1, 0x80, 0, 0]), bad("its attributes are out of order")),
             (record(0, &[0]), bad("bytes follow its last attribute")),
             (record(1, &[3, 0, 0, 0]), bad("order and order name disagree")),
+            (record(1, &[4, 0, 0, 0]), bad("the order of its duplicates and the name of that disagree")),
             (
-                record(1, &[4, 0x80, 0, 0]),
+                record(1, &[5, 0x80, 0, 0]),
                 bad("it has an attribute that must be understood and is not known"),
             ),
         ];

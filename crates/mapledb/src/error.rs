@@ -315,7 +315,7 @@ pub enum Error {
         asked: String,
     },
     /// A table opened without its order was to find something, or to put it where it belongs.
-    #[error("the table keeps its keys in an order that this program does not have, so none can be looked for: go through it as it is stored, or open it with its order; nothing was changed")]
+    #[error("the table keeps its keys or duplicates in an order that this program does not have, so none can be looked for: go through it as it is stored, or open it with its order; nothing was changed")]
     OrderMissing,
     /// An entry that was there is not found again: a named order answered differently.
     #[error("an entry that is there is not found by its key: the named order of the table answers differently from call to call; correct it and copy the table")]

@@ -34,7 +34,7 @@ without_loom! {
 
     pub use api::{
         Arrays, AsPart, Chunks, Codec, Cursor, DetachedCursor, DetachedPairCursor, Duplicates, Entry, ExtractIf, GapCursor, GapCursorMut, Key,
-        KeyPart, Lazy, Le, Multimap, OccupiedEntry, Owned, PairCursor, PairRange, Part, Place, Pod, PodVec, Prefix, Range,
+        KeyPart, Lazy, Le, Multimap, OccupiedEntry, Owned, PairCursor, PairExtractIf, PairGapCursor, PairGapCursorMut, PairRange, Part, Place, Pod, PodVec, Prefix, Range,
         ReadMultimap, ReadTable, Table, TableInfo, TableStat, TxnView, Undecoded, VacantEntry, Values, WriteMultimap,
         WriteTable,
     };

@@ -5,11 +5,12 @@
 
 mod files;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use files::{TestFile, check, options};
-use mapledb::{Duplicates, Env, Error, KeyOrder, Le, Multimap, Table};
+use mapledb::{Duplicates, Env, Error, KeyOrder, Le, Multimap, NamedOrder, Options, Table, WriteTxn};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -63,9 +64,13 @@ fn holds(env: &Env, any: &Model, packed: &Model) {
 }
 
 #[allow(unsafe_code)]
-fn open_copy(path: &std::path::Path) -> Env {
+fn open_copy_with(path: &std::path::Path, options: Options) -> Env {
     // SAFETY: nothing but this test writes to its own file.
-    unsafe { options().open(path) }.expect("open")
+    unsafe { options.open(path) }.expect("open")
+}
+
+fn open_copy(path: &std::path::Path) -> Env {
+    open_copy_with(path, options())
 }
 
 fn key(rng: &mut SmallRng) -> Vec<u8> {
@@ -306,13 +311,9 @@ fn a_multimap_is_not_taken_for_a_table_nor_for_another() {
         let made = txn.open_table_as_in_order(name, name, "bytes", Some(KeyOrder::INTEGER));
         assert!(made.is_ok(), "{name}");
     }
-    for duplicates in [
-        Duplicates { order: KeyOrder::INTEGER, len: None },
-        Duplicates { order: KeyOrder::named::<Shouted>(), len: None },
-    ] {
-        let refused = txn.open_multimap_as("new", "bytes", "bytes", None, duplicates).err();
-        assert!(matches!(refused, Some(Error::BadOption { .. })), "{refused:?}");
-    }
+    let duplicates = Duplicates { order: KeyOrder::INTEGER, len: None };
+    let refused = txn.open_multimap_as("new", "bytes", "bytes", None, duplicates).err();
+    assert!(matches!(refused, Some(Error::BadOption { .. })), "{refused:?}");
     let refused = txn.open_multimap(&Multimap::<str, [u8; 2000]>::new("long")).err();
     assert!(matches!(refused, Some(Error::DuplicateTooLong { len: 2000, max: 1024 })), "{refused:?}");
     let long = vec![1; 1025];
@@ -327,14 +328,289 @@ fn a_multimap_is_not_taken_for_a_table_nor_for_another() {
     check(&env);
 }
 
-/// A named order, which duplicates cannot be in.
+/// A named order: letters whatever their case, the shorter first.
 struct Shouted;
 
-impl mapledb::NamedOrder for Shouted {
+impl NamedOrder for Shouted {
     const NAME: &'static str = "shouted/1";
 
-    fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
-        a.to_ascii_uppercase().cmp(&b.to_ascii_uppercase())
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.len().cmp(&b.len()).then_with(|| a.to_ascii_uppercase().cmp(&b.to_ascii_uppercase()))
+    }
+}
+
+/// Another one.
+struct Backwards;
+
+impl NamedOrder for Backwards {
+    const NAME: &'static str = "backwards/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        b.cmp(a)
+    }
+}
+
+const SHOUTED: KeyOrder = KeyOrder::named::<Shouted>();
+const BACKWARDS: KeyOrder = KeyOrder::named::<Backwards>();
+
+/// A key or a duplicate that compares by an order.
+#[derive(Clone, Debug)]
+struct Ordered(Vec<u8>, KeyOrder);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Ordered) -> Ordering {
+        self.1.compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Ordered) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Ordered) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ordered {}
+
+/// Four letters and a run, so that few differ: or as many bytes as integers have.
+fn bytes_in(order: KeyOrder, rng: &mut SmallRng, most: u32) -> Vec<u8> {
+    let number: u32 = rng.random_range(0..most);
+    if order == KeyOrder::INTEGER {
+        return number.to_le_bytes().to_vec();
+    }
+    let mut bytes: Vec<u8> =
+        number.to_be_bytes().iter().flat_map(|byte| [b'a' + byte / 16, b'A' + byte % 16]).collect();
+    bytes.resize(8 + number as usize % 30, b'z');
+    if order == SHOUTED && rng.random() {
+        bytes.make_ascii_lowercase();
+    }
+    bytes
+}
+
+/// Eight of nine are.
+fn is_kept(dup: &[u8]) -> bool {
+    !dup.iter().map(|byte| u32::from(*byte)).sum::<u32>().is_multiple_of(9)
+}
+
+fn in_orders(rng: &mut SmallRng, keys: KeyOrder, duplicates: KeyOrder) {
+    let file = TestFile::new();
+    let env = file.open(options().order(SHOUTED).order(BACKWARDS));
+    let len = (duplicates == KeyOrder::INTEGER).then_some(4);
+    let open = |txn: &mut WriteTxn| {
+        txn.open_multimap_as("m", "bytes", "bytes", Some(keys), Duplicates { order: duplicates, len })
+            .map(drop)
+    };
+    let mut model: BTreeSet<(Ordered, Ordered)> = BTreeSet::new();
+    for _ in 0..6 {
+        let mut txn = env.write().expect("begin");
+        open(&mut txn).expect("open");
+        let mut table = txn.multimap(&Multimap::untyped("m")).expect("open");
+        assert_eq!((table.order(), table.duplicates()), (keys, Duplicates { order: duplicates, len }));
+        for _ in 0..500 {
+            let key = Ordered(bytes_in(keys, rng, 6), keys);
+            let dup = Ordered(bytes_in(duplicates, rng, 500), duplicates);
+            let pair = (key.clone(), dup.clone());
+            match rng.random_range(0..20) {
+                0..12 => assert_eq!(table.insert(&key.0, &dup.0).expect("insert"), model.insert(pair)),
+                12..16 => assert_eq!(table.delete(&key.0, &dup.0).expect("delete"), model.remove(&pair)),
+                16 => {
+                    let high = Ordered(bytes_in(duplicates, rng, 500), duplicates);
+                    let before = model.len();
+                    model.retain(|pair| pair.0 != key || pair.1 < dup || pair.1 >= high);
+                    let gone = table.delete_pairs((&key.0[..], &dup.0[..])..(&key.0[..], &high.0[..]));
+                    assert_eq!(gone.expect("delete"), (before - model.len()) as u64);
+                }
+                17 => {
+                    let before = model.len();
+                    model.retain(|pair| pair.0 != key || is_kept(&pair.1.0));
+                    let keep = |_: &[u8], dup: &[u8]| is_kept(dup);
+                    let gone = table.retain_range(&key.0[..]..=&key.0[..], keep).expect("retain");
+                    assert_eq!(gone, (before - model.len()) as u64);
+                }
+                18 => {
+                    let first = table.pop_first_of(&key.0).expect("pop").map(mapledb::Owned::into_bytes);
+                    let expected = model.iter().find(|pair| pair.0 == key).cloned();
+                    assert_eq!(first, expected.as_ref().map(|pair| pair.1.0.clone()));
+                    expected.iter().for_each(|pair| assert!(model.remove(pair)));
+                }
+                _ => {
+                    assert_eq!(table.contains(&key.0, &dup.0).expect("contains"), model.contains(&pair));
+                    assert_eq!(
+                        table.rank(&key.0, &dup.0).expect("rank"),
+                        model.range(..&pair).count() as u64
+                    );
+                    let next = model.range((Bound::Excluded(&pair), Bound::Unbounded)).next();
+                    let found = table.higher(&key.0, &dup.0).expect("higher");
+                    assert_eq!(found.map(|pair| pair.1), next.map(|pair| &pair.1.0[..]));
+                }
+            }
+        }
+        txn.commit().expect("commit");
+    }
+    let txn = env.read().expect("begin");
+    let table = txn.multimap(&Multimap::untyped("m")).expect("open");
+    let found = table.iter().expect("iter").map(|pair| pair.expect("a pair").1);
+    assert!(found.eq(model.iter().map(|pair| &pair.1.0[..])), "{keys:?}, {duplicates:?}");
+    drop(txn);
+    check(&env);
+    drop_and_load_again(&env, keys, Duplicates { order: duplicates, len }, &model);
+}
+
+/// The same pairs laid down at once are the same multimap.
+fn drop_and_load_again(env: &Env, keys: KeyOrder, kind: Duplicates, model: &BTreeSet<(Ordered, Ordered)>) {
+    let mut txn = env.write().expect("begin");
+    assert!(txn.drop_table("m").expect("drop"));
+    let mut table = txn.open_multimap_as("m", "bytes", "bytes", Some(keys), kind).expect("open");
+    // A key is one whatever letters it is written in.
+    let mut last: Option<&Ordered> = None;
+    let sorted = model.iter().map(|(key, dup)| {
+        let key = last.filter(|last| *last == key).unwrap_or(key);
+        last = Some(key);
+        Ok((&key.0[..], &dup.0[..]))
+    });
+    assert_eq!(table.load_sorted(sorted).expect("load"), model.len() as u64);
+    assert!(
+        table
+            .iter()
+            .expect("iter")
+            .map(|pair| pair.expect("a pair").1)
+            .eq(model.iter().map(|pair| &pair.1.0[..]))
+    );
+    txn.commit().expect("commit");
+    check(env);
+}
+
+#[test]
+fn multimaps_in_every_order_of_keys_and_of_duplicates_are_sorted_sets() {
+    let mut rng = SmallRng::seed_from_u64(seed(5));
+    let orders = [KeyOrder::BYTEWISE, KeyOrder::REVERSE, KeyOrder::INTEGER, SHOUTED, BACKWARDS];
+    for keys in orders {
+        for duplicates in orders {
+            in_orders(&mut rng, keys, duplicates);
+        }
+    }
+}
+
+#[test]
+fn a_multimap_whose_order_of_duplicates_is_missing_is_refused_and_not_damaged() {
+    const NAMES: Multimap<'static, u32, str> = Multimap::new("names").duplicates_in(SHOUTED);
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("begin");
+    let mut names = txn.open_multimap(&NAMES).expect("open");
+    let all: Vec<String> = (0..2000).map(|n| format!("Name-{n}")).collect();
+    assert_eq!(names.insert_all(&1, all.iter().map(|name| &name[..])).expect("insert"), 2000);
+    names.insert_all(&2, ["ash", "OAK", "elm"]).expect("insert");
+    names.insert(&3, "one").expect("insert");
+    assert!(!names.insert(&2, "oak").expect("it is there, in other letters"));
+    txn.commit().expect("commit");
+
+    // With none, and with another one.
+    let mut txn = env.write().expect("begin");
+    for (other, order) in [
+        (Multimap::<u32, str>::new("names"), "bytewise"),
+        (Multimap::new("names").duplicates_in(BACKWARDS), "backwards/1"),
+    ] {
+        for refused in [txn.multimap(&other).err(), txn.open_multimap(&other).err()] {
+            let Some(Error::TableKind { recorded, asked, .. }) = refused else { panic!("{refused:?}") };
+            assert!(recorded.contains("shouted/1") && asked.contains(order), "{recorded}; {asked}");
+        }
+    }
+    // As bytes, without the order: what compares no duplicates is done, and nothing else.
+    let told = txn.tables().expect("tables").remove(1);
+    assert_eq!((told.order.as_str(), told.duplicate_order.as_deref()), ("bytewise", Some("shouted/1")));
+    let mut names = txn.multimap(&Multimap::untyped("names")).expect("open");
+    assert_eq!(names.duplicates().order.name(), "as stored");
+    let (one, two) = (1u32.to_be_bytes(), 2u32.to_be_bytes());
+    assert_eq!((names.count_of(&one).expect("count"), names.get(&two).expect("get").count()), (2000, 3));
+    let last = names.nth(2002).expect("nth").map(|(_, name)| name.to_vec());
+    assert_eq!(last.as_deref(), Some(&b"OAK"[..]));
+    let missing =
+        |refused: Option<Error>| assert!(matches!(refused, Some(Error::OrderMissing)), "{refused:?}");
+    missing(names.contains(&two, b"ash").err());
+    missing(names.insert(&two, b"new").err());
+    missing(names.insert_all(&two, [&b"new"[..]]).err());
+    missing(names.append(&two, b"new").err());
+    missing(names.load_sorted([Ok((two, b"new"))]).err());
+    missing(names.delete(&two, b"ash").err());
+    missing(names.rank(&two, b"ash").err());
+    missing(names.floor(&two, b"ash").err());
+    missing(names.range_pairs((&two[..], &b"ash"[..])..).err());
+    missing(names.delete_pairs((&two[..], &b"ash"[..])..).err());
+    missing(names.retain(|_, _| false).err());
+    missing(names.pop_first().err());
+    missing(names.lower_bound(Bound::Included((&two[..], &b"ash"[..]))).err());
+    let mut cursor = mapledb::DetachedPairCursor::new();
+    missing(cursor.seek(&names, &two, b"ash").err());
+    missing(names.extract_if(.., |_, _| true).expect("a range").next().and_then(Result::err));
+    assert_eq!(names.delete_all(&3u32.to_be_bytes()).expect("delete"), 1);
+    assert_eq!(names.len(), 2003);
+    let made = Duplicates { order: names.duplicates().order, len: None };
+    missing(txn.open_multimap_as("other", "bytes", "bytes", None, made).err());
+    txn.commit().expect("nothing of this left it unusable");
+    let report = env.check(|_| ()).expect("check");
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!(report.orders_missing, ["names"]);
+
+    // A compact copy and a snapshot lay the pairs down as they are stored.
+    env.create_snapshot("before").expect("a snapshot");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("copy.maple");
+    env.copy_to(&path, true, |_, _| true).expect("copy");
+    let mut txn = env.write().expect("begin");
+    assert!(txn.drop_table("names").expect("drop"));
+    assert_eq!(txn.roll_back_table("before", Some("names")).expect("back"), 2003);
+    txn.commit().expect("commit");
+    env.close().expect("close");
+    let with_it = options().order(SHOUTED);
+    for env in [file.open(with_it.clone()), open_copy_with(&path, with_it)] {
+        let txn = env.read().expect("begin");
+        let names = txn.multimap(&NAMES).expect("open");
+        assert_eq!((names.len(), names.count_of(&1).expect("count")), (2003, 2000));
+        assert!(all.iter().all(|name| names.contains(&1, &name.to_uppercase()).expect("contains")));
+        let untyped = txn.multimap(&Multimap::untyped("names")).expect("open");
+        assert_eq!(untyped.duplicates(), Duplicates { order: SHOUTED, len: None });
+        drop(txn);
+        assert!(env.check(|_| ()).expect("check").orders_missing.is_empty());
+        check(&env);
+        env.close().expect("close");
+    }
+}
+
+/// Whatever the pages are sorted by, `check` holds duplicates against the order that the environment was given.
+#[test]
+fn an_order_of_duplicates_that_answers_otherwise_than_it_did_is_told_by_check() {
+    struct Turned;
+
+    impl NamedOrder for Turned {
+        const NAME: &'static str = Shouted::NAME;
+
+        fn compare(a: &[u8], b: &[u8]) -> Ordering {
+            Shouted::compare(b, a)
+        }
+    }
+
+    let file = TestFile::new();
+    for many in [3u32, 3000] {
+        let env = file.open(options().order(SHOUTED));
+        let mut txn = env.write().expect("begin");
+        let names = Multimap::<u32, str>::new("names").duplicates_in(SHOUTED);
+        let all: Vec<String> = (0..many).map(|n| format!("name-{n}")).collect();
+        txn.open_multimap(&names)
+            .expect("open")
+            .insert_all(&1, all.iter().map(|name| &name[..]))
+            .expect("insert");
+        txn.commit().expect("commit");
+        check(&env);
+        env.close().expect("close");
+        let env = file.open(options().order(KeyOrder::named::<Turned>()));
+        assert!(!env.check(|_| ()).expect("check").problems.is_empty(), "{many} duplicates are out of order");
+        env.close().expect("close");
     }
 }
 

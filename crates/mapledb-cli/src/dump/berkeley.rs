@@ -103,7 +103,15 @@ impl<R: BufRead> BerkeleySource<R> {
         self.sections += 1;
         let order = header.order.map(|order| order.name().to_owned());
         let duplicates = self.duplicates(&header)?;
-        Ok(Some(TableHead { name: header.database, types: None, order, duplicates, sequence: 0, line }))
+        Ok(Some(TableHead {
+            name: header.database,
+            types: None,
+            order,
+            duplicates,
+            duplicate_order: None,
+            sequence: 0,
+            line,
+        }))
     }
 
     /// What the header says of duplicates. That they have one length it says, and not which: the first one shows it.

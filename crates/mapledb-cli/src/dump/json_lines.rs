@@ -71,8 +71,9 @@ struct DuplicatesField {
 }
 
 impl DuplicatesField {
-    fn of(duplicates: Duplicates) -> DuplicatesField {
-        DuplicatesField { order: duplicates.order.name().to_owned(), len: duplicates.len }
+    /// Those of a multimap, by the name of their order if it is one of a program's.
+    fn of(duplicates: Duplicates, order: Option<&str>) -> DuplicatesField {
+        DuplicatesField { order: order.unwrap_or(duplicates.order.name()).to_owned(), len: duplicates.len }
     }
 
     fn read(self) -> Result<Duplicates, String> {
@@ -142,6 +143,7 @@ impl<R: BufRead> Source for JsonLinesSource<R> {
                         order,
                         duplicates: duplicates.map_err(|why| malformed(line, why))?,
                         sequence: table.sequence.unwrap_or(0),
+                        duplicate_order: None,
                         line,
                     })));
                 }
@@ -205,7 +207,9 @@ impl<W: Write> Sink for JsonLinesSink<W> {
         self.types = table.types.clone().unwrap_or((Type::Bytes, Type::Bytes));
         let (keys, values) = (self.types.0.to_string(), self.types.1.to_string());
         let order = table.order.clone().filter(|order| order != KeyOrder::BYTEWISE.name());
-        let duplicates = table.duplicates.map(DuplicatesField::of);
+        let order_of_duplicates = table.duplicate_order.as_deref();
+        let duplicates =
+            table.duplicates.map(|duplicates| DuplicatesField::of(duplicates, order_of_duplicates));
         let sequence = Some(table.sequence).filter(|next| *next > 0);
         self.line(&TableLine { table: table.name.clone(), keys, values, order, duplicates, sequence })
     }

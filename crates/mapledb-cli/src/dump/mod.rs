@@ -46,6 +46,8 @@ pub struct TableHead {
     pub duplicates: Option<Duplicates>,
     /// The next number of its sequence; 0 where the format cannot say.
     pub sequence: u64,
+    /// The name of the order of its duplicates, if it is one of a program's.
+    pub duplicate_order: Option<String>,
     /// The line that names it, from 1.
     pub line: u64,
 }

@@ -14,7 +14,15 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn table(name: Option<&str>, keys: &str, values: &str) -> TableHead {
     let types = Some((Type::recorded(keys), Type::recorded(values)));
-    TableHead { name: name.map(str::to_owned), types, order: None, duplicates: None, sequence: 0, line: 0 }
+    TableHead {
+        name: name.map(str::to_owned),
+        types,
+        order: None,
+        duplicates: None,
+        duplicate_order: None,
+        sequence: 0,
+        line: 0,
+    }
 }
 
 fn write(format: Format, tables: &[(TableHead, Pairs)]) -> Vec<u8> {
@@ -49,6 +57,7 @@ fn read(format: Format, columns: Columns, text: &[u8]) -> Result<Vec<(TableHead,
                             order: None,
                             duplicates: None,
                             sequence: 0,
+                            duplicate_order: None,
                             line: 0,
                         },
                         Vec::new(),

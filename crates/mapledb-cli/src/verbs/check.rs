@@ -139,7 +139,7 @@ impl Checked {
         self.problems.iter().try_for_each(|problem| output.line(problem.in_words()))?;
         self.orders_missing.iter().try_for_each(|table| {
             output.line(format!(
-                "table {table:?}: all but the order of its keys, which is a program's own and not known here"
+                "table {table:?}: all but the order of its keys or duplicates, which is a program's own and not known here"
             ))
         })?;
         let pages = table::plural(self.pages_total, "page", "pages");

@@ -136,7 +136,7 @@ struct PairOrder {
 
 impl PairOrder {
     fn of(table: &TableInfo) -> Result<PairOrder, Failure> {
-        let duplicates = table.duplicates.map(|duplicates| duplicates.order);
+        let duplicates = table.duplicate_order.as_deref().map(selection::order).transpose()?;
         Ok(PairOrder { keys: selection::order(&table.order)?, duplicates })
     }
 
@@ -148,18 +148,17 @@ impl PairOrder {
 
 /// Whether the entries of both come in one order.
 fn are_alike(a: &TableInfo, b: &TableInfo) -> bool {
-    let order = |table: &TableInfo| table.duplicates.map(|duplicates| duplicates.order);
-    a.order == b.order && order(a) == order(b)
+    a.order == b.order && a.duplicate_order == b.duplicate_order
 }
 
 /// What a table is, in words.
 fn kind(table: &TableInfo) -> String {
-    match table.duplicates {
-        None => "a table".to_owned(),
-        Some(Duplicates { order, len: None }) => format!("a multimap in {} order", order.name()),
-        Some(Duplicates { order, len: Some(len) }) => {
-            format!("a multimap of {len} bytes each in {} order", order.name())
+    match (table.duplicates, &table.duplicate_order) {
+        (Some(Duplicates { len: None, .. }), Some(order)) => format!("a multimap in {order} order"),
+        (Some(Duplicates { len: Some(len), .. }), Some(order)) => {
+            format!("a multimap of {len} bytes each in {order} order")
         }
+        _ => "a table".to_owned(),
     }
 }
 

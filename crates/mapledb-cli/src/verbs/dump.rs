@@ -226,6 +226,7 @@ impl Dump<'_> {
             order: Some(table.order.clone()),
             duplicates: table.duplicates,
             sequence: table.sequence,
+            duplicate_order: table.duplicate_order.clone(),
             line: 0,
         };
         sink.begin(&head).map_err(wrong)?;

@@ -218,6 +218,7 @@ impl<'f> LmdbSource<'f> {
             order: Some(order.name().to_owned()),
             duplicates,
             sequence: 0,
+            duplicate_order: None,
             line: 0,
         })
     }

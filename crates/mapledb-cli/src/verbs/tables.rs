@@ -27,7 +27,7 @@ struct TablesReport {
 
 #[derive(Debug, Serialize)]
 struct ListedDuplicates {
-    order: &'static str,
+    order: String,
     len_bytes: Option<usize>,
 }
 
@@ -61,7 +61,7 @@ impl Listed {
             values: table.value_type,
             order: table.order,
             duplicates: table.duplicates.map(|duplicates| ListedDuplicates {
-                order: duplicates.order.name(),
+                order: table.duplicate_order.unwrap_or_else(|| duplicates.order.name().to_owned()),
                 len_bytes: duplicates.len,
             }),
             entries: table.stat.entries,

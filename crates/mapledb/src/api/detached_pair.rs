@@ -12,7 +12,7 @@ use super::WriteMultimap;
 use super::codec::{Key, Typed};
 use super::cursor::{Item, decode};
 use crate::dup::{self, PairBound, PairPlace};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::space::Draft;
 use crate::tree::{Pair, Way};
 use crate::txn::Version;
@@ -31,8 +31,7 @@ use crate::txn::Version;
 /// and one of the key's duplicates if they have a tree. The pair is copied at each move. To go through a multimap that does
 /// not change meanwhile, a [`PairRange`](super::PairRange) or a [`PairCursor`](super::PairCursor) is faster.
 ///
-/// Errors: [`Error::OrderMissing`](crate::Error::OrderMissing) of a move that compares, [`Error::Corrupt`](crate::Error::Corrupt), and
-/// [`Error::Decode`](crate::Error::Decode). After the last the cursor is where it went.
+/// Errors: [`Error::OrderMissing`] of a move that compares, [`Error::Corrupt`], and [`Error::Decode`]. After the last the cursor is where it went.
 ///
 /// [`current`]: DetachedPairCursor::current
 /// [`next`]: DetachedPairCursor::next
@@ -334,7 +333,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> DetachedPairCursor<K, V> {
         multimap: &'a WriteMultimap<'_, K, V>,
         seek: impl FnOnce(&mut Cursor<'a>) -> Result<Option<Pair<'a>>>,
     ) -> Result<Option<Item<'a, K, V>>> {
-        let mut cursor = dup::PairCursor::new(multimap.reading()?.tree());
+        let mut cursor = multimap.reading()?.pairs();
         let pair = seek(&mut cursor)?;
         self.settle(multimap, &cursor, pair, (Vec::new(), None), Place::Nowhere)
     }
@@ -364,7 +363,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> DetachedPairCursor<K, V> {
         }
         let mut cursor = comparing(multimap)?;
         match seek(&mut cursor, bound(&to))? {
-            Some(pair) if cursor.order().compare(pair.0, &self.key).is_eq() => {
+            Some(pair) if cursor.order().keys.compare(pair.0, &self.key).is_eq() => {
                 self.settle(multimap, &cursor, Some(pair), to, Place::At)
             }
             _ => Ok(None),
@@ -407,7 +406,8 @@ fn pair_of<K: Key + ?Sized, V: Key + ?Sized>(key: &K, value: &V) -> Result<Spot>
 }
 
 fn comparing<'a, K: Key + ?Sized, V: Key + ?Sized>(multimap: &'a WriteMultimap<'_, K, V>) -> Result<Cursor<'a>> {
-    Ok(dup::PairCursor::new(multimap.reading()?.comparing()?))
+    let cursor = multimap.reading()?.pairs();
+    if cursor.order().is_at_hand() { Ok(cursor) } else { Err(Error::OrderMissing) }
 }
 
 impl<K: Key + ?Sized, V: Key + ?Sized> Default for DetachedPairCursor<K, V> {

@@ -20,6 +20,9 @@ mod msgpack;
 mod multimap;
 mod owned;
 mod pair_cursor;
+mod pair_extract;
+mod pair_gap;
+mod pair_taking;
 mod part;
 mod pod;
 mod read_multimap;
@@ -50,6 +53,8 @@ pub use lazy::{Lazy, Undecoded};
 pub use multimap::{Duplicates, Multimap};
 pub use owned::Owned;
 pub use pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
+pub use pair_extract::PairExtractIf;
+pub use pair_gap::{PairGapCursor, PairGapCursorMut};
 pub use part::{KeyPart, Le, Part, Place};
 #[doc(hidden)]
 pub use pod::{bytes_in_place, read_in_place};

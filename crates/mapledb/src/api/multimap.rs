@@ -3,12 +3,11 @@
 use std::marker::PhantomData;
 
 use mapledb_format::node::key_max;
-use mapledb_format::order::Order;
-use mapledb_format::{OrderId, tree_record};
+use mapledb_format::tree_record;
 
 use super::codec::{Key, Typed};
 use super::{ReadMultimap, WriteMultimap};
-use crate::catalog::{Asked, Kind, Types};
+use crate::catalog::{Asked, Kind, OfDuplicates, Types};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
 use crate::tree::KeyOrder;
@@ -17,30 +16,34 @@ use crate::txn::{ReadTxn, WriteTxn};
 /// What the duplicates of a multimap are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Duplicates {
-    /// Their order; not a named one.
+    /// Their order. A [named](crate::NamedOrder) one compares only where it is at hand: given to the multimap, or to
+    /// [`Options::order`](crate::Options::order). Elsewhere `"as stored"` stands for it, and
+    /// [`TableInfo::duplicate_order`](crate::TableInfo::duplicate_order) has its name.
     pub order: KeyOrder,
     /// The length in bytes that all of them have, if it is one: then they are packed. A quarter of a page at most.
     pub len: Option<usize>,
 }
 
 impl Duplicates {
-    pub(super) fn of(recorded: tree_record::Duplicates) -> Duplicates {
-        let len = (recorded.len > 0).then_some(usize::from(recorded.len));
-        Duplicates { order: KeyOrder::recorded(recorded.order), len }
+    /// Those that are recorded as `record` says, and in `order`.
+    pub(super) fn of(record: tree_record::Duplicates, order: KeyOrder) -> Duplicates {
+        Duplicates { order, len: (record.len > 0).then_some(usize::from(record.len)) }
     }
 
-    /// As the file records them.
-    fn record(self, len_max: usize) -> Result<tree_record::Duplicates> {
+    /// As the catalog is asked for them.
+    fn asked(self, len_max: usize) -> Result<OfDuplicates> {
         let len = self.len.unwrap_or(0);
         if len > len_max {
             return Err(Error::DuplicateTooLong { len, max: len_max });
         }
-        let refused = |what: &str| Err(Error::BadOption { what: what.to_string() });
-        match self.order.id() {
-            OrderId::Named => refused("duplicates are in bytewise, reverse or integer order, not in a named one"),
-            OrderId::Integer if len == 0 => refused("duplicates in integer order have one length: say which, or a type of values that has one"),
-            order => Ok(tree_record::Duplicates { order, len: len as u16 }),
+        if !self.order.is_at_hand() {
+            return Err(Error::OrderMissing);
         }
+        if self.order == KeyOrder::INTEGER && len == 0 {
+            let what = "duplicates in integer order have one length: say which, or a type of values that has one";
+            return Err(Error::BadOption { what: what.to_string() });
+        }
+        Ok(OfDuplicates { order: self.order, len: len as u16 })
     }
 }
 
@@ -94,23 +97,48 @@ impl<'n, K: ?Sized, V: ?Sized> Multimap<'n, K, V> {
         Multimap { order: Some(order), ..self }
     }
 
-    /// The same with the duplicates of a key in `order`, which is none of the program's own, instead of the one that their type
-    /// asks for.
+    /// The same with the duplicates of a key in `order`, instead of the one that their type asks for. It is recorded when the multimap
+    /// is made, a [named](crate::NamedOrder) one by its name; who opens it with another one is refused, and nothing is changed.
+    ///
+    /// In a named order, two duplicates that it calls equal are one: the one that is there stays.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {
     /// # let dir = tempfile::tempdir().expect("a directory for the example");
     /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
     /// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
-    /// use mapledb::{KeyOrder, Multimap};
+    /// use mapledb::{KeyOrder, Multimap, NamedOrder};
     ///
     /// /// Hosts of a network, those of one domain beside each other.
     /// const HOSTS: Multimap<'static, u32, str> = Multimap::new("hosts").duplicates_in(KeyOrder::REVERSE);
     ///
+    /// /// Text by its letters, capital or not.
+    /// struct Caseless;
+    ///
+    /// impl NamedOrder for Caseless {
+    ///     const NAME: &'static str = "caseless/1";
+    ///
+    ///     fn compare(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    ///         a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase())
+    ///     }
+    /// }
+    ///
+    /// const CITIES: Multimap<'static, u32, str> = Multimap::new("cities").duplicates_in(KeyOrder::named::<Caseless>());
+    ///
     /// let mut txn = env.write()?;
     /// txn.open_multimap(&HOSTS)?.insert_all(&7, ["www.example.org", "example.com", "mail.example.org"])?;
-    /// let hosts = txn.multimap(&HOSTS)?.reading()?.get(&7)?.map(|host| Ok(host?.to_owned())).collect::<mapledb::Result<Vec<_>>>()?;
+    /// let hosts = txn.multimap(&HOSTS)?.get(&7)?.map(|host| Ok(host?.to_owned())).collect::<mapledb::Result<Vec<_>>>()?;
     /// assert_eq!(hosts, ["mail.example.org", "www.example.org", "example.com"]);
+    ///
+    /// let mut cities = txn.open_multimap(&CITIES)?;
+    /// assert_eq!(cities.insert_all(&7, ["oslo", "Rome", "Paris", "ROME"])?, 3);
+    /// assert!(cities.contains(&7, "rome")?);
+    /// assert_eq!((cities.first_of(&7)?, cities.last_of(&7)?), (Some("oslo"), Some("Rome")));
+    /// txn.commit()?;
+    ///
+    /// // Without the order the multimap is refused.
+    /// let refused = env.read()?.multimap(&Multimap::<u32, str>::new("cities")).map(|_| ());
+    /// assert!(refused.expect_err("another order").to_string().contains("caseless/1"));
     /// # Ok(())
     /// # }
     /// ```
@@ -142,7 +170,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> Multimap<'_, K, V> {
         Ok(Asked {
             types: Some(Types { key: K::type_name(), value: V::type_name() }),
             order: Some(self.order.unwrap_or(K::ORDER)),
-            kind: Some(Kind::Multimap(Some(duplicates.record(len_max)?))),
+            kind: Some(Kind::Multimap(Some(duplicates.asked(len_max)?))),
         })
     }
 }
@@ -225,8 +253,8 @@ impl WriteTxn {
     /// ```
     ///
     /// # Errors
-    /// As [`open_multimap`](WriteTxn::open_multimap); [`Error::BadOption`] if there can be no such duplicates: in a named order,
-    /// or in integer order and of any length.
+    /// As [`open_multimap`](WriteTxn::open_multimap); [`Error::BadOption`] if there can be no such duplicates: in integer order and of
+    /// any length; [`Error::OrderMissing`] if their order is a named one that is not at hand.
     pub fn open_multimap_as(
         &mut self,
         name: &str,
@@ -236,7 +264,7 @@ impl WriteTxn {
         duplicates: Duplicates,
     ) -> Result<WriteMultimap<'_, [u8], [u8]>> {
         let types = Types { key: key_type.to_string(), value: value_type.to_string() };
-        let kind = Kind::Multimap(Some(duplicates.record(dup_max(self.draft()))?));
+        let kind = Kind::Multimap(Some(duplicates.asked(dup_max(self.draft()))?));
         let (id, order) = self.open_named(name, &Asked { types: Some(types), order, kind: Some(kind) }, true)?;
         Ok(WriteMultimap::new(self, id, order))
     }

@@ -7,7 +7,7 @@ use super::cursor::{Item, decode};
 use crate::dup::{self, PairBound};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::tree::{KeyOrder, Pair, Tree};
+use crate::tree::Pair;
 use crate::txn::ReadTxn;
 
 /// A place at a pair of a multimap, or at none: before the first move, and after one that found nothing.
@@ -52,11 +52,17 @@ pub struct PairCursor<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
 }
 
 impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
-    pub(super) fn new(tree: Tree<'t, P, KeyOrder>) -> PairCursor<'t, K, V, P> {
-        PairCursor { inner: dup::PairCursor::new(tree), types: PhantomData }
+    pub(super) fn new(inner: dup::PairCursor<'t, P>) -> PairCursor<'t, K, V, P> {
+        PairCursor { inner, types: PhantomData }
     }
 
+    /// The cursor, to look for keys: not in an order that is not at hand.
     fn comparing(&mut self) -> Result<&mut dup::PairCursor<'t, P>> {
+        if self.inner.order().keys.is_at_hand() { Ok(&mut self.inner) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The cursor, to look for pairs.
+    fn comparing_pairs(&mut self) -> Result<&mut dup::PairCursor<'t, P>> {
         if self.inner.order().is_at_hand() { Ok(&mut self.inner) } else { Err(Error::OrderMissing) }
     }
 
@@ -130,7 +136,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
 
     /// Goes to a pair.
     pub fn seek(&mut self, key: &K, value: &V) -> Result<Option<Item<'t, K, V>>> {
-        K::with_bytes(key, |key| V::with_bytes(value, |value| self.comparing()?.seek(key, value).map(drop)))?;
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.comparing_pairs()?.seek(key, value).map(drop)))?;
         self.current()
     }
 
@@ -160,7 +166,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> PairCursor<'t, K, V, P> {
         value: &V,
         act: impl FnOnce(&mut dup::PairCursor<'t, P>, PairBound<'_>) -> Result<()>,
     ) -> Result<Option<Item<'t, K, V>>> {
-        K::with_bytes(key, |key| V::with_bytes(value, |value| act(self.comparing()?, PairBound::of(key, value))))?;
+        K::with_bytes(key, |key| V::with_bytes(value, |value| act(self.comparing_pairs()?, PairBound::of(key, value))))?;
         self.current()
     }
 
@@ -279,9 +285,9 @@ pub(super) struct Keys<'t, K: ?Sized, P> {
 }
 
 impl<'t, K: Key + ?Sized, P: Pages> Keys<'t, K, P> {
-    pub(super) fn new(tree: Tree<'t, P, KeyOrder>) -> Keys<'t, K, P> {
-        let cursor = || dup::PairCursor::new(tree);
-        Keys { front: cursor(), back: cursor(), is_over: false, types: PhantomData }
+    /// Keys between two cursors on one multimap that have not moved yet.
+    pub(super) fn new(front: dup::PairCursor<'t, P>, back: dup::PairCursor<'t, P>) -> Keys<'t, K, P> {
+        Keys { front, back, is_over: false, types: PhantomData }
     }
 
     /// The key one end has come to, unless it is where the other end is.

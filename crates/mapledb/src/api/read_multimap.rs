@@ -7,14 +7,16 @@ use mapledb_format::TreeRecord;
 
 use super::codec::{Key, Typed};
 use super::cursor::{Item, decode};
+use super::multimap::Duplicates;
 use super::pair_cursor::{Arrays, Chunks, Keys, PairCursor, PairRange, Values};
+use super::pair_gap::PairGapCursor;
 use super::read_ranges::after_prefix;
 use super::read_table::{TableStat, with_bounds};
 use super::tuple::Prefix;
 use crate::dup::{self, PairBound};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
-use crate::tree::{KeyOrder, Tree};
+use crate::tree::{KeyOrder, PairOrder, Tree};
 use crate::txn::ReadTxn;
 
 /// A multimap to read. Duplicates and, where their type allows it, keys are slices of the map, valid as long as the borrow of
@@ -65,7 +67,7 @@ use crate::txn::ReadTxn;
 pub struct ReadMultimap<'t, K: ?Sized, V: ?Sized, P = ReadTxn> {
     pages: &'t P,
     record: TreeRecord,
-    order: KeyOrder,
+    order: PairOrder,
     types: Typed<K, V>,
 }
 
@@ -78,23 +80,47 @@ impl<K: ?Sized, V: ?Sized, P> Clone for ReadMultimap<'_, K, V, P> {
 impl<K: ?Sized, V: ?Sized, P> Copy for ReadMultimap<'_, K, V, P> {}
 
 impl<'t, K: ?Sized, V: ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
-    pub(super) fn new(pages: &'t P, record: &TreeRecord, order: KeyOrder) -> ReadMultimap<'t, K, V, P> {
+    pub(super) fn new(pages: &'t P, record: &TreeRecord, order: PairOrder) -> ReadMultimap<'t, K, V, P> {
         ReadMultimap { pages, record: *record, order, types: PhantomData }
     }
 
     /// The tree, to go through.
     pub(super) fn tree(&self) -> Tree<'t, P, KeyOrder> {
-        Tree::in_order(self.pages, &self.record, self.order)
+        Tree::in_order(self.pages, &self.record, self.order.keys)
     }
 
     /// The tree, to look for keys: not in an order that is not at hand.
     pub(super) fn comparing(&self) -> Result<Tree<'t, P, KeyOrder>> {
+        if self.order.keys.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The tree, to look for pairs: not in orders that are not both at hand.
+    pub(super) fn comparing_pairs(&self) -> Result<Tree<'t, P, KeyOrder>> {
         if self.order.is_at_hand() { Ok(self.tree()) } else { Err(Error::OrderMissing) }
+    }
+
+    /// The pairs between two bounds.
+    pub(super) fn between(
+        &self,
+        low: Bound<PairBound<'_>>,
+        high: Bound<PairBound<'_>>,
+    ) -> Result<dup::PairRange<'t, P>> {
+        dup::PairRange::new(self.comparing_pairs()?, self.order.duplicates, low, high)
+    }
+
+    /// A cursor to go along the pairs by.
+    pub(super) fn pairs(&self) -> dup::PairCursor<'t, P> {
+        dup::PairCursor::new(self.tree(), self.order.duplicates)
     }
 
     /// The order of the keys. Cost: none.
     pub fn order(&self) -> KeyOrder {
-        self.order
+        self.order.keys
+    }
+
+    /// What the duplicates are: their order and their length. Cost: none.
+    pub fn duplicates(&self) -> Duplicates {
+        Duplicates::of(self.record.duplicates.unwrap_or_default(), self.order.duplicates)
     }
 
     /// How many pairs there are. Cost: none.
@@ -119,7 +145,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
         self.pages.count_gets(1);
         K::with_bytes(key, |key| {
             let all = Bound::Included(PairBound::of_key(key));
-            dup::PairRange::new(self.comparing()?, all, all)
+            dup::PairRange::new(self.comparing()?, self.order.duplicates, all, all)
         })
         .map(Values::new)
     }
@@ -133,7 +159,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// Whether this pair is there.
     pub fn contains(&self, key: &K, value: &V) -> Result<bool> {
         self.pages.count_gets(1);
-        K::with_bytes(key, |key| V::with_bytes(value, |value| dup::contains(self.comparing()?, key, value)))
+        K::with_bytes(key, |key| V::with_bytes(value, |value| dup::contains(self.comparing_pairs()?, self.order.duplicates, key, value)))
     }
 
     /// How many duplicates `key` has. Cost: one descent of the keys, however many they are.
@@ -157,7 +183,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// place (`bytemuck::cast_slice`).
     pub fn chunks(&self, key: &K) -> Result<Chunks<'t, P>> {
         self.pages.count_gets(1);
-        let mut cursor = dup::PairCursor::new(self.comparing()?);
+        let mut cursor = dup::PairCursor::new(self.comparing()?, self.order.duplicates);
         K::with_bytes(key, |key| cursor.seek_key(key))?;
         cursor.chunks().map(Chunks::new)
     }
@@ -198,7 +224,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 
     /// A cursor, at no pair yet.
     pub fn cursor(&self) -> PairCursor<'t, K, V, P> {
-        PairCursor::new(self.tree())
+        PairCursor::new(self.pairs())
     }
 
     /// The first pair.
@@ -233,7 +259,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 
     /// Every pair, in order.
     pub fn iter(&self) -> Result<PairRange<'t, K, V, P>> {
-        dup::PairRange::new(self.tree(), Bound::Unbounded, Bound::Unbounded).map(PairRange::new)
+        dup::PairRange::all(self.tree()).map(PairRange::new)
     }
 
     /// The pairs whose keys lie between two bounds; none if they cross.
@@ -242,7 +268,7 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
         K: 'k,
     {
         with_bounds(bounds, |low, high| {
-            dup::PairRange::new(self.comparing()?, low.map(PairBound::of_key), high.map(PairBound::of_key))
+            dup::PairRange::new(self.comparing()?, self.order.duplicates, low.map(PairBound::of_key), high.map(PairBound::of_key))
         })
         .map(PairRange::new)
     }
@@ -272,9 +298,47 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
         V: 'k,
     {
         with_pair_bound(bounds.start_bound(), |low| {
-            with_pair_bound(bounds.end_bound(), |high| dup::PairRange::new(self.comparing()?, low, high))
+            with_pair_bound(bounds.end_bound(), |high| self.between(low, high))
         })
         .map(PairRange::new)
+    }
+
+    /// The gap before the first pair that `bound` lets in as the lower one of a range; the gap behind the last, if there is
+    /// none.
+    ///
+    /// ```
+    /// # fn main() -> mapledb::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("a directory for the example");
+    /// # use mapledb::{Env, Multimap};
+    /// # const WORDS: Multimap<'static, str, u32> = Multimap::new("words");
+    /// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+    /// # let env = unsafe { Env::options().create(dir.path().join("w.maple")) }?;
+    /// # let mut txn = env.write()?;
+    /// # txn.open_multimap(&WORDS)?.insert_all("ash", [3, 8])?;
+    /// # txn.open_multimap(&WORDS)?.insert("oak", &1)?;
+    /// # txn.commit()?;
+    /// use std::ops::Bound;
+    ///
+    /// let txn = env.read()?;
+    /// let words = txn.multimap(&WORDS)?;
+    /// let mut gap = words.lower_bound(Bound::Excluded(("ash", &3)))?;
+    /// assert_eq!((gap.peek_prev()?, gap.peek_next()?), (Some(("ash", 3)), Some(("ash", 8))));
+    /// assert_eq!((gap.next()?, gap.next()?, gap.next()?), (Some(("ash", 8)), Some(("oak", 1)), None));
+    /// assert_eq!(gap.prev()?, Some(("oak", 1)));
+    /// assert_eq!(words.upper_bound(Bound::Included(("b", &0)))?.peek_prev()?, Some(("ash", 8)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lower_bound(&self, bound: Bound<(&K, &V)>) -> Result<PairGapCursor<'t, K, V, P>> {
+        let tree = self.comparing_pairs()?;
+        with_pair_bound(bound.as_ref(), |bound| dup::PairGap::lower(tree, self.order.duplicates, bound)).map(PairGapCursor::new)
+    }
+
+    /// The gap behind the last pair that `bound` lets in as the upper one of a range; the gap before the first, if there is
+    /// none.
+    pub fn upper_bound(&self, bound: Bound<(&K, &V)>) -> Result<PairGapCursor<'t, K, V, P>> {
+        let tree = self.comparing_pairs()?;
+        with_pair_bound(bound.as_ref(), |bound| dup::PairGap::upper(tree, self.order.duplicates, bound)).map(PairGapCursor::new)
     }
 
     /// How many pairs have keys between two bounds, exactly. Cost: two descents, however many they are.
@@ -287,20 +351,20 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
 
     /// How many pairs are less than this one.
     pub fn rank(&self, key: &K, value: &V) -> Result<u64> {
-        let mut cursor = dup::PairCursor::new(self.comparing()?);
+        let mut cursor = dup::PairCursor::new(self.comparing_pairs()?, self.order.duplicates);
         K::with_bytes(key, |key| V::with_bytes(value, |value| cursor.seek_from(PairBound::of(key, value), true).map(drop)))?;
         cursor.rank()
     }
 
     /// The pair that has `n` before it.
     pub fn nth(&self, n: u64) -> Result<Option<Item<'t, K, V>>> {
-        decode::<K, V>(dup::PairCursor::new(self.tree()).seek_nth(n)?)
+        decode::<K, V>(self.pairs().seek_nth(n)?)
     }
 
     /// Every key once, in order, from either end. Cost: a slot a key; of a tree of duplicates the path to its first, or from the
     /// back to its last.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = Result<K::Item<'t>>> + use<'t, K, V, P> {
-        Keys::<K, P>::new(self.tree())
+        Keys::<K, P>::new(self.pairs(), self.pairs())
     }
 
     /// The pairs whose key, as bytes, begins with `prefix`. Cost: two descents, then a slot a pair.
@@ -308,13 +372,13 @@ impl<'t, K: Key + ?Sized, V: Key + ?Sized, P: Pages> ReadMultimap<'t, K, V, P> {
     /// # Errors
     /// [`Error::PrefixOutOfOrder`] if the keys are not in bytewise order.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Result<PairRange<'t, K, V, P>> {
-        if self.order != KeyOrder::BYTEWISE {
-            return Err(Error::PrefixOutOfOrder { order: self.order.name().to_string() });
+        if self.order.keys != KeyOrder::BYTEWISE {
+            return Err(Error::PrefixOutOfOrder { order: self.order.keys.name().to_string() });
         }
         let low = Bound::Included(PairBound::of_key(prefix.as_ref()));
         let after = after_prefix(prefix.as_ref());
         let high = after.as_deref().map_or(Bound::Unbounded, |after| Bound::Excluded(PairBound::of_key(after)));
-        dup::PairRange::new(self.tree(), low, high).map(PairRange::new)
+        dup::PairRange::new(self.tree(), self.order.duplicates, low, high).map(PairRange::new)
     }
 
     /// The pairs whose keys have these first parts, in order: of a multimap whose keys are tuples, by a tuple of fewer parts. Text and

@@ -144,6 +144,8 @@ pub struct TableInfo {
     pub order: String,
     /// What its duplicates are if it is a [`Multimap`](crate::Multimap), whose entries are pairs.
     pub duplicates: Option<Duplicates>,
+    /// The name of the order of its duplicates, as that of its keys, be it at hand or not.
+    pub duplicate_order: Option<String>,
     /// Its size.
     pub stat: TableStat,
     /// The next number of its sequence.
@@ -151,14 +153,16 @@ pub struct TableInfo {
 }
 
 impl TableInfo {
-    fn of(name: &str, record: &TableRecord) -> TableInfo {
+    fn of(name: &str, record: &TableRecord, known: &[KeyOrder]) -> TableInfo {
         let Types { key, value } = Types::of(record);
+        let orders = catalog::orders_of(record, known);
         TableInfo {
             name: Some(name.to_string()),
             key_type: key,
             value_type: value,
             order: catalog::order_name(record),
-            duplicates: record.tree.duplicates.map(Duplicates::of),
+            duplicates: record.tree.duplicates.map(|duplicates| Duplicates::of(duplicates, orders.duplicates)),
+            duplicate_order: catalog::duplicate_order_name(record),
             stat: TableStat::of(&record.tree),
             sequence: record.sequence,
         }
@@ -167,7 +171,8 @@ impl TableInfo {
     fn main(stat: TableStat, sequence: u64) -> TableInfo {
         let bytes = || <[u8]>::type_name();
         let order = KeyOrder::BYTEWISE.name().to_string();
-        TableInfo { name: None, key_type: bytes(), value_type: bytes(), order, duplicates: None, stat, sequence }
+        let (duplicates, duplicate_order) = (None, None);
+        TableInfo { name: None, key_type: bytes(), value_type: bytes(), order, duplicates, duplicate_order, stat, sequence }
     }
 }
 
@@ -234,7 +239,7 @@ impl ReadTxn {
             return Ok(ReadTable::new(pages, &self.main_tree()?, KeyOrder::BYTEWISE));
         };
         let (record, order) = table.asked().open(name, self.find_table(name)?, self.known_orders())?;
-        Ok(ReadTable::new(pages, &record.tree, order))
+        Ok(ReadTable::new(pages, &record.tree, order.keys))
     }
 
     /// Every table: the default one first, then the named ones by name.
@@ -262,7 +267,7 @@ impl ReadTxn {
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         let mut tables = vec![TableInfo::main(TableStat::of(&self.main_tree()?), self.main_sequence())];
         let named = catalog::list(self, &self.catalog_tree()?)?;
-        tables.extend(named.iter().map(|(name, record)| TableInfo::of(name, record)));
+        tables.extend(named.iter().map(|(name, record)| TableInfo::of(name, record, self.known_orders())));
         Ok(tables)
     }
 }
@@ -407,7 +412,7 @@ impl WriteTxn {
     ) -> Result<WriteTable<'_, [u8], [u8]>> {
         let types = Types { key: key_type.to_string(), value: value_type.to_string() };
         let (id, order) = self.open_named(name, &Asked { types: Some(types), order, kind: Some(Kind::Table) }, true)?;
-        Ok(WriteTable::new(self, id, order))
+        Ok(WriteTable::new(self, id, order.keys))
     }
 
     fn open<K: Key + ?Sized, V: Codec + ?Sized>(
@@ -420,7 +425,10 @@ impl WriteTxn {
                 table.check_main()?;
                 (TableId::Main, KeyOrder::BYTEWISE)
             }
-            Some(name) => self.open_named(name, &table.asked(), create)?,
+            Some(name) => {
+                let (id, order) = self.open_named(name, &table.asked(), create)?;
+                (id, order.keys)
+            }
         };
         Ok(WriteTable::new(self, id, order))
     }
@@ -429,7 +437,7 @@ impl WriteTxn {
     pub fn tables(&self) -> Result<Vec<TableInfo>> {
         let (main, sequence) = self.main_state();
         let mut tables = vec![TableInfo::main(TableStat::of(main), sequence)];
-        tables.extend(self.list_tables()?.iter().map(|(name, record)| TableInfo::of(name, record)));
+        tables.extend(self.list_tables()?.iter().map(|(name, record)| TableInfo::of(name, record, self.known_orders())));
         Ok(tables)
     }
 }

@@ -114,7 +114,7 @@ impl<'t> TxnView<'t> {
             return Ok(ReadTable::new(draft, record, KeyOrder::BYTEWISE));
         };
         let (record, order) = table.asked().open(name, self.txn.find_table(name)?, self.txn.known_orders())?;
-        Ok(ReadTable::new(self.txn.draft(), &record.tree, order))
+        Ok(ReadTable::new(self.txn.draft(), &record.tree, order.keys))
     }
 
     /// A multimap.

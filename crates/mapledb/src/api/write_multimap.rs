@@ -6,15 +6,16 @@ use std::ops::RangeBounds;
 
 use super::codec::{Key, Typed};
 use super::load::load;
+use super::multimap::Duplicates;
 use super::read_multimap::{ReadMultimap, with_pair_bound};
 use super::read_table::{TableStat, with_bounds};
 use crate::dup::{self, Loader};
 use crate::error::{Error, Result};
 use crate::space::Draft;
-use crate::tree::{KeyOrder, TreeMut, in_its_order};
+use crate::tree::{KeyOrder, PairOrder, TreeMut, in_its_order};
 use crate::txn::{TableId, Version, WriteTxn};
 
-/// A multimap of a write transaction. To read it as the transaction has changed it so far: [`reading`](WriteMultimap::reading).
+/// A multimap of a write transaction. What it reads is the multimap as the transaction has changed it so far.
 ///
 /// Unless said otherwise a change costs one descent of the keys that copies one page a level, and one of the key's
 /// duplicates if they have a tree; each page once in a transaction. An error about arguments ([`Error::KeyTooLong`],
@@ -53,25 +54,40 @@ use crate::txn::{TableId, Version, WriteTxn};
 pub struct WriteMultimap<'t, K: ?Sized, V: ?Sized> {
     txn: &'t mut WriteTxn,
     table: TableId,
-    order: KeyOrder,
+    order: PairOrder,
     types: Typed<K, V>,
 }
 
 impl<'t, K: ?Sized, V: ?Sized> WriteMultimap<'t, K, V> {
-    pub(super) fn new(txn: &'t mut WriteTxn, table: TableId, order: KeyOrder) -> WriteMultimap<'t, K, V> {
+    pub(super) fn new(txn: &'t mut WriteTxn, table: TableId, order: PairOrder) -> WriteMultimap<'t, K, V> {
         WriteMultimap { txn, table, order, types: PhantomData }
     }
 
-    fn change<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft, KeyOrder>) -> Result<R>) -> Result<R> {
+    /// Changes the tree by its keys.
+    fn change_keys<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft, KeyOrder>) -> Result<R>) -> Result<R> {
+        if !self.order.keys.is_at_hand() {
+            return Err(Error::OrderMissing);
+        }
+        self.txn.change(self.table, self.order.keys, act)
+    }
+
+    /// Changes the tree by its pairs, whose duplicates are in the order that `act` is told.
+    pub(super) fn change<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft, KeyOrder>, KeyOrder) -> Result<R>) -> Result<R> {
+        let PairOrder { keys, duplicates } = self.order;
         if !self.order.is_at_hand() {
             return Err(Error::OrderMissing);
         }
-        self.txn.change(self.table, self.order, act)
+        self.txn.change(self.table, keys, |tree| act(tree, duplicates))
     }
 
     /// The order of the keys. Cost: none.
     pub fn order(&self) -> KeyOrder {
-        self.order
+        self.order.keys
+    }
+
+    /// What the duplicates are: their order and their length. Cost: none.
+    pub fn duplicates(&self) -> Duplicates {
+        Duplicates::of(self.txn.record(self.table).duplicates.unwrap_or_default(), self.order.duplicates)
     }
 
     /// How many pairs there are.
@@ -91,7 +107,7 @@ impl<'t, K: ?Sized, V: ?Sized> WriteMultimap<'t, K, V> {
 
     /// Takes everything out. Cost: a page read for each page freed.
     pub fn clear(&mut self) -> Result<()> {
-        self.txn.change(self.table, self.order, |tree| tree.clear())
+        self.txn.change(self.table, self.order.keys, |tree| tree.clear())
     }
 
     /// Takes `count` numbers of the multimap's sequence, which begins at 0; answers the first. They are given out once
@@ -108,9 +124,14 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         Ok(ReadMultimap::new(draft, record, self.order))
     }
 
+    /// Puts a pair of these bytes in; answers whether it is new.
+    pub(super) fn insert_bytes(&mut self, key: &[u8], dup: &[u8]) -> Result<bool> {
+        self.change(|tree, order| dup::insert(tree, order, key, dup))
+    }
+
     /// Takes a pair of these bytes out; answers whether it was there.
     pub(super) fn delete_bytes(&mut self, key: &[u8], dup: &[u8]) -> Result<bool> {
-        self.change(|tree| dup::delete(tree, key, dup))
+        self.change(|tree, order| dup::delete(tree, order, key, dup))
     }
 
     /// The state the multimap is in.
@@ -118,15 +139,16 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         self.txn.version(self.table)
     }
 
-    /// Puts a pair in; answers whether it is new. One that is there stays as it is.
+    /// Puts a pair in; answers whether it is new. One that is there stays as it is: so this is what a table's
+    /// [`put_new`](super::WriteTable::put_new) and [`entry`](super::WriteTable::entry) are, for a pair has nothing that could be changed.
     pub fn insert(&mut self, key: &K, value: &V) -> Result<bool> {
         if !self.order.is_at_hand() {
             return Err(Error::OrderMissing);
         }
-        let (txn, table) = (&mut *self.txn, self.table);
+        let (txn, table, PairOrder { keys, duplicates }) = (&mut *self.txn, self.table, self.order);
         K::with_bytes(key, |key| {
             V::with_bytes(value, |value| {
-                in_its_order!(self.order, order => txn.change(table, order, |tree| dup::insert(tree, key, value)))
+                in_its_order!(keys, keys => txn.change(table, keys, |tree| dup::insert(tree, duplicates, key, value)))
             })
         })
     }
@@ -155,7 +177,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
             }
             let starts = std::iter::once(0).chain(ends.iter().copied());
             let batch = starts.zip(&ends).map(|(from, to)| &bytes[from..*to]);
-            added += K::with_bytes(key, |key| self.change(|tree| dup::insert_all(tree, key, batch)))?;
+            added += K::with_bytes(key, |key| self.change(|tree, order| dup::insert_all(tree, order, key, batch)))?;
         }
         Ok(added)
     }
@@ -166,7 +188,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     /// [`Error::NotSorted`], which changes nothing.
     pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
         self.txn.lay_down();
-        K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree| dup::append(tree, key, value))))
+        K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree, order| dup::append(tree, order, key, value))))
     }
 
     /// Appends pairs in order, all of greater keys than those there are; answers how many. Much faster than
@@ -179,7 +201,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
         self.txn.lay_down();
-        let (stored, fault) = self.change(|tree| load(Loader::new(tree)?, pairs))?;
+        let (stored, fault) = self.change(|tree, order| load(Loader::new(tree, order)?, pairs))?;
         fault.map_or(Ok(stored), Err)
     }
 
@@ -191,7 +213,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     /// Takes all pairs of `key` out; answers how many there were. Cost: one path copied, and a page read for each page of
     /// their tree.
     pub fn delete_all(&mut self, key: &K) -> Result<u64> {
-        K::with_bytes(key, |key| self.change(|tree| dup::delete_key(tree, key)))
+        K::with_bytes(key, |key| self.change_keys(|tree| dup::delete_key(tree, key)))
     }
 
     /// Takes all pairs whose keys lie between two bounds out; answers how many went. Cost: two paths copied, and a page read
@@ -200,7 +222,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     where
         K: 'k,
     {
-        with_bounds(bounds, |low, high| self.change(|tree| tree.delete_range(low, high)))
+        with_bounds(bounds, |low, high| self.change_keys(|tree| tree.delete_range(low, high)))
     }
 
     /// Takes all pairs between two pairs out; answers how many went, which is none if the bounds cross. Cost: the paths to both
@@ -234,7 +256,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         V: 'k,
     {
         with_pair_bound(bounds.start_bound(), |low| {
-            with_pair_bound(bounds.end_bound(), |high| self.change(|tree| dup::delete_range(tree, low, high)))
+            with_pair_bound(bounds.end_bound(), |high| self.change(|tree, order| dup::delete_range(tree, order, low, high)))
         })
     }
 }

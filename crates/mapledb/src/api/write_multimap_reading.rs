@@ -1,11 +1,12 @@
 //! What a multimap of a write transaction reads: itself, as the transaction has changed it so far.
 
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 use super::WriteMultimap;
 use super::codec::Key;
 use super::cursor::Item;
 use super::pair_cursor::{Arrays, Chunks, PairCursor, PairRange, Values};
+use super::pair_gap::PairGapCursor;
 use super::tuple::Prefix;
 use crate::error::Result;
 use crate::space::Draft;
@@ -172,5 +173,15 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     /// As [`ReadMultimap::prefix_parts`](super::ReadMultimap::prefix_parts).
     pub fn prefix_parts<Q: Prefix<K>>(&self, parts: &Q) -> Result<PairRange<'_, K, V, Draft>> {
         self.reading()?.prefix_parts(parts)
+    }
+
+    /// As [`ReadMultimap::lower_bound`](super::ReadMultimap::lower_bound).
+    pub fn lower_bound(&self, bound: Bound<(&K, &V)>) -> Result<PairGapCursor<'_, K, V, Draft>> {
+        self.reading()?.lower_bound(bound)
+    }
+
+    /// As [`ReadMultimap::upper_bound`](super::ReadMultimap::upper_bound).
+    pub fn upper_bound(&self, bound: Bound<(&K, &V)>) -> Result<PairGapCursor<'_, K, V, Draft>> {
+        self.reading()?.upper_bound(bound)
     }
 }

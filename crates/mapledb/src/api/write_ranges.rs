@@ -232,7 +232,7 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 }
 
 /// Whether `keep` keeps an entry; one that does not decode stays, and is noted as the fault.
-fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
+pub(super) fn keeps<K: Key + ?Sized, V: Codec + ?Sized>(
     key: &[u8],
     value: &[u8],
     keep: &mut impl FnMut(K::Item<'_>, V::Item<'_>) -> bool,

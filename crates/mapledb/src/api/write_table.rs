@@ -433,6 +433,6 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
 }
 
 /// A pair that was taken out.
-fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
+pub(super) fn owned<K: ?Sized, V: ?Sized>((key, value): (Vec<u8>, Vec<u8>)) -> (Owned<K>, Owned<V>) {
     (Owned::new(key), Owned::new(value))
 }

@@ -4,12 +4,12 @@ pub(crate) mod snapshots;
 
 use mapledb_format::node::key_max;
 use mapledb_format::order::Order;
-use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
+use mapledb_format::tree_record::{ATTR_DUP_ORDER_NAME, ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
 use mapledb_format::{Duplicates, OrderId, TableRecord, TreeRecord};
 
 use crate::error::{Error, Result};
 use crate::pages::{Pages, PagesMut};
-use crate::tree::{Cursor, KeyOrder, Tree, TreeMut, Value};
+use crate::tree::{Cursor, KeyOrder, PairOrder, Tree, TreeMut, Value};
 
 /// The types a table's keys and values have, as the catalog records them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,69 +55,94 @@ pub(crate) enum Kind {
     /// One.
     Table,
     /// Many, of whatever kind if it is not said.
-    Multimap(Option<Duplicates>),
+    Multimap(Option<OfDuplicates>),
+}
+
+/// What duplicates are asked for as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OfDuplicates {
+    pub(crate) order: KeyOrder,
+    /// The one length in bytes that all of them have; 0 if they may be of any.
+    pub(crate) len: u16,
+}
+
+impl OfDuplicates {
+    /// As a tree records them.
+    fn record(self) -> Duplicates {
+        Duplicates { order: self.order.id(), len: self.len }
+    }
 }
 
 impl Kind {
-    /// What `record` records.
-    fn of(record: &TableRecord) -> Kind {
-        record.tree.duplicates.map_or(Kind::Table, |duplicates| Kind::Multimap(Some(duplicates)))
-    }
-
     fn is_multimap(self) -> bool {
         matches!(self, Kind::Multimap(_))
     }
 
     fn in_words(self) -> String {
         match self {
-            Kind::Table => "a table with one value to a key".to_string(),
+            Kind::Table => A_TABLE.to_string(),
             Kind::Multimap(None) => "a multimap".to_string(),
-            Kind::Multimap(Some(Duplicates { order, len })) => {
-                let length = if len == 0 { "any length".to_string() } else { format!("{len} bytes each") };
-                format!("a multimap of duplicates of {length} in {} order", KeyOrder::recorded(order).name())
-            }
+            Kind::Multimap(Some(OfDuplicates { order, len })) => multimap_in_words(len, order.name()),
         }
     }
 
-    /// Whether what is recorded as `recorded` may be opened as this: whether it is a multimap as well, and of such duplicates.
-    fn check(self, name: &str, recorded: Kind) -> Result<()> {
-        let is_it = match (self, recorded) {
-            (Kind::Multimap(None), Kind::Multimap(_)) => true,
-            (asked, recorded) => asked == recorded,
+    /// Whether what `record` records may be opened as this: whether it is a multimap as well, and of such duplicates.
+    fn check(self, name: &str, record: &TableRecord) -> Result<()> {
+        let is_it = match (self, record.tree.duplicates) {
+            (Kind::Table, None) | (Kind::Multimap(None), Some(_)) => true,
+            (Kind::Multimap(Some(asked)), Some(recorded)) => {
+                asked.record() == recorded && is_named(asked.order, record, ATTR_DUP_ORDER_NAME)
+            }
+            (Kind::Table, Some(_)) | (Kind::Multimap(_), None) => false,
         };
-        let error = || Error::TableKind { name: name.to_string(), recorded: recorded.in_words(), asked: self.in_words() };
+        let recorded = || match (record.tree.duplicates, duplicate_order_name(record)) {
+            (Some(duplicates), Some(order)) => multimap_in_words(duplicates.len, &order),
+            _ => A_TABLE.to_string(),
+        };
+        let error = || Error::TableKind { name: name.to_string(), recorded: recorded(), asked: self.in_words() };
         if is_it { Ok(()) } else { Err(error()) }
     }
 }
 
+const A_TABLE: &str = "a table with one value to a key";
+
+fn multimap_in_words(len: u16, order: &str) -> String {
+    let length = if len == 0 { "any length".to_string() } else { format!("{len} bytes each") };
+    format!("a multimap of duplicates of {length} in {order} order")
+}
+
 impl Asked {
-    /// The table `name` as it was `found`, if it is there and may be opened so, and the order of its keys.
+    /// The table `name` as it was `found`, if it is there and may be opened so, and its orders.
     pub(crate) fn open(
         &self,
         name: &str,
         found: Option<TableRecord>,
         known: &[KeyOrder],
-    ) -> Result<(TableRecord, KeyOrder)> {
+    ) -> Result<(TableRecord, PairOrder)> {
         let record = found.ok_or_else(|| Error::TableMissing { name: name.to_string() })?;
         let order = self.check(name, &record, known)?;
         Ok((record, order))
     }
 
-    /// Whether the table `name`, which is recorded as `record`, may be opened so; and the order its keys are in: the one that
-    /// was asked for, the recorded one if it is among those `known`, else none that compares.
-    pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<KeyOrder> {
-        let recorded = Kind::of(record);
+    /// Whether the table `name`, which is recorded as `record`, may be opened so; and the orders it is in: those that were
+    /// asked for, the recorded ones if they are among those `known`, else ones that do not compare.
+    pub(crate) fn check(&self, name: &str, record: &TableRecord, known: &[KeyOrder]) -> Result<PairOrder> {
         if let Some(types) = &self.types
-            && self.kind.is_none_or(|asked| asked.is_multimap() == recorded.is_multimap())
+            && self.kind.is_none_or(|asked| asked.is_multimap() == record.tree.duplicates.is_some())
         {
             types.check(name, &Types::of(record))?;
         }
         if let Some(asked) = self.kind {
-            asked.check(name, recorded)?;
+            asked.check(name, record)?;
         }
+        let found = orders_of(record, known);
+        let duplicates = match self.kind {
+            Some(Kind::Multimap(Some(asked))) => asked.order,
+            _ => found.duplicates,
+        };
         match self.order {
-            None => Ok(order_of(record, known)),
-            Some(asked) if is_order(asked, record) => Ok(asked),
+            None => Ok(PairOrder { keys: found.keys, duplicates }),
+            Some(asked) if is_order(asked, record) => Ok(PairOrder { keys: asked, duplicates }),
             Some(asked) => Err(Error::TableOrder {
                 name: name.to_string(),
                 recorded: order_name(record),
@@ -127,23 +152,41 @@ impl Asked {
     }
 }
 
-/// The order of a table's keys: a named one if it is among those `known`, else one that cannot compare.
-pub(crate) fn order_of(record: &TableRecord, known: &[KeyOrder]) -> KeyOrder {
-    let found = known.iter().copied().find(|order| is_order(*order, record));
-    found.unwrap_or(KeyOrder::recorded(record.tree.order))
+/// The orders of a table's keys and of its duplicates: named ones if they are among those `known`, else ones that cannot compare.
+pub(crate) fn orders_of(record: &TableRecord, known: &[KeyOrder]) -> PairOrder {
+    let find = |id, attribute| {
+        let is_it = |order: &KeyOrder| order.id() == id && is_named(*order, record, attribute);
+        known.iter().copied().find(is_it).unwrap_or(KeyOrder::recorded(id))
+    };
+    let duplicates = record.tree.duplicates.unwrap_or_default().order;
+    PairOrder { keys: find(record.tree.order, ATTR_ORDER_NAME), duplicates: find(duplicates, ATTR_DUP_ORDER_NAME) }
 }
 
-/// Whether `record` records the order `order`.
+/// Whether `record` records the order `order` for its keys.
 fn is_order(order: KeyOrder, record: &TableRecord) -> bool {
-    order.id() == record.tree.order
-        && (order.id() != OrderId::Named || record.attribute(ATTR_ORDER_NAME) == Some(order.name().as_bytes()))
+    order.id() == record.tree.order && is_named(order, record, ATTR_ORDER_NAME)
+}
+
+/// Whether `order`, if it is a named one, is what the attribute says.
+fn is_named(order: KeyOrder, record: &TableRecord, attribute: u16) -> bool {
+    order.id() != OrderId::Named || record.attribute(attribute) == Some(order.name().as_bytes())
 }
 
 /// The name of the order of a table's keys.
 pub(crate) fn order_name(record: &TableRecord) -> String {
-    match record.attribute(ATTR_ORDER_NAME) {
-        Some(name) if record.tree.order == OrderId::Named => String::from_utf8_lossy(name).into_owned(),
-        _ => KeyOrder::recorded(record.tree.order).name().to_string(),
+    name_of(record, record.tree.order, ATTR_ORDER_NAME)
+}
+
+/// The name of the order of a multimap's duplicates.
+pub(crate) fn duplicate_order_name(record: &TableRecord) -> Option<String> {
+    Some(name_of(record, record.tree.duplicates?.order, ATTR_DUP_ORDER_NAME))
+}
+
+/// The name of an order that is recorded as `id`, and as what the attribute says if it is a named one.
+fn name_of(record: &TableRecord, id: OrderId, attribute: u16) -> String {
+    match record.attribute(attribute) {
+        Some(name) if id == OrderId::Named => String::from_utf8_lossy(name).into_owned(),
+        _ => KeyOrder::recorded(id).name().to_string(),
     }
 }
 
@@ -169,7 +212,9 @@ pub(crate) fn list<P: Pages>(pages: &P, catalog: &TreeRecord) -> Result<Vec<(Str
 pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
     let order = asked.order.unwrap_or_default();
     let mut record = TableRecord::new(match asked.kind {
-        Some(Kind::Multimap(duplicates)) => TreeRecord::multimap(order.id(), duplicates.unwrap_or_default()),
+        Some(Kind::Multimap(duplicates)) => {
+            TreeRecord::multimap(order.id(), duplicates.unwrap_or_default().record())
+        }
         Some(Kind::Table) | None => TreeRecord::empty(order.id()),
     });
     let types = asked.types.clone().unwrap_or_else(|| Types::of(&record));
@@ -184,6 +229,11 @@ pub(crate) fn new_table(asked: &Asked) -> Result<TableRecord> {
     set(ATTR_VALUE_TYPE, &types.value)?;
     if order.id() == OrderId::Named {
         set(ATTR_ORDER_NAME, order.name())?;
+    }
+    if let Some(Kind::Multimap(Some(duplicates))) = asked.kind
+        && duplicates.order.id() == OrderId::Named
+    {
+        set(ATTR_DUP_ORDER_NAME, duplicates.order.name())?;
     }
     Ok(record)
 }

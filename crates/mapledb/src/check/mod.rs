@@ -19,7 +19,7 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, Pages};
 use crate::space::{Extents, waiting_groups};
-use crate::tree::{KeyOrder, Sound, Visit, Visitor, Walked, walk_with};
+use crate::tree::{KeyOrder, PairOrder, Sound, Visit, Visitor, Walked, walk_with};
 
 use self::histograms::Tally;
 
@@ -85,7 +85,7 @@ pub(crate) fn check<P: Pages>(
         report: CheckReport { txnid: head.txnid.get(), pages_total: total, ..CheckReport::default() },
         table: None,
     };
-    checker.table(&head.default_table, KeyOrder::BYTEWISE);
+    checker.table(&head.default_table, PairOrder::of_keys(KeyOrder::BYTEWISE));
     if checker.tree(&head.catalog, KeyOrder::BYTEWISE) {
         checker.tables(&head.catalog, orders);
     }
@@ -167,11 +167,11 @@ impl<P: Pages> Checker<'_, '_, P> {
 
     /// Walks a tree of the file's own and takes its pages as held; answers whether it is whole.
     fn tree(&mut self, record: &TreeRecord, order: KeyOrder) -> bool {
-        self.walk(record, order, false).is_some_and(|walked| walked.faults == 0)
+        self.walk(record, PairOrder::of_keys(order), false).is_some_and(|walked| walked.faults == 0)
     }
 
     /// Walks the tree of a table as far as the level goes.
-    fn table(&mut self, record: &TreeRecord, order: KeyOrder) {
+    fn table(&mut self, record: &TreeRecord, order: PairOrder) {
         self.tally.depth(record.depth);
         if let Some(walked) = self.walk(record, order, true)
             && walked.faults == 0
@@ -182,7 +182,7 @@ impl<P: Pages> Checker<'_, '_, P> {
         self.report.entries = self.report.entries.saturating_add(record.entries);
     }
 
-    fn walk(&mut self, record: &TreeRecord, order: KeyOrder, is_table: bool) -> Option<Walked> {
+    fn walk(&mut self, record: &TreeRecord, order: PairOrder, is_table: bool) -> Option<Walked> {
         let pages = self.pages;
         let mut visitor = OfTree { checker: self, is_table, is_multimap: record.duplicates.is_some() };
         match walk_with(pages, record, order, &mut visitor) {
@@ -199,7 +199,7 @@ impl<P: Pages> Checker<'_, '_, P> {
             Err(error) => self.fault(error),
             Ok(tables) => {
                 for (name, record) in tables {
-                    let order = catalog::order_of(&record, orders);
+                    let order = catalog::orders_of(&record, orders);
                     if !order.is_at_hand() {
                         self.report.orders_missing.push(name.clone());
                     }

@@ -14,7 +14,7 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pages::Pages;
 use crate::space::Extents;
-use crate::tree::{KeyOrder, Sound, Visit, Visitor, walk_with};
+use crate::tree::{PairOrder, Sound, Visit, Visitor, walk_with};
 
 /// What is known of the latest state where none of it is damaged.
 pub(crate) struct Latest<'l> {
@@ -56,7 +56,7 @@ impl Named {
             Err(error) => of_one.take(error),
         }
         for tree in &trees {
-            if let Err(error) = walk_with(pages, tree, KeyOrder::recorded(tree.order), &mut of_one) {
+            if let Err(error) = walk_with(pages, tree, PairOrder::recorded(tree), &mut of_one) {
                 of_one.take(error);
             }
         }

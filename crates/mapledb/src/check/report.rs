@@ -64,7 +64,7 @@ pub struct CheckReport {
     pub snapshots: u64,
     /// Whether waiting pages were compared with their free records, which takes a moment without a writer.
     pub waiting_checked: bool,
-    /// Tables whose keys are in a named order that is not at hand: all of them was checked, but that order.
+    /// Tables whose keys or duplicates are in a named order that is not at hand: all of them was checked, but that order.
     pub orders_missing: Vec<String>,
     /// How full pages are and how long what is in them, of the default table and all named ones.
     pub histograms: CheckHistograms,

@@ -7,7 +7,7 @@ use mapledb_format::order::Order;
 use mapledb_os::planted;
 
 use super::read::{PairBound, PairRange, count_of};
-use super::write::{Held, delete_in_sub_page, delete_in_tree, held, kind_of};
+use super::write::{Held, delete_in_sub_page, delete_in_tree, held, kind_of, places};
 use crate::error::Result;
 use crate::pages::PagesMut;
 use crate::tree::{KeyOrder, TreeMut};
@@ -17,6 +17,7 @@ use crate::tree::{KeyOrder, TreeMut};
 /// Cost: the paths to both ends copied, of keys and of duplicates, and a page read for each page freed.
 pub(crate) fn delete_range<P: PagesMut>(
     tree: &mut TreeMut<'_, P, KeyOrder>,
+    order: KeyOrder,
     low: Bound<PairBound<'_>>,
     high: Bound<PairBound<'_>>,
 ) -> Result<u64> {
@@ -24,12 +25,12 @@ pub(crate) fn delete_range<P: PagesMut>(
     let keys = from.zip(to).map_or(Ordering::Less, |(from, to)| tree.reading().order().compare(from, to));
     match (keys, from, to) {
         (Ordering::Greater, ..) => Ok(0),
-        (Ordering::Equal, Some(key), _) => delete_within(tree, key, part(low), part(high)),
+        (Ordering::Equal, Some(key), _) => delete_within(tree, order, key, part(low), part(high)),
         _ => {
             let all = Some(Bound::Unbounded);
-            let head = from.map_or(Ok(0), |key| delete_within(tree, key, part(low), all))?;
+            let head = from.map_or(Ok(0), |key| delete_within(tree, order, key, part(low), all))?;
             let between = tree.delete_range(behind(from), behind(to))?;
-            let tail = to.map_or(Ok(0), |key| delete_within(tree, key, all, part(high)))?;
+            let tail = to.map_or(Ok(0), |key| delete_within(tree, order, key, all, part(high)))?;
             Ok(head + between + tail)
         }
     }
@@ -48,7 +49,7 @@ fn behind(key: Option<&[u8]>) -> Bound<&[u8]> {
 }
 
 /// What of the duplicates of the key at a bound lies within it; `None` if nothing does.
-fn part(bound: Bound<PairBound<'_>>) -> Option<Bound<&[u8]>> {
+pub(super) fn part(bound: Bound<PairBound<'_>>) -> Option<Bound<&[u8]>> {
     match bound {
         Bound::Unbounded => Some(Bound::Unbounded),
         Bound::Excluded(bound) if !planted("greedy_cut") => bound.dup.map(Bound::Excluded),
@@ -59,6 +60,7 @@ fn part(bound: Bound<PairBound<'_>>) -> Option<Bound<&[u8]>> {
 /// Takes the duplicates of one key between two bounds out; answers how many went.
 fn delete_within<P: PagesMut>(
     tree: &mut TreeMut<'_, P, KeyOrder>,
+    order: KeyOrder,
     key: &[u8],
     low: Option<Bound<&[u8]>>,
     high: Option<Bound<&[u8]>>,
@@ -69,14 +71,16 @@ fn delete_within<P: PagesMut>(
         Bound::Included(dup) => Bound::Included(PairBound::of(key, dup)),
         Bound::Excluded(dup) => Bound::Excluded(PairBound::of(key, dup)),
     };
-    let gone = PairRange::new(tree.reading(), of_key(low), of_key(high))?.remaining();
+    let gone = PairRange::new(tree.reading(), order, of_key(low), of_key(high))?.remaining();
     if gone == 0 {
         return Ok(0);
     }
     let is_all = gone == count_of(tree.reading(), key)?;
-    let (kind, path) = (kind_of(tree)?, tree.touch_path(key)?);
+    let (kind, path) = (kind_of(tree, order)?, tree.touch_path(key)?);
     match held(tree, &path)? {
-        Held::SubPage if !is_all => delete_in_sub_page(tree, &path, key, kind, low, high)?,
+        Held::SubPage if !is_all => {
+            delete_in_sub_page(tree, &path, key, kind, |leaf| places(leaf, order, low, high))?;
+        }
         Held::Tree(nested) if !is_all => {
             delete_in_tree(tree, &path, key, kind, nested, |tree| tree.delete_range(low, high).map(drop))?;
         }

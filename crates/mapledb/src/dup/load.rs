@@ -6,9 +6,9 @@
 use mapledb_format::duplicates::{dup_bytes, sub_page_len, tree_ref};
 use mapledb_format::leaf::{NewValue, is_inline};
 use mapledb_format::order::Order;
-use mapledb_format::tree_record::{Duplicates, TreeRecord};
+use mapledb_format::tree_record::TreeRecord;
 
-use super::write::{append_to_tree, check_dup, kind_of, sorted_sub_page};
+use super::write::{Kind, append_to_tree, check_dup, kind_of, sorted_sub_page};
 use crate::error::{Error, Result};
 use crate::pages::PagesMut;
 use crate::tree::{Appender, KeyOrder, TreeMut};
@@ -16,7 +16,7 @@ use crate::tree::{Appender, KeyOrder, TreeMut};
 /// Appends pairs in order behind everything a multimap holds; the first key must be greater than all of its keys.
 pub(crate) struct Loader<'t, 'p, P, O> {
     keys: Appender<'t, 'p, P, O>,
-    kind: Duplicates,
+    kind: Kind,
     page_len: usize,
     /// The key whose duplicates are gathered.
     key: Option<Vec<u8>>,
@@ -28,9 +28,15 @@ pub(crate) struct Loader<'t, 'p, P, O> {
 }
 
 impl<'t, 'p, P: PagesMut, O: Order> Loader<'t, 'p, P, O> {
-    /// Starts behind the last pair of `tree`.
-    pub(crate) fn new(tree: &'t mut TreeMut<'p, P, O>) -> Result<Loader<'t, 'p, P, O>> {
-        let (kind, page_len) = (kind_of(tree)?, tree.pages().page_size().bytes());
+    /// Starts behind the last pair of `tree`, for pairs that are in its orders already: named ones need not be at hand.
+    pub(crate) fn as_stored(tree: &'t mut TreeMut<'p, P, O>) -> Result<Loader<'t, 'p, P, O>> {
+        let order = KeyOrder::of_duplicates(tree.record());
+        Loader::new(tree, order)
+    }
+
+    /// Starts behind the last pair of `tree`, whose duplicates are in `order`.
+    pub(crate) fn new(tree: &'t mut TreeMut<'p, P, O>, order: KeyOrder) -> Result<Loader<'t, 'p, P, O>> {
+        let (kind, page_len) = (kind_of(tree, order)?, tree.pages().page_size().bytes());
         let (key, dups, ends) = (None, Vec::new(), Vec::new());
         Ok(Loader { keys: Appender::new(tree)?, kind, page_len, key, dups, ends, tree: None })
     }
@@ -39,7 +45,7 @@ impl<'t, 'p, P: PagesMut, O: Order> Loader<'t, 'p, P, O> {
     pub(crate) fn push(&mut self, key: &[u8], dup: &[u8]) -> Result<()> {
         check_dup(self.keys.tree(), self.kind, dup)?;
         if self.key.as_deref() == Some(key) {
-            if KeyOrder::recorded(self.kind.order).compare(self.last(), dup).is_ge() {
+            if self.kind.order.compare(self.last(), dup).is_ge() {
                 return Err(Error::NotSorted);
             }
         } else {
@@ -76,9 +82,9 @@ impl<'t, 'p, P: PagesMut, O: Order> Loader<'t, 'p, P, O> {
 
     /// Moves what has been gathered into the key's tree.
     fn move_into_tree(&mut self) -> Result<()> {
-        let mut nested = self.tree.unwrap_or(self.kind.tree());
+        let mut nested = self.tree.unwrap_or(self.kind.record.tree());
         let before = nested.pages();
-        append_to_tree(self.keys.tree().pages(), &mut nested, each(&self.dups, &self.ends))?;
+        append_to_tree(self.keys.tree().pages(), &mut nested, self.kind.order, each(&self.dups, &self.ends))?;
         self.keys.tree().count_nested(before, nested.pages());
         self.tree = Some(nested);
         self.dups.clear();
@@ -90,7 +96,7 @@ impl<'t, 'p, P: PagesMut, O: Order> Loader<'t, 'p, P, O> {
     fn settle(&mut self) -> Result<()> {
         let Some(key) = self.key.take() else { return Ok(()) };
         let count = self.ends.len() as u64;
-        let is_packed = self.kind.len > 0;
+        let is_packed = self.kind.is_packed();
         let used = each(&self.dups, &self.ends).map(|dup| dup_bytes(dup.len(), is_packed)).sum();
         if self.tree.is_none() && count == 1 && is_inline(self.page_len, key.len(), self.dups.len() as u64) {
             self.keys.store(&key, &NewValue::Inline(&self.dups), 1)?;

@@ -17,17 +17,23 @@
 //! Subtree counts count pairs (see [`tree`](crate::tree)), so pairs are counted, ranked and found by their number in two
 //! descents.
 
+mod cursor;
 mod cut;
+mod gap;
 mod load;
 mod place;
 mod read;
+mod retain;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cursor::PairCursor;
 pub(crate) use cut::delete_range;
+pub(crate) use gap::PairGap;
 pub(crate) use load::Loader;
 pub(crate) use place::{PairPlace, pair_in};
-pub(crate) use read::{Chunks, PairBound, PairCursor, PairRange, contains, count_of};
-pub(crate) use write::{append, delete, delete_key, insert, insert_all};
+pub(crate) use read::{Chunks, PairBound, PairRange, contains, count_of};
+pub(crate) use retain::retain;
+pub(crate) use write::{append, delete, delete_key, insert, insert_all, pop};

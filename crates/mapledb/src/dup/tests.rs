@@ -11,19 +11,34 @@ use rand::{Rng, SeedableRng};
 
 use super::{
     Chunks, Loader, PairBound, PairCursor, PairRange, append, contains, count_of, delete, delete_key, delete_range,
-    insert, insert_all,
+    insert, insert_all, pop, retain,
 };
 use crate::error::Error;
 use crate::tree::double::Double;
-use crate::tree::{KeyOrder, Tree, TreeMut, walk};
+use crate::tree::{KeyOrder, NamedOrder, Tree, TreeMut, walk};
 
 type Bytes = Vec<u8>;
 type Pairs = Vec<(Bytes, Bytes)>;
 
+/// By the length, then from the last byte to the first: a named order.
+struct ByLength;
+
+impl NamedOrder for ByLength {
+    const NAME: &'static str = "by-length/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.len().cmp(&b.len()).then_with(|| a.iter().rev().cmp(b.iter().rev()))
+    }
+}
+
+fn order_of(kind: Duplicates) -> KeyOrder {
+    if kind.order == OrderId::Named { KeyOrder::named::<ByLength>() } else { KeyOrder::recorded(kind.order) }
+}
+
 struct Bed {
     pages: Double,
     record: TreeRecord,
-    kind: Duplicates,
+    order: KeyOrder,
     /// The duplicates of each key, in their order.
     model: BTreeMap<Bytes, Vec<Bytes>>,
 }
@@ -31,7 +46,7 @@ struct Bed {
 impl Bed {
     fn new(kind: Duplicates) -> Bed {
         let record = TreeRecord::multimap(OrderId::Bytewise, kind);
-        Bed { pages: Double::new(4096), record, kind, model: BTreeMap::new() }
+        Bed { pages: Double::new(4096), record, order: order_of(kind), model: BTreeMap::new() }
     }
 
     fn tree(&self) -> Tree<'_, Double, KeyOrder> {
@@ -44,7 +59,7 @@ impl Bed {
 
     /// Where `dup` is or would be in the model.
     fn place(&self, key: &[u8], dup: &[u8]) -> Result<usize, usize> {
-        let order = KeyOrder::recorded(self.kind.order);
+        let order = self.order;
         self.model.get(key).map_or(Err(0), |dups| dups.binary_search_by(|other| order.compare(other, dup)))
     }
 
@@ -55,12 +70,14 @@ impl Bed {
     }
 
     fn insert(&mut self, key: &[u8], dup: &[u8]) {
-        let is_new = insert(&mut self.change(), key, dup).unwrap();
+        let order = self.order;
+        let is_new = insert(&mut self.change(), order, key, dup).unwrap();
         assert_eq!(is_new, self.put_in_model(key, dup));
     }
 
     fn delete(&mut self, key: &[u8], dup: &[u8]) {
-        let was = delete(&mut self.change(), key, dup).unwrap();
+        let order = self.order;
+        let was = delete(&mut self.change(), order, key, dup).unwrap();
         assert_eq!(was, self.place(key, dup).is_ok());
         if let Ok(at) = self.place(key, dup) {
             let dups = self.model.get_mut(key).unwrap();
@@ -78,7 +95,7 @@ impl Bed {
 
     /// Takes a range out, unless it is most of what there is.
     fn delete_range(&mut self, low: Bound<PairBound<'_>>, high: Bound<PairBound<'_>>) {
-        let order = KeyOrder::recorded(self.kind.order);
+        let order = self.order;
         let beside = |pair: &(Bytes, Bytes), bound: PairBound<'_>| {
             let dups = || bound.dup.map_or(Ordering::Equal, |dup| order.compare(&pair.1, dup));
             pair.0[..].cmp(bound.key).then_with(dups)
@@ -101,11 +118,59 @@ impl Bed {
             return;
         }
         let held = self.pages.held();
-        assert_eq!(delete_range(&mut self.change(), low, high).unwrap(), gone.len() as u64);
+        let order = self.order;
+        assert_eq!(delete_range(&mut self.change(), order, low, high).unwrap(), gone.len() as u64);
         assert!(!gone.is_empty() || self.pages.held() == held, "nothing goes and something is copied");
         self.model.clear();
         for (key, dup) in kept {
             self.model.entry(key).or_default().push(dup);
+        }
+    }
+
+    /// Takes out of a range what is not kept, which is decided by the last bytes.
+    fn retain(&mut self, low: Bound<PairBound<'_>>, high: Bound<PairBound<'_>>, salt: u8) {
+        let range = PairRange::new(self.tree(), self.order, low, high).unwrap();
+        let mut seen = Vec::new();
+        let keeps = |key: &[u8], dup: &[u8]| match salt {
+            0 => false,
+            1 => !key.last().is_some_and(|last| last.is_multiple_of(2)),
+            salt => !dup.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).is_multiple_of(salt),
+        };
+        let mut expected = Vec::new();
+        let mut left = range;
+        while let Some(pair) = left.next().unwrap() {
+            expected.extend(owned(Some(pair)));
+        }
+        let (held, order) = (self.pages.held(), self.order);
+        let mut keep = |key: &[u8], dup: &[u8]| {
+            seen.push((key.to_vec(), dup.to_vec()));
+            keeps(key, dup)
+        };
+        let gone = retain(&mut self.change(), order, low, high, &mut keep).unwrap();
+        assert_eq!(seen, expected, "each is asked about once, in order");
+        let going: Pairs = expected.into_iter().filter(|(key, dup)| !keeps(key, dup)).collect();
+        assert_eq!(gone, going.len() as u64);
+        assert!(gone > 0 || self.pages.held() == held, "nothing goes and something is copied");
+        for (key, dup) in going {
+            let at = self.place(&key, &dup).unwrap();
+            self.model.get_mut(&key).unwrap().remove(at);
+        }
+        self.model.retain(|_, dups| !dups.is_empty());
+    }
+
+    fn pop(&mut self, from_front: bool) {
+        let order = self.order;
+        let popped = pop(&mut self.change(), order, |cursor| if from_front { cursor.first() } else { cursor.last() });
+        let mut pairs = self.pairs();
+        let expected = match from_front {
+            true if !pairs.is_empty() => Some(pairs.remove(0)),
+            _ => pairs.pop(),
+        };
+        assert_eq!(popped.unwrap(), expected);
+        if let Some((key, dup)) = expected {
+            let at = self.place(&key, &dup).unwrap();
+            self.model.get_mut(&key).unwrap().remove(at);
+            self.model.retain(|_, dups| !dups.is_empty());
         }
     }
 
@@ -132,7 +197,7 @@ impl Bed {
         let pairs = self.pairs();
         assert_eq!(walked.entries, pairs.len() as u64);
         assert_eq!(pages, self.pages.held(), "a page is lost or kept for nothing");
-        let all = || PairRange::new(self.tree(), Bound::Unbounded, Bound::Unbounded).unwrap();
+        let all = || PairRange::new(self.tree(), self.order, Bound::Unbounded, Bound::Unbounded).unwrap();
         assert_eq!(all().remaining(), pairs.len() as u64);
         let mut range = all();
         for pair in &pairs {
@@ -155,15 +220,15 @@ impl Bed {
 
     /// Every kind of question about a pair has the model's answer.
     fn probe(&self, key: &[u8], dup: &[u8], other: (&[u8], &[u8])) {
-        let order = KeyOrder::recorded(self.kind.order);
+        let order = self.order;
         let cmp = |a: (&[u8], &[u8]), b: (&[u8], &[u8])| a.0.cmp(b.0).then_with(|| order.compare(a.1, b.1));
         let pairs = self.pairs();
         let before = |than: (&[u8], &[u8])| pairs.iter().filter(|(k, d)| cmp((k, d), than).is_lt()).count();
         let holds = self.place(key, dup).is_ok();
-        assert_eq!(contains(self.tree(), key, dup).unwrap(), holds);
+        assert_eq!(contains(self.tree(), self.order, key, dup).unwrap(), holds);
         assert_eq!(count_of(self.tree(), key).unwrap(), self.model.get(key).map_or(0, |dups| dups.len() as u64));
         let rank = before((key, dup));
-        let mut cursor = PairCursor::new(self.tree());
+        let mut cursor = PairCursor::new(self.tree(), self.order);
         assert_eq!(owned(cursor.seek_from(PairBound::of(key, dup), true).unwrap()).as_ref(), pairs.get(rank));
         assert_eq!(cursor.rank().unwrap(), rank as u64);
         assert_eq!(owned(cursor.seek_nth(rank as u64).unwrap()).as_ref(), pairs.get(rank));
@@ -193,14 +258,14 @@ impl Bed {
         assert_eq!(owned(cursor.seek_to(PairBound::of(key, dup), true).unwrap()).as_ref(), upto.checked_sub(1).map(|at| &pairs[at]));
         let bound = |(key, dup)| PairBound { key, dup: Some(dup) };
         let (low, high) = (bound((key, dup)), bound(other));
-        let mut range = PairRange::new(self.tree(), Bound::Excluded(low), Bound::Excluded(high)).unwrap();
+        let mut range = PairRange::new(self.tree(), self.order, Bound::Excluded(low), Bound::Excluded(high)).unwrap();
         let expected = before(other).saturating_sub(upto);
         assert_eq!(range.remaining(), expected as u64);
         for at in 0..expected {
             assert_eq!(owned(range.next().unwrap()).as_ref(), pairs.get(upto + at));
         }
         let of_key = PairBound { key, dup: None };
-        let range = PairRange::new(self.tree(), Bound::Included(of_key), Bound::Included(of_key)).unwrap();
+        let range = PairRange::new(self.tree(), self.order, Bound::Included(of_key), Bound::Included(of_key)).unwrap();
         assert_eq!(range.remaining(), self.model.get(key).map_or(0, |dups| dups.len() as u64));
         cursor.seek_key(key).unwrap();
         assert_eq!(all_of(cursor.chunks().unwrap()), self.model.get(key).map_or(Vec::new(), |dups| dups.concat()));
@@ -219,13 +284,15 @@ fn owned(pair: Option<(&[u8], &[u8])>) -> Option<(Bytes, Bytes)> {
     pair.map(|(key, dup)| (key.to_vec(), dup.to_vec()))
 }
 
-const KINDS: [Duplicates; 6] = [
+const KINDS: [Duplicates; 8] = [
     Duplicates { order: OrderId::Bytewise, len: 0 },
     Duplicates { order: OrderId::Bytewise, len: 8 },
     Duplicates { order: OrderId::Integer, len: 4 },
     Duplicates { order: OrderId::Reverse, len: 0 },
     Duplicates { order: OrderId::Reverse, len: 3 },
     Duplicates { order: OrderId::Bytewise, len: 1000 },
+    Duplicates { order: OrderId::Named, len: 0 },
+    Duplicates { order: OrderId::Named, len: 7 },
 ];
 
 /// A bound at a pair, or at a key, or none.
@@ -286,11 +353,19 @@ fn run(seed: u64, operations: u32) {
         let (key, dup) = (shape.key(&mut rng), shape.dup(&mut rng));
         match rng.random_range(0..100) {
             0..60 => bed.insert(&key, &dup),
-            60..85 => bed.delete(&key, &dup),
+            60 => {
+                let other = (shape.key(&mut rng), shape.dup(&mut rng));
+                let key_too = if rng.random() { &key } else { &other.0 };
+                let (low, high) = (bound(&mut rng, key_too, &dup), bound(&mut rng, &other.0, &other.1));
+                bed.retain(low, high, rng.random_range(0..9));
+            }
+            61 => bed.pop(rng.random()),
+            62..85 => bed.delete(&key, &dup),
             85 => bed.delete_key(&key),
             86..90 => {
                 let many: Vec<_> = (0..rng.random_range(0..200)).map(|_| shape.dup(&mut rng)).collect();
-                let added = insert_all(&mut bed.change(), &key, many.iter().map(|dup| &dup[..])).unwrap();
+                let order = bed.order;
+                let added = insert_all(&mut bed.change(), order, &key, many.iter().map(|dup| &dup[..])).unwrap();
                 let expected = many.iter().filter(|dup| bed.put_in_model(&key, dup)).count();
                 assert_eq!(added, expected as u64);
             }
@@ -315,9 +390,9 @@ fn run(seed: u64, operations: u32) {
             }
             _ => {
                 let last = bed.pairs().pop();
-                let order = KeyOrder::recorded(kind.order);
+                let order = bed.order;
                 let greater = last.is_none_or(|(k, d)| k.cmp(&key).then_with(|| order.compare(&d, &dup)).is_lt());
-                match append(&mut bed.change(), &key, &dup) {
+                match append(&mut bed.change(), order, &key, &dup) {
                     Ok(()) => assert!(greater && bed.put_in_model(&key, &dup)),
                     Err(error) => assert!(!greater && matches!(error, Error::NotSorted), "{error}"),
                 }
@@ -356,8 +431,9 @@ fn pairs_laid_down_are_those_put_in_one_by_one() {
             bed.put_in_model(&key, &dup);
         }
         let pairs = bed.pairs();
+        let order = bed.order;
         let mut tree = bed.change();
-        let mut loader = Loader::new(&mut tree).unwrap();
+        let mut loader = Loader::new(&mut tree, order).unwrap();
         for (key, dup) in &pairs {
             loader.push(key, dup).unwrap();
         }
@@ -399,19 +475,23 @@ fn a_duplicate_that_cannot_be_is_refused_and_nothing_is_changed() {
     let max = key_max(4096);
     let mut bed = Bed::new(KINDS[0]);
     bed.insert(b"key", &vec![7; max]);
-    let refused = insert(&mut bed.change(), b"key", &vec![7; max + 1]);
+    let order = bed.order;
+    let refused = insert(&mut bed.change(), order, b"key", &vec![7; max + 1]);
     assert!(matches!(refused, Err(Error::DuplicateTooLong { len, max: most }) if len == max + 1 && most == max));
-    let refused = insert(&mut bed.change(), &vec![7; max + 1], b"dup");
+    let order = bed.order;
+    let refused = insert(&mut bed.change(), order, &vec![7; max + 1], b"dup");
     assert!(matches!(refused, Err(Error::KeyTooLong { .. })));
     bed.check();
     let mut bed = Bed::new(KINDS[1]);
     bed.insert(b"key", &[1; 8]);
-    let refused = insert(&mut bed.change(), b"key", &[1; 9]);
+    let order = bed.order;
+    let refused = insert(&mut bed.change(), order, b"key", &[1; 9]);
     assert!(matches!(refused, Err(Error::DuplicateLength { len: 9, expected: 8 })));
     let many: Vec<[u8; 8]> = (0..500u64).map(u64::to_be_bytes).collect();
     let mut all: Vec<&[u8]> = many.iter().map(|dup| &dup[..]).collect();
     all.insert(400, b"short");
-    assert!(insert_all(&mut bed.change(), b"key", all.into_iter()).is_err());
+    let order = bed.order;
+    assert!(insert_all(&mut bed.change(), order, b"key", all.into_iter()).is_err());
     for dup in &many[..400] {
         bed.put_in_model(b"key", dup);
     }

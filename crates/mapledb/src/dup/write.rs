@@ -14,10 +14,11 @@ use mapledb_format::order::Order;
 use mapledb_format::tree_record::{Duplicates, TreeRecord};
 use mapledb_os::planted;
 
-use super::read::{PairCursor, contains};
+use super::cursor::PairCursor;
+use super::read::contains;
 use crate::error::{Error, Result};
 use crate::pages::{PageRef, PagesMut};
-use crate::tree::{Appender, KeyOrder, OwnPath, TreeMut, in_its_order};
+use crate::tree::{Appender, KeyOrder, OwnPath, Pair, TreeMut, in_its_order};
 
 /// The form in which a key holds its duplicates.
 pub(super) enum Held {
@@ -26,11 +27,30 @@ pub(super) enum Held {
     Tree(TreeRecord),
 }
 
-/// Puts a pair in; answers whether it is new.
+/// What the duplicates of a multimap are.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) record: Duplicates,
+    /// Their order, to compare them in.
+    pub(super) order: KeyOrder,
+}
+
+impl Kind {
+    pub(super) fn is_packed(self) -> bool {
+        self.record.len > 0
+    }
+}
+
+/// Puts a pair in; answers whether it is new. `order` is that of the duplicates, here as below.
 ///
 /// Cost: the path to the key copied, and in a nested tree the path to the duplicate.
-pub(crate) fn insert<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &[u8], dup: &[u8]) -> Result<bool> {
-    let kind = kind_of(tree)?;
+pub(crate) fn insert<P: PagesMut, O: Order>(
+    tree: &mut TreeMut<'_, P, O>,
+    order: KeyOrder,
+    key: &[u8],
+    dup: &[u8],
+) -> Result<bool> {
+    let kind = kind_of(tree, order)?;
     check_key(tree, key)?;
     check_dup(tree, kind, dup)?;
     let path = tree.touch_path(key)?;
@@ -41,7 +61,7 @@ pub(crate) fn insert<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &
     }
     match held(tree, &path)? {
         Held::One(one) => {
-            let pair = match KeyOrder::recorded(kind.order).compare(&one, dup) {
+            let pair = match order.compare(&one, dup) {
                 Ordering::Equal => return Ok(false),
                 Ordering::Less => [&one, dup],
                 Ordering::Greater => [dup, &one],
@@ -50,7 +70,7 @@ pub(crate) fn insert<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &
             Ok(true)
         }
         Held::SubPage => insert_in_sub_page(tree, &path, key, kind, dup),
-        Held::Tree(nested) => Ok(insert_in_tree(tree, &path, nested, [dup].into_iter())? > 0),
+        Held::Tree(nested) => Ok(insert_in_tree(tree, &path, kind, nested, [dup].into_iter())? > 0),
     }
 }
 
@@ -60,15 +80,16 @@ pub(crate) fn insert<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &
 /// After one about a duplicate those before it are in.
 pub(crate) fn insert_all<'d, P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
+    order: KeyOrder,
     key: &[u8],
     dups: impl Iterator<Item = &'d [u8]>,
 ) -> Result<u64> {
-    let kind = kind_of(tree)?;
+    let kind = kind_of(tree, order)?;
     check_key(tree, key)?;
     let mut added = 0;
     let mut dups = dups.peekable();
     while let Some(dup) = dups.next() {
-        added += u64::from(insert(tree, key, dup)?);
+        added += u64::from(insert(tree, order, key, dup)?);
         if dups.peek().is_none() {
             break;
         }
@@ -85,7 +106,7 @@ pub(crate) fn insert_all<'d, P: PagesMut, O: Order>(
                 }
             }
         }
-        added += insert_in_tree(tree, &path, nested, sound.into_iter())?;
+        added += insert_in_tree(tree, &path, kind, nested, sound.into_iter())?;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -94,38 +115,66 @@ pub(crate) fn insert_all<'d, P: PagesMut, O: Order>(
 }
 
 /// Puts a pair in that is greater than every other, by its key or by its duplicate.
-pub(crate) fn append<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, key: &[u8], dup: &[u8]) -> Result<()> {
-    let kind = kind_of(tree)?;
+pub(crate) fn append<P: PagesMut>(
+    tree: &mut TreeMut<'_, P, KeyOrder>,
+    order: KeyOrder,
+    key: &[u8],
+    dup: &[u8],
+) -> Result<()> {
+    let kind = kind_of(tree, order)?;
     check_key(tree, key)?;
     check_dup(tree, kind, dup)?;
-    if let Some((last_key, last_dup)) = PairCursor::new(tree.reading()).last()? {
+    if let Some((last_key, last_dup)) = PairCursor::new(tree.reading(), order).last()? {
         let by_key = tree.reading().order().compare(last_key, key);
-        if by_key.then_with(|| KeyOrder::recorded(kind.order).compare(last_dup, dup)).is_ge() {
+        if by_key.then_with(|| order.compare(last_dup, dup)).is_ge() {
             return Err(Error::NotSorted);
         }
     }
-    insert(tree, key, dup).map(drop)
+    insert(tree, order, key, dup).map(drop)
 }
 
 /// Takes a pair out; answers whether it was there. One that is not costs no copy.
-pub(crate) fn delete<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, key: &[u8], dup: &[u8]) -> Result<bool> {
-    let kind = kind_of(tree)?;
-    if !contains(tree.reading(), key, dup)? {
-        return Ok(false);
+pub(crate) fn delete<P: PagesMut>(
+    tree: &mut TreeMut<'_, P, KeyOrder>,
+    order: KeyOrder,
+    key: &[u8],
+    dup: &[u8],
+) -> Result<bool> {
+    let is_there = contains(tree.reading(), order, key, dup)?;
+    if is_there {
+        take(tree, order, key, dup)?;
     }
+    Ok(is_there)
+}
+
+/// Takes the pair that `find` goes to out and answers it.
+pub(crate) fn pop<P: PagesMut>(
+    tree: &mut TreeMut<'_, P, KeyOrder>,
+    order: KeyOrder,
+    find: impl for<'p> FnOnce(&mut PairCursor<'p, P>) -> Result<Option<Pair<'p>>>,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let found = find(&mut PairCursor::new(tree.reading(), order))?;
+    let Some((key, dup)) = found.map(|(key, dup)| (key.to_vec(), dup.to_vec())) else { return Ok(None) };
+    take(tree, order, &key, &dup)?;
+    Ok(Some((key, dup)))
+}
+
+/// Takes out a pair that is there.
+fn take<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, order: KeyOrder, key: &[u8], dup: &[u8]) -> Result<()> {
+    let kind = kind_of(tree, order)?;
     let path = tree.touch_path(key)?;
     match held(tree, &path)? {
-        Held::One(_) => return tree.take_out(&path).map(|_| true),
+        Held::One(_) => return tree.take_out(&path).map(drop),
         Held::SubPage => {
-            delete_in_sub_page(tree, &path, key, kind, Bound::Included(dup), Bound::Included(dup))?;
+            let only = Bound::Included(dup);
+            delete_in_sub_page(tree, &path, key, kind, |leaf| places(leaf, order, only, only))?;
         }
-        Held::Tree(nested) if nested.entries <= 1 => return tree.take_out(&path).map(|_| true),
+        Held::Tree(nested) if nested.entries <= 1 => return tree.take_out(&path).map(drop),
         Held::Tree(nested) => {
             delete_in_tree(tree, &path, key, kind, nested, |tree| tree.delete(dup).map(drop))?;
         }
     }
-    tree.shrink(&path, 1)?;
-    Ok(true)
+    tree.shrink(&path, 1)
 }
 
 /// Takes all pairs of a key out; answers how many there were. None cost no copy.
@@ -137,11 +186,11 @@ pub(crate) fn delete_key<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, ke
     tree.take_out(&path)
 }
 
-/// What the duplicates of `tree` are.
-pub(super) fn kind_of<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>) -> Result<Duplicates> {
+/// What the duplicates of `tree` are, which are in `order`.
+pub(super) fn kind_of<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>, order: KeyOrder) -> Result<Kind> {
     let record = tree.record();
     let none = Error::Corrupt { pgno: record.root, cause: FormatError::BadTreeRecord("it is no multimap") };
-    record.duplicates.ok_or(none)
+    record.duplicates.map(|record| Kind { record, order }).ok_or(none)
 }
 
 fn page_len<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>) -> usize {
@@ -156,12 +205,12 @@ fn check_key<P: PagesMut, O: Order>(tree: &mut TreeMut<'_, P, O>, key: &[u8]) ->
 /// Refuses a duplicate that no key may have.
 pub(super) fn check_dup<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
-    kind: Duplicates,
+    kind: Kind,
     dup: &[u8],
 ) -> Result<()> {
     let (len, max) = (dup.len(), key_max(page_len(tree)));
-    if kind.len > 0 && len != usize::from(kind.len) {
-        return Err(Error::DuplicateLength { len, expected: usize::from(kind.len) });
+    if kind.is_packed() && len != usize::from(kind.record.len) {
+        return Err(Error::DuplicateLength { len, expected: usize::from(kind.record.len) });
     }
     if len > max { Err(Error::DuplicateTooLong { len, max }) } else { Ok(()) }
 }
@@ -181,13 +230,13 @@ pub(super) fn held<P: PagesMut, O: Order>(tree: &TreeMut<'_, P, O>, path: &OwnPa
 }
 
 /// A sub-page of `len` bytes with these cells of one, or of the leaf of a tree, in it.
-fn sub_page_of(leaf: &Leaf<'_>, len: usize, kind: Duplicates) -> std::result::Result<Vec<u8>, FormatError> {
-    let mut page = new_sub_page(len, kind.len);
+fn sub_page_of(leaf: &Leaf<'_>, len: usize, kind: Kind) -> std::result::Result<Vec<u8>, FormatError> {
+    let mut page = new_sub_page(len, kind.record.len);
     let mut fresh = LeafMut::new(&mut page);
     for index in 0..leaf.len() {
         fresh.push_raw(leaf.slot(index)?.field, leaf.cell(index)?)?;
     }
-    fresh.retake_heads(KeyOrder::recorded(kind.order))?;
+    fresh.retake_heads(kind.order)?;
     Ok(page)
 }
 
@@ -196,7 +245,7 @@ fn store_sorted<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
-    kind: Duplicates,
+    kind: Kind,
     dups: &[&[u8]],
     added: u64,
 ) -> Result<()> {
@@ -206,7 +255,7 @@ fn store_sorted<P: PagesMut, O: Order>(
     {
         return tree.store_at(path, key, NewValue::Inline(one), added);
     }
-    let used = dups.iter().map(|dup| dup_bytes(dup.len(), kind.len > 0)).sum();
+    let used = dups.iter().map(|dup| dup_bytes(dup.len(), kind.is_packed())).sum();
     match sub_page_len(page_len, key.len(), used) {
         Some(len) if dups.len() > 1 => {
             let page = sorted_sub_page(len, kind, dups.iter().copied())
@@ -214,8 +263,8 @@ fn store_sorted<P: PagesMut, O: Order>(
             tree.store_at(path, key, NewValue::Duplicates(&page), added)
         }
         _ => {
-            let mut nested = kind.tree();
-            append_to_tree(tree.pages(), &mut nested, dups.iter().copied())?;
+            let mut nested = kind.record.tree();
+            append_to_tree(tree.pages(), &mut nested, kind.order, dups.iter().copied())?;
             tree.count_nested(0, nested.pages());
             tree.store_at(path, key, NewValue::Duplicates(&tree_ref(&nested)), added)
         }
@@ -225,14 +274,13 @@ fn store_sorted<P: PagesMut, O: Order>(
 /// A sub-page of `len` bytes that holds these sorted duplicates.
 pub(super) fn sorted_sub_page<'d>(
     len: usize,
-    kind: Duplicates,
+    kind: Kind,
     dups: impl Iterator<Item = &'d [u8]>,
 ) -> std::result::Result<Vec<u8>, FormatError> {
-    let order = KeyOrder::recorded(kind.order);
-    let mut page = new_sub_page(len, kind.len);
+    let mut page = new_sub_page(len, kind.record.len);
     let mut leaf = LeafMut::new(&mut page);
     for (index, dup) in dups.enumerate() {
-        leaf.insert_pair(order, index, dup, &NewValue::Inline(&[]))?;
+        leaf.insert_pair(kind.order, index, dup, &NewValue::Inline(&[]))?;
     }
     Ok(page)
 }
@@ -241,9 +289,10 @@ pub(super) fn sorted_sub_page<'d>(
 pub(super) fn append_to_tree<'d, P: PagesMut>(
     pages: &mut P,
     nested: &mut TreeRecord,
+    order: KeyOrder,
     dups: impl Iterator<Item = &'d [u8]>,
 ) -> Result<()> {
-    let mut tree = TreeMut::in_order(pages, nested, KeyOrder::recorded(nested.order));
+    let mut tree = TreeMut::in_order(pages, nested, order);
     let mut appender = Appender::new(&mut tree)?;
     for dup in dups {
         appender.push(dup, &[])?;
@@ -255,10 +304,10 @@ fn insert_in_sub_page<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
-    kind: Duplicates,
+    kind: Kind,
     dup: &[u8],
 ) -> Result<bool> {
-    let order = KeyOrder::recorded(kind.order);
+    let order = kind.order;
     let (page_len, root) = (page_len(tree), tree.record().root);
     let fault = |cause| Error::Corrupt { pgno: root, cause };
     let field = tree.field_at(path)?;
@@ -275,7 +324,7 @@ fn insert_in_sub_page<P: PagesMut, O: Order>(
     }
     let old = field.to_vec();
     let leaf = Leaf::view(&old).map_err(fault)?;
-    let used = leaf.used() + dup_bytes(dup.len(), kind.len > 0);
+    let used = leaf.used() + dup_bytes(dup.len(), kind.is_packed());
     if let Some(len) = roomy_sub_page_len(page_len, key.len(), used) {
         let mut page = sub_page_of(&leaf, len, kind).map_err(fault)?;
         LeafMut::new(&mut page).insert_pair(order, at.index, dup, &new).map_err(fault)?;
@@ -287,8 +336,8 @@ fn insert_in_sub_page<P: PagesMut, O: Order>(
         dups.push(leaf.key(index).map_err(fault)?);
     }
     dups.insert(at.index, dup);
-    let mut nested = kind.tree();
-    append_to_tree(tree.pages(), &mut nested, dups.into_iter())?;
+    let mut nested = kind.record.tree();
+    append_to_tree(tree.pages(), &mut nested, kind.order, dups.into_iter())?;
     tree.count_nested(0, nested.pages());
     tree.store_at(path, key, NewValue::Duplicates(&tree_ref(&nested)), 1)?;
     Ok(true)
@@ -298,11 +347,12 @@ fn insert_in_sub_page<P: PagesMut, O: Order>(
 fn insert_in_tree<'d, P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
+    kind: Kind,
     mut nested: TreeRecord,
     dups: impl Iterator<Item = &'d [u8]>,
 ) -> Result<u64> {
     let before = (nested.pages(), nested.entries);
-    in_its_order!(KeyOrder::recorded(nested.order), order => {
+    in_its_order!(kind.order, order => {
         let mut inner = TreeMut::in_order(tree.pages(), &mut nested, order);
         for dup in dups {
             inner.put_key(dup)?;
@@ -315,22 +365,20 @@ fn insert_in_tree<'d, P: PagesMut, O: Order>(
     Ok(added)
 }
 
-/// Takes the duplicates between two bounds, which do not cross, out of the sub-page at `path`; the ancestors have yet to count
-/// them out.
-pub(super) fn delete_in_sub_page<P: PagesMut, O: Order>(
+/// Takes the duplicates in the places that `choose` names, ascending and not all, out of the sub-page at `path`; the ancestors have yet to
+/// count them out.
+pub(super) fn delete_in_sub_page<P: PagesMut, O: Order, I: DoubleEndedIterator<Item = usize>>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
-    kind: Duplicates,
-    low: Bound<&[u8]>,
-    high: Bound<&[u8]>,
+    kind: Kind,
+    choose: impl FnOnce(&Leaf<'_>) -> std::result::Result<I, FormatError>,
 ) -> Result<()> {
-    let order = KeyOrder::recorded(kind.order);
     let (page_len, root) = (page_len(tree), tree.record().root);
     let fault = |cause| Error::Corrupt { pgno: root, cause };
     let field = tree.field_at(path)?;
     let mut sub_page = LeafMut::new(field);
-    let going = sub_page.node().and_then(|leaf| places(&leaf, order, low, high)).map_err(fault)?;
+    let going = sub_page.node().and_then(|leaf| choose(&leaf)).map_err(fault)?;
     going.rev().try_for_each(|index| sub_page.remove(index)).map_err(fault)?;
     let left = sub_page.node().map_err(fault)?;
     let (len, used) = (left.len(), left.used());
@@ -342,8 +390,8 @@ pub(super) fn delete_in_sub_page<P: PagesMut, O: Order>(
     shrink_to(tree, path, key, kind, &leaf, page_len).map(drop)
 }
 
-/// The places of the keys of `leaf` between two bounds.
-fn places(
+/// The places of the keys of `leaf` between two bounds, which do not cross.
+pub(super) fn places(
     leaf: &Leaf<'_>,
     order: KeyOrder,
     low: Bound<&[u8]>,
@@ -369,7 +417,7 @@ fn shrink_to<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
-    kind: Duplicates,
+    kind: Kind,
     leaf: &Leaf<'_>,
     page_len: usize,
 ) -> Result<bool> {
@@ -397,12 +445,12 @@ pub(super) fn delete_in_tree<P: PagesMut, O: Order>(
     tree: &mut TreeMut<'_, P, O>,
     path: &OwnPath,
     key: &[u8],
-    kind: Duplicates,
+    kind: Kind,
     mut nested: TreeRecord,
     delete: impl FnOnce(&mut TreeMut<'_, P, KeyOrder>) -> Result<()>,
 ) -> Result<()> {
     let before = nested.pages();
-    let order = KeyOrder::recorded(nested.order);
+    let order = kind.order;
     delete(&mut TreeMut::in_order(tree.pages(), &mut nested, order))?;
     let page_len = page_len(tree);
     if nested.depth == 1 {

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::ops::Bound;
 use std::path::Path;
 
 use mapledb_format::free::PageBounds;
@@ -430,8 +429,8 @@ fn copy_pairs<O: Order>(
     count: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let tree = Tree::in_order(from, record, KeyOrder::recorded(record.order));
-    let mut pairs = PairRange::new(tree, Bound::Unbounded, Bound::Unbounded)?;
-    let mut loader = Loader::new(to)?;
+    let mut pairs = PairRange::all(tree)?;
+    let mut loader = Loader::as_stored(to)?;
     while let Some((key, dup)) = pairs.next()? {
         loader.push(key, dup)?;
         count()?;

@@ -19,7 +19,7 @@ use mapledb_format::{FormatError, Pgno};
 use super::nested::check_layout;
 use super::redistribute::NewPair;
 use super::split::Half;
-use super::{check_level, DEPTH_MAX, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
+use super::{check_level, DEPTH_MAX, KeyOrder, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::{Error, Result};
 
 /// What is to be stored under a key.
@@ -292,7 +292,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         }
         let page = self.sound_page(at, level)?;
         if level == 0 {
-            check_layout(self.record, page, at)?;
+            check_layout(self.record, KeyOrder::of_duplicates(self.record), page, at)?;
         }
         self.pages.copy(at)
     }

@@ -178,7 +178,7 @@ impl<'p, P: Pages, O: Order> Tree<'p, P, O> {
 
 impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     /// Moves a page or run that was [located](locate) to wherever pages are allocated now. Answers whether it was still
-    /// there: others may have changed the tree since.
+    /// there: others may have changed the tree since. `duplicates` is the order of the duplicates of a multimap.
     ///
     /// Cost: two descents; the path to it is copied as far as it is not own yet.
     pub(crate) fn relocate(
@@ -186,12 +186,13 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         part: Part,
         key: Option<&[u8]>,
         duplicate: Option<&[u8]>,
+        duplicates: KeyOrder,
         pgno: Pgno,
     ) -> Result<bool> {
         match (part, key) {
             (Part::Node(level), key) => self.relocate_node(level, key, pgno),
             (Part::Run, Some(key)) => self.relocate_run(key, pgno),
-            (Part::Duplicates(level), Some(key)) => self.relocate_duplicates(level, key, duplicate, pgno),
+            (Part::Duplicates(level), Some(key)) => self.relocate_duplicates(level, key, duplicate, duplicates, pgno),
             (Part::Run | Part::Duplicates(_), None) => Ok(false),
         }
     }
@@ -234,10 +235,10 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         level: usize,
         key: &[u8],
         duplicate: Option<&[u8]>,
+        order: KeyOrder,
         pgno: Pgno,
     ) -> Result<bool> {
         let Some(Owned::Tree(mut tree)) = self.reading().owned_for(key)? else { return Ok(false) };
-        let order = KeyOrder::recorded(tree.order);
         if !Tree::in_order(&*self.pages, &tree, order).is_at(level, duplicate, pgno)? {
             return Ok(false);
         }
@@ -299,9 +300,9 @@ mod tests {
         let mut moved = 0;
         for (pgno, _, part, key) in &chosen {
             let mut tree = TreeMut::new(&mut pages, &mut record);
-            moved += u32::from(tree.relocate(*part, key.as_deref(), None, *pgno).unwrap());
+            moved += u32::from(tree.relocate(*part, key.as_deref(), None, KeyOrder::BYTEWISE, *pgno).unwrap());
             // A second time it is somewhere else.
-            assert!(!tree.relocate(*part, key.as_deref(), None, *pgno).unwrap());
+            assert!(!tree.relocate(*part, key.as_deref(), None, KeyOrder::BYTEWISE, *pgno).unwrap());
         }
         assert!(moved > 40, "{moved} moved, the others with those below them");
         TreeMut::new(&mut pages, &mut record).seal().unwrap();
@@ -316,7 +317,7 @@ mod tests {
         }
         let unknown: [u8; 4] = rng.random();
         let mut tree = TreeMut::new(&mut pages, &mut record);
-        assert!(!tree.relocate(Part::Run, Some(&unknown), None, Pgno::new(40).unwrap()).unwrap());
-        assert!(!tree.relocate(Part::Node(9), None, None, Pgno::new(40).unwrap()).unwrap());
+        assert!(!tree.relocate(Part::Run, Some(&unknown), None, KeyOrder::BYTEWISE, Pgno::new(40).unwrap()).unwrap());
+        assert!(!tree.relocate(Part::Node(9), None, None, KeyOrder::BYTEWISE, Pgno::new(40).unwrap()).unwrap());
     }
 }

@@ -52,6 +52,7 @@ pub(crate) use insert::{OwnPath, Value};
 pub(crate) use locate::{Located, Part, locate, locate_down_to};
 pub(crate) use nested::duplicates_at;
 pub(crate) use order::in_its_order;
+pub(crate) use order::PairOrder;
 pub use order::{KeyOrder, NamedOrder};
 pub(crate) use range::Range;
 pub(crate) use walk::{Sound, Visit, Visitor, Walked, walk, walk_since, walk_with};

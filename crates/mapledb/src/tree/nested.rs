@@ -58,8 +58,8 @@ pub(super) fn weight(record: &TreeRecord, leaf: &Leaf<'_>, from: PageRef, index:
     }
 }
 
-/// Whether a leaf is laid out as the tree's are: its keys packed or not, and its sub-pages sound.
-pub(super) fn check_layout(record: &TreeRecord, page: &[u8], from: PageRef) -> Result<()> {
+/// Whether a leaf is laid out as the tree's are: its keys packed or not, and its sub-pages sound, with duplicates in `order`.
+pub(super) fn check_layout(record: &TreeRecord, order: KeyOrder, page: &[u8], from: PageRef) -> Result<()> {
     let fault = |cause| corrupt(from.pgno, cause);
     let leaf = Leaf::view(page).map_err(fault)?;
     if leaf.packed().map_or(0, |packed| packed.key_len()) != usize::from(record.key_len) {
@@ -70,7 +70,6 @@ pub(super) fn check_layout(record: &TreeRecord, page: &[u8], from: PageRef) -> R
         if let ValueField::Duplicates(field) = leaf.value(index).map_err(fault)?
             && let DupField::SubPage(sub_page) = nested_in(record, from, field)?
         {
-            let order = KeyOrder::recorded(duplicates.order);
             validate_sub_page(order, sub_page, duplicates.len, page.len()).map_err(fault)?;
         }
     }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use mapledb_format::order::{AsStored, Bytewise, Integer, Named, Order, Reverse};
-use mapledb_format::tree_record::OrderId;
+use mapledb_format::tree_record::{OrderId, TreeRecord};
 use mapledb_os::planted;
 
 /// The longest name of an order in bytes.
@@ -180,10 +180,39 @@ impl KeyOrder {
         })
     }
 
+    /// As [`recorded`](KeyOrder::recorded), of the duplicates of the multimap that `record` describes.
+    pub(crate) fn of_duplicates(record: &TreeRecord) -> KeyOrder {
+        KeyOrder::recorded(record.duplicates.unwrap_or_default().order)
+    }
+
     /// Whether keys can be compared; not in a named order that is not at hand.
     #[inline(always)]
     pub(crate) const fn is_at_hand(&self) -> bool {
         !matches!(self.0, Kind::AsStored)
+    }
+}
+
+/// The orders of a table: that of its keys, and that of the duplicates of a key if it is a multimap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairOrder {
+    pub(crate) keys: KeyOrder,
+    pub(crate) duplicates: KeyOrder,
+}
+
+impl PairOrder {
+    /// Of a table that is no multimap.
+    pub(crate) const fn of_keys(keys: KeyOrder) -> PairOrder {
+        PairOrder { keys, duplicates: KeyOrder::BYTEWISE }
+    }
+
+    /// What a tree's record says alone: what is in a named order is taken as it is stored.
+    pub(crate) fn recorded(record: &TreeRecord) -> PairOrder {
+        PairOrder { keys: KeyOrder::recorded(record.order), duplicates: KeyOrder::of_duplicates(record) }
+    }
+
+    /// Whether keys can be compared, and duplicates.
+    pub(crate) const fn is_at_hand(&self) -> bool {
+        self.keys.is_at_hand() && self.duplicates.is_at_hand()
     }
 }
 

@@ -11,7 +11,7 @@ use mapledb_format::{FormatError, Pgno, Txnid};
 use super::ahead::{LEAVES_MAX, ask_for_children};
 use super::insert::validate;
 use super::nested::{Owned, check_layout, owned_at, weigh};
-use super::{KeyOrder, PageRef, Pages, Tree, child, corrupt};
+use super::{KeyOrder, PageRef, Pages, PairOrder, Tree, child, corrupt};
 use crate::error::{Error, Result};
 
 /// One page, or the run of a multi-page value.
@@ -94,21 +94,31 @@ pub(crate) fn walk<P: Pages, O: Order>(
     order: O,
     visit: &mut dyn FnMut(Visit) -> Result<()>,
 ) -> Result<Walked> {
-    walk_with(pages, record, order, &mut Strict(visit))
+    walk_in(Tree::in_order(pages, record, order), KeyOrder::of_duplicates(record), &mut Strict(visit))
 }
 
 /// Walks as [`walk`] does, and asks the visitor at each fault whether to go on.
-pub(crate) fn walk_with<P: Pages, O: Order>(
+pub(crate) fn walk_with<P: Pages>(
     pages: &P,
     record: &TreeRecord,
-    order: O,
+    order: PairOrder,
     visitor: &mut dyn Visitor,
 ) -> Result<Walked> {
-    Walker { tree: Tree::in_order(pages, record, order), visitor, walked: Walked::default(), is_nested: false }.walk()
+    walk_in(Tree::in_order(pages, record, order.keys), order.duplicates, visitor)
+}
+
+fn walk_in<P: Pages, O: Order>(
+    tree: Tree<'_, P, O>,
+    duplicates: KeyOrder,
+    visitor: &mut dyn Visitor,
+) -> Result<Walked> {
+    Walker { tree, duplicates, visitor, walked: Walked::default(), is_nested: false }.walk()
 }
 
 struct Walker<'p, 'v, P, O> {
     tree: Tree<'p, P, O>,
+    /// The order of the duplicates if it is a multimap.
+    duplicates: KeyOrder,
     visitor: &'v mut dyn Visitor,
     walked: Walked,
     /// Whether this is the tree of a key's duplicates.
@@ -172,7 +182,7 @@ impl<'p, P: Pages, O: Order> Walker<'p, '_, P, O> {
             validate(self.tree.order, page, level).map_err(|cause| corrupt(at.pgno, cause))?;
         }
         if level == 0 {
-            check_layout(&self.tree.record, page, at)?;
+            check_layout(&self.tree.record, self.duplicates, page, at)?;
         }
         self.visitor.visit(Visit { pgno: at.pgno, pages: 1 })?;
         Ok(page)
@@ -213,9 +223,13 @@ impl<'p, P: Pages, O: Order> Walker<'p, '_, P, O> {
 
     /// Walks the tree of a key's duplicates.
     fn nested(&mut self, tree: &TreeRecord) -> Result<()> {
-        let pages = Tree::in_order(self.tree.pages, tree, KeyOrder::recorded(tree.order));
-        let walker =
-            Walker { tree: pages, visitor: &mut *self.visitor, walked: Walked::default(), is_nested: true };
+        let walker = Walker {
+            tree: Tree::in_order(self.tree.pages, tree, self.duplicates),
+            duplicates: self.duplicates,
+            visitor: &mut *self.visitor,
+            walked: Walked::default(),
+            is_nested: true,
+        };
         let walked = walker.walk()?;
         self.walked.faults += walked.faults;
         self.walked.overflow_pages += walked.leaf_pages + walked.branch_pages;

@@ -5,7 +5,6 @@
 //! given up like any other page. Which is which is found by walking both, for after an earlier rollback the age of a page
 //! does not tell who reaches it.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use mapledb_format::order::{Bytewise, Order};
@@ -204,8 +203,8 @@ fn lay_pairs_down<P: Pages, O: Order>(
     to: &mut TreeMut<'_, Draft, O>,
 ) -> Result<()> {
     let tree = Tree::in_order(from, record, KeyOrder::recorded(record.order));
-    let mut pairs = PairRange::new(tree, Bound::Unbounded, Bound::Unbounded)?;
-    let mut loader = Loader::new(to)?;
+    let mut pairs = PairRange::all(tree)?;
+    let mut loader = Loader::as_stored(to)?;
     while let Some((key, duplicate)) = pairs.next()? {
         loader.push(key, duplicate)?;
     }

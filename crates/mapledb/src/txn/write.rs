@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::mvcc::WriterGuard;
 use crate::pages::PagesMut;
 use crate::space::Draft;
-use crate::tree::{KeyOrder, TreeMut};
+use crate::tree::{PairOrder, TreeMut};
 
 /// A table of this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,9 +226,9 @@ impl WriteTxn {
         Ok(first)
     }
 
-    /// Opens a named table; makes it as it is asked for if it is not there and `create` says so. Answers the order of its
-    /// keys, too.
-    pub(crate) fn open_named(&mut self, name: &str, asked: &Asked, create: bool) -> Result<(TableId, KeyOrder)> {
+    /// Opens a named table; makes it as it is asked for if it is not there and `create` says so. Answers its
+    /// orders, too.
+    pub(crate) fn open_named(&mut self, name: &str, asked: &Asked, create: bool) -> Result<(TableId, PairOrder)> {
         self.check()?;
         let at = match self.tables.place_of(name) {
             Some(at) => at,
@@ -359,7 +359,7 @@ impl WriteTxn {
             other => other?,
         };
         self.attempt(|txn| {
-            txn.tree_mut(table, order).clear()?;
+            txn.tree_mut(table, order.keys).clear()?;
             catalog::remove(&mut txn.draft, &mut txn.head.catalog, name)
         })?;
         if let TableId::Named(at) = table {

@@ -90,6 +90,7 @@ impl Shape {
                 .page_size(page_size)
                 .two_syncs(rng.random_ratio(1, 4))
                 .verify(verify)
+                .order(pairs::TURNED)
                 .relaxed_bound(bound.0, bound.1),
         }
     }

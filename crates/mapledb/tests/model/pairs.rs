@@ -2,9 +2,11 @@
 //!
 //! A few keys have most of the duplicates, so these grow from one inline to a sub-page and to a nested tree, and shrink back.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use mapledb::{Duplicates, Error, KeyOrder, WriteMultimap};
+use mapledb::{Duplicates, Error, KeyOrder, NamedOrder, Owned, WriteMultimap};
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -16,6 +18,20 @@ type Pair = (Vec<u8>, Vec<u8>);
 
 /// How many duplicates there are to choose from.
 const DUPLICATES: u32 = 1500;
+
+/// The order of the reversed bytes, as a program's own.
+struct Turned;
+
+impl NamedOrder for Turned {
+    const NAME: &'static str = "turned/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.iter().rev().cmp(b.iter().rev())
+    }
+}
+
+/// A named order of duplicates, which environments are opened with.
+pub const TURNED: KeyOrder = KeyOrder::named::<Turned>();
 
 /// The pairs of a multimap, keys in bytewise order. A duplicate is kept as it sorts: from its last byte to its first unless its order
 /// is bytewise.
@@ -36,6 +52,8 @@ pub fn kind(rng: &mut SmallRng) -> Duplicates {
         (KeyOrder::REVERSE, Some(5)),
         (KeyOrder::INTEGER, Some(4)),
         (KeyOrder::INTEGER, Some(8)),
+        (TURNED, None),
+        (TURNED, Some(7)),
     ]
     .choose(rng)
     .expect("some");
@@ -179,6 +197,10 @@ pub fn change(
             *sequence += count;
         }
         157..159 => refused(shape, table, sets, &key),
+        162..167 => take_from_an_end(rng, table, sets, &key),
+        167 => retain(rng, shape, table, sets),
+        168..170 => extract(rng, shape, table, sets),
+        170..173 => from_a_gap(rng, shape, table, sets),
         159..162 => {
             let all: Vec<Pair> = sets.iter().collect();
             ranges(rng, shape, &table, sets, &all);
@@ -195,6 +217,146 @@ fn some_dup(rng: &mut SmallRng, sets: &Sets, key: &[u8], dup: Vec<u8>) -> Vec<u8
         0 => dup,
         _ if rng.random_ratio(1, 5) => dup,
         count => sets.of(key).nth(rng.random_range(0..count) as usize).unwrap_or(dup),
+    }
+}
+
+type Taken = (Owned<[u8]>, Owned<[u8]>);
+
+fn bytes_of((key, dup): Taken) -> Pair {
+    (key.into_bytes(), dup.into_bytes())
+}
+
+/// The first pair goes, or the last, of all or of a key.
+fn take_from_an_end(
+    rng: &mut SmallRng,
+    mut table: WriteMultimap<'_, [u8], [u8]>,
+    sets: &mut Sets,
+    key: &[u8],
+) {
+    let of_key = |dup: Option<Vec<u8>>| dup.map(|dup| (key.to_vec(), dup));
+    let (found, expected) = match rng.random_range(0..4) {
+        0 => (table.pop_first().expect("pop").map(bytes_of), sets.iter().next()),
+        1 => (table.pop_last().expect("pop").map(bytes_of), sets.last()),
+        2 => (
+            of_key(table.pop_first_of(key).expect("pop").map(Owned::into_bytes)),
+            of_key(sets.of(key).next()),
+        ),
+        _ => (
+            of_key(table.pop_last_of(key).expect("pop").map(Owned::into_bytes)),
+            of_key(sets.of(key).next_back()),
+        ),
+    };
+    assert_eq!(found, expected);
+    expected.iter().for_each(|(key, dup)| assert!(sets.remove(key, dup)));
+}
+
+/// Two pairs, the second not before the first, and the pairs from one up to the other.
+fn some_range(rng: &mut SmallRng, shape: &Shape, sets: &Sets) -> (Pair, Pair, Vec<Pair>) {
+    let all: Vec<Pair> = sets.iter().collect();
+    let (a, b) = (some_pair(rng, shape, sets, &all), some_pair(rng, shape, sets, &all));
+    let (from, to) = (place(sets, &all, &a.0, &a.1), place(sets, &all, &b.0, &b.1));
+    if from <= to { (a, b, all[from..to].to_vec()) } else { (b, a, all[to..from].to_vec()) }
+}
+
+/// What is not kept goes: of all, of a range of keys, or of a range of pairs.
+fn retain(rng: &mut SmallRng, shape: &Shape, mut table: WriteMultimap<'_, [u8], [u8]>, sets: &mut Sets) {
+    let salt: u32 = rng.random_range(2..30);
+    let keep = |key: &[u8], dup: &[u8]| {
+        let sum =
+            key.iter().chain(dup).fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        !sum.is_multiple_of(salt)
+    };
+    let (low, high, within) = some_range(rng, shape, sets);
+    let all: Vec<Pair> = sets.iter().collect();
+    let (gone, asked) = match rng.random_range(0..4) {
+        0 => (table.retain(keep), all),
+        1 => {
+            let keys = &low.0[..]..=&high.0[..];
+            let asked = all.into_iter().filter(|pair| keys.contains(&&pair.0[..])).collect();
+            (table.retain_range(keys, keep), asked)
+        }
+        _ => (table.retain_pairs(as_slice(&low)..as_slice(&high), keep), within),
+    };
+    let going: Vec<Pair> = asked.into_iter().filter(|(key, dup)| !keep(key, dup)).collect();
+    assert_eq!(gone.expect("retain"), going.len() as u64);
+    going.iter().for_each(|(key, dup)| assert!(sets.remove(key, dup)));
+}
+
+/// Some pairs of a range go, as they are asked for, from either end.
+fn extract(rng: &mut SmallRng, shape: &Shape, mut table: WriteMultimap<'_, [u8], [u8]>, sets: &mut Sets) {
+    let (low, high, within) = some_range(rng, shape, sets);
+    let salt: usize = rng.random_range(1..4);
+    let goes = |dup: &[u8]| dup.iter().map(|byte| usize::from(*byte)).sum::<usize>().is_multiple_of(salt);
+    let mut expected = within.iter().filter(|(_, dup)| goes(dup));
+    let mut extracted =
+        table.extract_pairs_if(as_slice(&low)..as_slice(&high), |_, dup| goes(dup)).expect("extract");
+    let mut gone = Vec::new();
+    for _ in 0..rng.random_range(0..20) {
+        let (found, pair) = match rng.random() {
+            true => (extracted.next(), expected.next()),
+            false => (extracted.next_back(), expected.next_back()),
+        };
+        assert_eq!(found.map(|pair| bytes_of(pair.expect("a pair"))).as_ref(), pair);
+        let Some(pair) = pair else { break };
+        gone.push(pair);
+    }
+    gone.iter().for_each(|(key, dup)| assert!(sets.remove(key, dup)));
+}
+
+/// Pairs go into a gap and out beside it, and none that does not belong there.
+fn from_a_gap(rng: &mut SmallRng, shape: &Shape, mut table: WriteMultimap<'_, [u8], [u8]>, sets: &mut Sets) {
+    let all: Vec<Pair> = sets.iter().collect();
+    let from = some_pair(rng, shape, sets, &all);
+    let mut at = place(sets, &all, &from.0, &from.1);
+    let mut all = all;
+    let bound = match rng.random_range(0..3) {
+        0 => Bound::Included(as_slice(&from)),
+        1 => {
+            at += usize::from(sets.contains(&from.0, &from.1));
+            Bound::Excluded(as_slice(&from))
+        }
+        _ => {
+            at = 0;
+            Bound::Unbounded
+        }
+    };
+    let mut gap = table.lower_bound_mut(bound).expect("a gap");
+    for _ in 0..rng.random_range(0..12) {
+        let (before, behind) = (at.checked_sub(1).and_then(|at| all.get(at)), all.get(at));
+        assert_eq!(gap.peek_prev().expect("sound"), before.map(as_slice));
+        assert_eq!(gap.peek_next().expect("sound"), behind.map(as_slice));
+        match rng.random_range(0..6) {
+            0 => {
+                assert_eq!(gap.next().expect("sound"), behind.map(as_slice));
+                at += usize::from(behind.is_some());
+            }
+            1 => {
+                assert_eq!(gap.prev().expect("sound"), before.map(as_slice));
+                at -= usize::from(before.is_some());
+            }
+            2 => {
+                assert_eq!(gap.remove_next().expect("remove").map(bytes_of).as_ref(), behind);
+                if at < all.len() {
+                    let (key, dup) = all.remove(at);
+                    sets.remove(&key, &dup);
+                }
+            }
+            way => {
+                let key = before.or(behind).map_or_else(|| from.0.clone(), |pair| pair.0.clone());
+                let dup = sets.dup(shape, rng.random_range(0..DUPLICATES));
+                let belongs = place(sets, &all, &key, &dup) == at && !sets.contains(&key, &dup);
+                let put = if way == 3 { gap.insert_after(&key, &dup) } else { gap.insert_before(&key, &dup) };
+                match put {
+                    Ok(()) => {
+                        assert!(belongs && sets.insert(&key, &dup));
+                        all.insert(at, (key, dup));
+                        at += usize::from(way != 3);
+                    }
+                    Err(Error::NotSorted) => assert!(!belongs),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
     }
 }
 

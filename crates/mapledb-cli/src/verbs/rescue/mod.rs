@@ -16,7 +16,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use mapledb::KeyOrder;
 use mapledb_format::ids::META_BYTES;
-use mapledb_format::tree_record::{ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
+use mapledb_format::tree_record::{ATTR_DUP_ORDER_NAME, ATTR_KEY_TYPE, ATTR_ORDER_NAME, ATTR_VALUE_TYPE};
 use mapledb_format::{Meta, OrderId, PageSize, Slot, TableRecord, TreeRecord};
 use serde::Serialize;
 
@@ -171,9 +171,15 @@ impl Rescue<'_> {
         let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
-        self.table(None, &roots.default_table, ((Type::Bytes, Type::Bytes), None), &mut *sink, name)?;
+        self.table(
+            None,
+            &roots.default_table,
+            ((Type::Bytes, Type::Bytes), Orders::default()),
+            &mut *sink,
+            name,
+        )?;
         for (table, record) in tables {
-            self.table(Some(table), &record.tree, (types(&record), order(&record)), &mut *sink, name)?;
+            self.table(Some(table), &record.tree, (types(&record), Orders::of(&record)), &mut *sink, name)?;
         }
         sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
     }
@@ -194,14 +200,21 @@ impl Rescue<'_> {
         &mut self,
         name: Option<String>,
         tree: &TreeRecord,
-        (types, order): ((Type, Type), Option<String>),
+        (types, orders): ((Type, Type), Orders),
         sink: &mut dyn Sink,
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
         let duplicates = tree.duplicates.map(duplicates_of);
-        let head =
-            TableHead { name: name.clone(), types: Some(types), order, duplicates, sequence: 0, line: 0 };
+        let head = TableHead {
+            name: name.clone(),
+            types: Some(types),
+            order: orders.keys,
+            duplicates,
+            duplicate_order: orders.duplicates,
+            sequence: 0,
+            line: 0,
+        };
         sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {
@@ -223,18 +236,25 @@ fn types(record: &TableRecord) -> (Type, Type) {
     (named(ATTR_KEY_TYPE), named(ATTR_VALUE_TYPE))
 }
 
-/// The name of the order of a table's keys.
-fn order(record: &TableRecord) -> Option<String> {
-    let built_in = match record.tree.order {
-        OrderId::Bytewise => KeyOrder::BYTEWISE,
-        OrderId::Reverse => KeyOrder::REVERSE,
-        OrderId::Integer => KeyOrder::INTEGER,
-        OrderId::Named => {
-            let name = record.attribute(ATTR_ORDER_NAME)?;
-            return Some(String::from_utf8_lossy(name).into_owned());
-        }
-    };
-    Some(built_in.name().to_owned())
+/// The names of the orders of a table.
+#[derive(Default)]
+struct Orders {
+    keys: Option<String>,
+    /// Of a multimap in an order of a program's.
+    duplicates: Option<String>,
+}
+
+impl Orders {
+    fn of(record: &TableRecord) -> Orders {
+        let named = |id| record.attribute(id).map(|name| String::from_utf8_lossy(name).into_owned());
+        let keys = match record.tree.order {
+            OrderId::Bytewise => Some(KeyOrder::BYTEWISE.name().to_owned()),
+            OrderId::Reverse => Some(KeyOrder::REVERSE.name().to_owned()),
+            OrderId::Integer => Some(KeyOrder::INTEGER.name().to_owned()),
+            OrderId::Named => named(ATTR_ORDER_NAME),
+        };
+        Orders { keys, duplicates: named(ATTR_DUP_ORDER_NAME) }
+    }
 }
 
 /// Says what was rescued: on standard output, unless the dump went there.
@@ -303,7 +323,7 @@ impl LostReport {
     }
 }
 
-/// What a tree record says of the duplicates of a multimap. They are never in a named order.
+/// What a tree record says of the duplicates of a multimap, but for the name of their order.
 fn duplicates_of(recorded: mapledb_format::Duplicates) -> mapledb::Duplicates {
     let order = match recorded.order {
         OrderId::Bytewise | OrderId::Named => KeyOrder::BYTEWISE,

@@ -25,7 +25,7 @@ use crate::workload::{Profile, Transaction};
 /// The table that fills the disk.
 const FILL: &str = "fill";
 
-/// What a child with the role [`Role::Full`] is to do.
+/// What a child with the role `Full` is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Orders {
     /// Where the full disk is mounted.

@@ -22,7 +22,7 @@ use crate::catalog::Asked;
 use crate::error::{Error, Result};
 use crate::mvcc::Wait;
 use crate::space::{Free, each_free};
-use crate::tree::{KeyOrder, Part, TreeMut, in_its_order};
+use crate::tree::{KeyOrder, PairOrder, Part, TreeMut, in_its_order};
 
 /// Rounds in a row that may move something without the used part getting shorter, while others write to its end.
 const FRUITLESS_MAX: u32 = 3;
@@ -346,13 +346,14 @@ fn wanted_end(head: &HeadBody, first: Pgno) -> Pgno {
 impl WriteTxn {
     /// Moves a page or run to a lower place; answers how many pages. None if it is not there any more, or there is no room.
     fn move_down(&mut self, names: &[String], page: &Planned) -> Result<u64> {
+        const BYTEWISE: PairOrder = PairOrder::of_keys(KeyOrder::BYTEWISE);
         let (table, order) = match page.home {
             Home::Named(at) => match self.open_named(&names[at], &Asked::default(), false) {
                 Err(Error::TableMissing { .. }) => return Ok(0),
                 opened => opened.map(|(table, order)| (Some(table), order))?,
             },
-            Home::Main => (Some(TableId::Main), KeyOrder::BYTEWISE),
-            Home::Catalog | Home::Free => (None, KeyOrder::BYTEWISE),
+            Home::Main => (Some(TableId::Main), BYTEWISE),
+            Home::Catalog | Home::Free => (None, BYTEWISE),
         };
         if !order.is_at_hand() {
             return Ok(0);
@@ -370,13 +371,13 @@ impl WriteTxn {
             }
             let (key, duplicate) = (page.key.as_deref(), page.duplicate.as_deref());
             let is_moved = match (table, page.home) {
-                (Some(table), _) => in_its_order!(order, order => {
-                    txn.tree_mut(table, order).relocate(page.part, key, duplicate, page.pgno)
+                (Some(table), _) => in_its_order!(order.keys, keys => {
+                    txn.tree_mut(table, keys).relocate(page.part, key, duplicate, order.duplicates, page.pgno)
                 }),
                 (None, Home::Catalog) => {
-                    TreeMut::new(&mut txn.draft, &mut txn.head.catalog).relocate(page.part, key, duplicate, page.pgno)
+                    TreeMut::new(&mut txn.draft, &mut txn.head.catalog).relocate(page.part, key, duplicate, order.duplicates, page.pgno)
                 }
-                (None, _) => txn.draft.free_tree(|tree| tree.relocate(page.part, key, duplicate, page.pgno)),
+                (None, _) => txn.draft.free_tree(|tree| tree.relocate(page.part, key, duplicate, order.duplicates, page.pgno)),
             }?;
             Ok(if is_moved { page.pages } else { 0 })
         })
