@@ -171,9 +171,9 @@ impl Rescue<'_> {
         let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
-        self.table(None, &roots.default_table, ((Type::Bytes, Type::Bytes), None), &mut *sink, name)?;
+        self.table(main_head(roots), &roots.default_table, &mut *sink, name)?;
         for (table, record) in tables {
-            self.table(Some(table), &record.tree, (types(&record), order(&record)), &mut *sink, name)?;
+            self.table(head(table, &record), &record.tree, &mut *sink, name)?;
         }
         sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
     }
@@ -192,16 +192,12 @@ impl Rescue<'_> {
 
     fn table(
         &mut self,
-        name: Option<String>,
+        head: TableHead,
         tree: &TreeRecord,
-        (types, order): ((Type, Type), Option<String>),
         sink: &mut dyn Sink,
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
-        let duplicates = tree.duplicates.map(duplicates_of);
-        let head =
-            TableHead { name: name.clone(), types: Some(types), order, duplicates, sequence: 0, line: 0 };
         sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {
@@ -210,10 +206,28 @@ impl Rescue<'_> {
             self.bar.inc(1);
             sink.record(key, value).map_err(wrong)
         })?;
-        let lost_records = self.report.lose(name.as_deref(), &lost);
+        let lost_records = self.report.lose(head.name.as_deref(), &lost);
         self.report.records += records;
-        self.report.tables.push(TableReport { table: name, records, lost_records });
+        self.report.tables.push(TableReport { table: head.name, records, lost_records });
         Ok(())
+    }
+}
+
+/// The default table, as far as its roots tell.
+fn main_head(roots: &Roots) -> TableHead {
+    let types = Some((Type::Bytes, Type::Bytes));
+    TableHead { name: None, types, order: None, duplicates: None, sequence: roots.default_sequence, line: 0 }
+}
+
+/// A table as the catalog describes it.
+fn head(name: String, record: &TableRecord) -> TableHead {
+    TableHead {
+        name: Some(name),
+        types: Some(types(record)),
+        order: order(record),
+        duplicates: record.tree.duplicates.map(duplicates_of),
+        sequence: record.sequence,
+        line: 0,
     }
 }
 
