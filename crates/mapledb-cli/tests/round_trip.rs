@@ -50,18 +50,21 @@ fn numbers_that_were_given_out_are_not_given_out_again() {
     txn.commit().unwrap();
     env.close().unwrap();
 
-    place.ok("dump a.maple -o a.jsonl");
-    place.ok("load --create b.maple a.jsonl");
-    place.ok("load b.maple a.jsonl"); // once more: nothing is skipped
-    let env = open(&place, "b.maple");
-    let mut txn = env.write().unwrap();
-    assert_eq!(txn.main().next_sequence(1).unwrap(), 3);
-    assert_eq!(txn.open_table(&JOBS).unwrap().next_sequence(1).unwrap(), 5);
-    assert_eq!(txn.open_multimap(&TAGS).unwrap().next_sequence(1).unwrap(), 7);
-    drop(txn);
-    env.close().unwrap();
-    assert_eq!(place.ok("dump a.maple"), place.ok("dump b.maple"));
-    place.check("b.maple");
+    for (dump, copy) in [("dump a.maple -o a.jsonl", "b.maple"), ("rescue a.maple a.jsonl", "c.maple")] {
+        place.ok(dump);
+        place.ok(&format!("load --create {copy} a.jsonl"));
+        place.ok(&format!("load {copy} a.jsonl")); // once more: nothing is skipped
+        std::fs::remove_file(place.path("a.jsonl")).unwrap();
+        let env = open(&place, copy);
+        let mut txn = env.write().unwrap();
+        assert_eq!(txn.main().next_sequence(1).unwrap(), 3);
+        assert_eq!(txn.open_table(&JOBS).unwrap().next_sequence(1).unwrap(), 5);
+        assert_eq!(txn.open_multimap(&TAGS).unwrap().next_sequence(1).unwrap(), 7);
+        drop(txn);
+        env.close().unwrap();
+        assert_eq!(place.ok("dump a.maple"), place.ok(&format!("dump {copy}")));
+        place.check(copy);
+    }
 }
 
 #[test]

@@ -171,15 +171,9 @@ impl Rescue<'_> {
         let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
-        self.table(
-            None,
-            &roots.default_table,
-            ((Type::Bytes, Type::Bytes), Orders::default()),
-            &mut *sink,
-            name,
-        )?;
+        self.table(main_head(roots), &roots.default_table, &mut *sink, name)?;
         for (table, record) in tables {
-            self.table(Some(table), &record.tree, (types(&record), Orders::of(&record)), &mut *sink, name)?;
+            self.table(head(table, &record), &record.tree, &mut *sink, name)?;
         }
         sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
     }
@@ -198,23 +192,12 @@ impl Rescue<'_> {
 
     fn table(
         &mut self,
-        name: Option<String>,
+        head: TableHead,
         tree: &TreeRecord,
-        (types, orders): ((Type, Type), Orders),
         sink: &mut dyn Sink,
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
-        let duplicates = tree.duplicates.map(duplicates_of);
-        let head = TableHead {
-            name: name.clone(),
-            types: Some(types),
-            order: orders.keys,
-            duplicates,
-            duplicate_order: orders.duplicates,
-            sequence: 0,
-            line: 0,
-        };
         sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
         let lost = walk(self.pages, tree, &mut |key, value| {
@@ -223,10 +206,36 @@ impl Rescue<'_> {
             self.bar.inc(1);
             sink.record(key, value).map_err(wrong)
         })?;
-        let lost_records = self.report.lose(name.as_deref(), &lost);
+        let lost_records = self.report.lose(head.name.as_deref(), &lost);
         self.report.records += records;
-        self.report.tables.push(TableReport { table: name, records, lost_records });
+        self.report.tables.push(TableReport { table: head.name, records, lost_records });
         Ok(())
+    }
+}
+
+/// The default table, as far as its roots tell.
+fn main_head(roots: &Roots) -> TableHead {
+    TableHead {
+        name: None,
+        types: Some((Type::Bytes, Type::Bytes)),
+        order: None,
+        duplicates: None,
+        duplicate_order: None,
+        sequence: roots.default_sequence,
+        line: 0,
+    }
+}
+
+/// A table as the catalog describes it.
+fn head(name: String, record: &TableRecord) -> TableHead {
+    TableHead {
+        name: Some(name),
+        types: Some(types(record)),
+        order: order(record),
+        duplicates: record.tree.duplicates.map(duplicates_of),
+        duplicate_order: text(record, ATTR_DUP_ORDER_NAME),
+        sequence: record.sequence,
+        line: 0,
     }
 }
 
@@ -236,25 +245,18 @@ fn types(record: &TableRecord) -> (Type, Type) {
     (named(ATTR_KEY_TYPE), named(ATTR_VALUE_TYPE))
 }
 
-/// The names of the orders of a table.
-#[derive(Default)]
-struct Orders {
-    keys: Option<String>,
-    /// Of a multimap in an order of a program's.
-    duplicates: Option<String>,
+/// The name of the order of a table's keys.
+fn order(record: &TableRecord) -> Option<String> {
+    match record.tree.order {
+        OrderId::Bytewise => Some(KeyOrder::BYTEWISE.name().to_owned()),
+        OrderId::Reverse => Some(KeyOrder::REVERSE.name().to_owned()),
+        OrderId::Integer => Some(KeyOrder::INTEGER.name().to_owned()),
+        OrderId::Named => text(record, ATTR_ORDER_NAME),
+    }
 }
 
-impl Orders {
-    fn of(record: &TableRecord) -> Orders {
-        let named = |id| record.attribute(id).map(|name| String::from_utf8_lossy(name).into_owned());
-        let keys = match record.tree.order {
-            OrderId::Bytewise => Some(KeyOrder::BYTEWISE.name().to_owned()),
-            OrderId::Reverse => Some(KeyOrder::REVERSE.name().to_owned()),
-            OrderId::Integer => Some(KeyOrder::INTEGER.name().to_owned()),
-            OrderId::Named => named(ATTR_ORDER_NAME),
-        };
-        Orders { keys, duplicates: named(ATTR_DUP_ORDER_NAME) }
-    }
+fn text(record: &TableRecord, attribute: u16) -> Option<String> {
+    record.attribute(attribute).map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Says what was rescued: on standard output, unless the dump went there.

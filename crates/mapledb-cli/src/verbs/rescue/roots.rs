@@ -28,6 +28,8 @@ pub struct Roots {
     pub default_table: TreeRecord,
     /// The catalog.
     pub catalog: TreeRecord,
+    /// The next number of the default table's sequence, if a meta says so; else 0.
+    pub default_sequence: u64,
 }
 
 /// The trees of the newest of `metas` whose trees have roots that verify, or of the newest.
@@ -40,7 +42,12 @@ pub fn by_meta(pages: &PageFile, metas: &[Meta]) -> Option<Roots> {
     })?;
     let head = &best.head;
     let found_by = format!("meta {}", best.slot);
-    Some(Roots { found_by, default_table: head.default_table, catalog: head.catalog })
+    Some(Roots {
+        found_by,
+        default_table: head.default_table,
+        catalog: head.catalog,
+        default_sequence: head.default_sequence,
+    })
 }
 
 /// A page that verifies by itself.
@@ -92,6 +99,7 @@ pub fn by_every_page(pages: &PageFile, look: &mut dyn FnMut()) -> Roots {
         found_by: "every page".to_owned(),
         default_table: newest(Content::Other),
         catalog: newest(Content::Tables),
+        default_sequence: 0,
     }
 }
 
