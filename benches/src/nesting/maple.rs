@@ -52,6 +52,7 @@ impl Nesting for Maple {
             let savepoint = txn.savepoint()?;
             txn.main().put(key, value)?;
             txn.rollback_to(&savepoint)?;
+            txn.release(&savepoint)?;
         }
         Ok(started.nanoseconds() / entries.len() as f64)
     }

@@ -245,7 +245,8 @@ impl Options {
     }
 
     /// The bound of relaxed commits: a sync begins when they have written `bytes`, or `time` after the first of them. One
-    /// that alone writes as much is durable when it returns.
+    /// that alone writes as much is durable when it returns, and so is one before which a file of more than twice what is in use
+    /// has nearly run out of pages that may be reused.
     /// 64 MiB and one second by default. `time` holds as well for those that another process left behind, from the first
     /// transaction that this one begins after them.
     ///

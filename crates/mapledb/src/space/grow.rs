@@ -47,12 +47,12 @@ impl Draft {
         Ok(Extent::new(first, pages))
     }
 
-    /// Grows the file by an eighth, or a thirty-second if most of it is not in use, at least 1 MiB and at most 256 MiB at a time; by
-    /// the least that serves if the disk has no more.
+    /// Grows the file by a sixteenth, or a thirty-second if most of it is not in use, at least 1 MiB and at most 256 MiB at a time;
+    /// by the least that serves if the disk has no more.
     fn allocate_blocks(&mut self, least: u64) -> Result<()> {
         let shift = self.store.page_size().shift();
         let is_swollen = self.space.pages_used > 2 * self.space.pages_in_use();
-        let step = (self.space.pages_allocated / if is_swollen { 32 } else { 8 })
+        let step = (self.space.pages_allocated / if is_swollen { 32 } else { 16 })
             .clamp((1 << 20) >> shift, (256 << 20) >> shift);
         let generous = least.max(self.space.pages_allocated + step).min(self.quota_pages).max(least);
         // Below the end of the used part are pages of others, whatever is known about blocks.
