@@ -179,6 +179,9 @@ impl HeadBody {
         if head.snapshots_in > head.txnid {
             return bad("its snapshots were changed in a later transaction");
         }
+        if head.pages_in_use.max(head.pages_available) > head.pages_used.get() {
+            return bad("it counts more pages than it uses");
+        }
         if usize::from(head.free_len) > INLINE_FREE_BYTES {
             return bad("its inline free area is longer than its room");
         }
@@ -239,10 +242,12 @@ pub(crate) mod tests {
     #[test]
     fn a_bad_body_says_why() {
         type Change = fn(&mut HeadBody);
-        let table: [(Change, &str); 9] = [
+        let table: [(Change, &str); 11] = [
             (|h| h.txnid = Txnid(0), "its txnid is 0, which a reader slot cannot pin"),
             (|h| h.base_txnid = Txnid(13), "it builds on a later transaction"),
             (|h| h.snapshots_in = Txnid(13), "its snapshots were changed in a later transaction"),
+            (|h| h.pages_in_use = 1 << 63, "it counts more pages than it uses"),
+            (|h| h.pages_available = u64::MAX, "it counts more pages than it uses"),
             (|h| h.free_len = 1281, "its inline free area is longer than its room"),
             (|h| h.default_table.order = OrderId::Named, "one of its trees is not in bytewise order"),
             (|h| h.free.order = OrderId::Reverse, "one of its trees is not in bytewise order"),

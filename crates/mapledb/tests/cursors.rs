@@ -304,3 +304,29 @@ fn cursors_go_by_the_order_of_their_table() {
     txn.commit().expect("commit");
     check(&env);
 }
+
+#[test]
+fn a_cursor_of_the_transaction_that_rolls_back_sees_what_stands_then() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("write");
+    for key in ["a", "b"] {
+        txn.main().put(key.as_bytes(), b"old").expect("put");
+    }
+    txn.create_snapshot("before").expect("a snapshot");
+    txn.commit().expect("commit");
+    let mut txn = env.write().expect("write");
+    for key in ["a", "ab"] {
+        txn.main().put(key.as_bytes(), b"new").expect("put");
+    }
+    txn.commit().expect("commit");
+
+    let mut txn = env.write().expect("write");
+    let mut cursor = DetachedCursor::<[u8], [u8]>::new();
+    assert_eq!(cursor.first(&txn.main()).expect("first"), Some((&b"a"[..], &b"new"[..])));
+    txn.roll_back("before").expect("rolled back");
+    assert_eq!(cursor.current(&txn.main()).expect("current"), Some((&b"a"[..], &b"old"[..])));
+    assert_eq!(cursor.next(&txn.main()).expect("next"), Some((&b"b"[..], &b"old"[..])));
+    txn.commit().expect("commit");
+    check(&env);
+}

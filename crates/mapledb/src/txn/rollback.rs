@@ -74,6 +74,7 @@ impl WriteTxn {
         let record = self.snapshot_record(name)?;
         self.attempt(|txn| txn.take_back(&record))?;
         self.tables = Tables::default();
+        self.states.begin_anew();
         Ok(())
     }
 
