@@ -18,6 +18,8 @@ const RUN_MIN: u64 = 8;
 const LONG_RUN: u64 = 64;
 /// The shortest run that is written at the full speed of the disk or nearly so: one request of 128 KiB.
 const GOOD_RUN: u64 = 32;
+/// The part of what a large transaction has taken so far that it takes from the end of the file at once.
+const GROWTH_PART: u64 = 8;
 /// The least that is taken from the free tree or the end of the file at once.
 const CLAIM_MIN: u64 = 256;
 /// The longest run taken at once by a transaction that wastes no pages: as many may be left over.
@@ -146,8 +148,10 @@ impl Draft {
         {
             return Ok(run);
         }
+        // The next one at the end of the file follows this one, so short ones are as good, and less is left over.
+        let bite = pages.max(wish.min((appetite / GROWTH_PART).max(LONG_RUN)));
         if wish >= LONG_RUN
-            && let Some(run) = self.grow_if_sparing(wish)?
+            && let Some(run) = self.grow_if_sparing(bite)?
         {
             return Ok(run);
         }
@@ -162,7 +166,7 @@ impl Draft {
             return Ok(run);
         }
         // What is left of this run stays at hand for the next commits, and spares them all of the above.
-        match self.grow(wish.max(self.space.tail_kept())) {
+        match self.grow(bite.max(self.space.tail_kept())) {
             Err(error) if error.is_want_of_room() => self.grow(pages),
             grown => grown,
         }
