@@ -17,7 +17,7 @@ pub fn catch() -> Result<(), Failure> {
     watch(false)
 }
 
-/// The same for a verb that may wait for input without end and leaves nothing behind however it ends: the second
+/// The same for a verb that may wait for input without end and leaves nothing half done however it ends: the second
 /// Ctrl-C does not wait.
 pub fn catch_once() -> Result<(), Failure> {
     watch(true)

@@ -125,6 +125,15 @@ fn verbs_that_watch_for_ctrl_c_follow_one_another() {
 }
 
 #[test]
+fn a_verb_that_reads_standard_input_takes_the_lines_after_its_own() {
+    let place = Place::with_a_database();
+    let said = printed(&place, "a.maple --write", "put a b\nload -q -f csv --no-header\nc,d\nput,e\n");
+    assert!(!said.contains("e\n"), "{said}");
+    assert_eq!(printed(&place, "a.maple", "scan\n"), "a\tb\nc\td\nk\tv\nput\te\n");
+    place.check("a.maple");
+}
+
+#[test]
 fn what_changes_the_database_is_refused_unless_it_was_asked_for() {
     let place = Place::with_a_database();
     for line in

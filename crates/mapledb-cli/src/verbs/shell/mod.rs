@@ -8,7 +8,7 @@
 mod complete;
 mod line;
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
@@ -58,10 +58,15 @@ pub fn run(args: &ShellArgs, manner: Manner) -> Result<(), Failure> {
     done.and(kept::let_go())
 }
 
+/// Standard input is let go of between lines: a verb that reads it takes what is left.
 fn from_pipe(session: &mut Session) -> Result<(), Failure> {
-    for (number, line) in io::stdin().lock().lines().enumerate() {
-        let line = line.map_err(|error| Failure::os("read from", Path::new("standard input"), error))?;
-        let at = |failure: Failure| failure.at(format_args!("line {}", number + 1));
+    for number in 1.. {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        if read.map_err(|error| Failure::os("read from", Path::new("standard input"), error))? == 0 {
+            break;
+        }
+        let at = |failure: Failure| failure.at(format_args!("line {number}"));
         match act(session, &line) {
             Ok(Next::End) => break,
             Ok(Next::GoOn) => {}
