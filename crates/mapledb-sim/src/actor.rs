@@ -14,7 +14,7 @@ use crate::errand::Errand;
 use crate::hostile;
 use crate::journal::Event;
 use crate::model::State;
-use crate::order::BY_LENGTH;
+use crate::order::with_orders;
 #[cfg(feature = "lmdb")]
 use crate::processes::lmdb::{self, Lmdb};
 use crate::processes::part::{self, Part};
@@ -119,14 +119,13 @@ pub struct Orders {
     pub catches_sigbus: bool,
 }
 
-/// Options that leave what happens to the seed: no thread syncs by itself. The named order of the workload is among them.
+/// Options that leave what happens to the seed: no thread syncs by itself. The named orders of the workload are among them.
 pub fn options(profile: &Profile) -> Options {
-    let options = Env::options()
+    let options = with_orders(Env::options())
         .page_size(profile.page_size)
         .two_syncs(profile.two_syncs)
         .reserve_bytes(4 << 20)
-        .relaxed_bound(u64::MAX, std::time::Duration::from_secs(3600))
-        .order(BY_LENGTH);
+        .relaxed_bound(u64::MAX, std::time::Duration::from_secs(3600));
     let options = match profile.behind_max {
         Some(commits) => options.readers(ReaderPolicy::new().behind_max(commits).evict_parked()),
         None => options,

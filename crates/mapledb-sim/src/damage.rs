@@ -16,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use crate::harness::{Ask, Failure, Tally};
 use crate::image::{lock_path, write_sparse};
 use crate::model::State;
-use crate::order::BY_LENGTH;
+use crate::order::with_orders;
 use crate::scratch::Scratch;
 use crate::verify::{Broken, checks_clean, holds, said};
 use crate::workload::{Profile, Transaction};
@@ -91,7 +91,7 @@ pub fn harness(ask: &Ask, tally: &mut Tally) -> Result<(), Failure> {
 
 fn options(profile: &Profile) -> Options {
     let options = Env::options().page_size(profile.page_size).two_syncs(profile.two_syncs);
-    options.reserve_bytes(4 << 20).order(BY_LENGTH)
+    with_orders(options.reserve_bytes(4 << 20))
 }
 
 #[allow(unsafe_code)]

@@ -1,13 +1,14 @@
-//! Orders of keys, in the workload and in the model.
+//! Orders of keys and duplicates, in the workload and in the model.
 //!
-//! The model's maps sort bytes. So a key is kept there *turned*: as bytes that sort as the key does in its table's order.
+//! The model's maps sort bytes. So a key is kept there *turned*: as bytes that sort as the key does in its table's order. Duplicates are
+//! kept so, too.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use mapledb::{KeyOrder, NamedOrder};
+use mapledb::{KeyOrder, NamedOrder, Options};
 
-/// A named order, which whoever opens a file of the workload brings along: shorter keys come first.
+/// A named order: shorter keys come first.
 pub const BY_LENGTH: KeyOrder = KeyOrder::named::<ByLength>();
 
 #[derive(Debug)]
@@ -21,8 +22,28 @@ impl NamedOrder for ByLength {
     }
 }
 
+/// Another one: from the last byte to the first, as [`KeyOrder::REVERSE`] is, but nothing that the engine knows.
+pub const FROM_THE_END: KeyOrder = KeyOrder::named::<FromTheEnd>();
+
+#[derive(Debug)]
+struct FromTheEnd;
+
+impl NamedOrder for FromTheEnd {
+    const NAME: &'static str = "from-the-end/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.iter().rev().cmp(b.iter().rev())
+    }
+}
+
 /// Every order that a table of the workload may have.
-pub const ORDERS: [KeyOrder; 4] = [KeyOrder::BYTEWISE, KeyOrder::REVERSE, KeyOrder::INTEGER, BY_LENGTH];
+pub const ORDERS: [KeyOrder; 5] =
+    [KeyOrder::BYTEWISE, KeyOrder::REVERSE, KeyOrder::INTEGER, BY_LENGTH, FROM_THE_END];
+
+/// With the named orders of the workload, which whoever opens a file of it brings along.
+pub fn with_orders(options: Options) -> Options {
+    options.order(BY_LENGTH).order(FROM_THE_END)
+}
 
 /// The order of this name, as the catalog records it.
 pub fn named(name: &str) -> Option<KeyOrder> {
@@ -32,8 +53,8 @@ pub fn named(name: &str) -> Option<KeyOrder> {
 /// The bytes that length takes in front of a key in [`BY_LENGTH`].
 const LEN_BYTES: usize = 4;
 
-/// Bytes that sort as `key` does in `order`. Integers of one length are little-endian, so both they and keys in reverse order are
-/// read from their last byte to their first.
+/// Bytes that sort as `key` does in `order`. Integers of one length are little-endian, so they and keys in reverse order, named or not,
+/// are read from their last byte to their first.
 pub fn turned(order: KeyOrder, key: &[u8]) -> Cow<'_, [u8]> {
     if order == KeyOrder::BYTEWISE {
         return key.into();

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::Profile;
-use crate::order::ORDERS;
+use crate::order::{BY_LENGTH, FROM_THE_END, ORDERS};
 
 /// The order of the keys of a new table: one in two has another than the bytewise one.
 pub(super) fn order(rng: &mut SmallRng) -> KeyOrder {
@@ -80,7 +80,10 @@ pub(super) fn duplicates(rng: &mut SmallRng) -> Duplicates {
         (KeyOrder::REVERSE, Some(5)),
         (KeyOrder::INTEGER, Some(4)),
         (KeyOrder::INTEGER, Some(8)),
-    ][rng.random_range(0..8)];
+        (BY_LENGTH, None),
+        (FROM_THE_END, None),
+        (FROM_THE_END, Some(7)),
+    ][rng.random_range(0..11)];
     Duplicates { order, len }
 }
 

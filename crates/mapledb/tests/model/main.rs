@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use compare::{holds, shows};
 use files::{TestFile, check, options};
 use mapledb::{Durability, Env, Error, Options, ReadTxn, Savepoint, Verify, WriteTxn};
-use pairs::Sets;
+use pairs::{Places, Sets};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -129,6 +129,7 @@ struct Case {
     shape: Shape,
     world: World,
     snapshots: Snapshots,
+    places: Places,
     done: u64,
 }
 
@@ -138,8 +139,8 @@ fn run(seed: u64, operations: u64) {
     let file = TestFile::new();
     let env = file.open(shape.options.clone());
     let world = World::from([(String::new(), Rc::default())]);
-    let mut case =
-        Case { rng, shape, file, env, world, snapshots: Snapshots::new(), held: Vec::new(), done: 0 };
+    let (snapshots, places) = (Snapshots::new(), Places::default());
+    let mut case = Case { rng, shape, file, env, world, snapshots, places, held: Vec::new(), done: 0 };
     while case.done < operations {
         case.transaction();
         case.look_around();
@@ -188,7 +189,7 @@ impl Case {
         let mut world = std::mem::take(&mut self.world);
         let operations = self.rng.random_range(1..=self.shape.txn_operations_max);
         self.done += operations;
-        Level { rng: &mut self.rng, shape: &self.shape, depth: 0, outer: None }
+        Level { rng: &mut self.rng, shape: &self.shape, places: &mut self.places, depth: 0, outer: None }
             .run(&mut txn, &mut world, operations);
         let named = tables::snapshots_change(&mut self.rng, &mut txn, &self.snapshots, &mut world);
         match before {
@@ -308,6 +309,7 @@ impl Case {
 struct Level<'l> {
     rng: &'l mut SmallRng,
     shape: &'l Shape,
+    places: &'l mut Places,
     depth: u32,
     /// A savepoint of the one that this is nested in.
     outer: Option<&'l Savepoint>,
@@ -345,7 +347,7 @@ impl Level<'_> {
                 }
                 5 if self.rng.random_ratio(1, 4) => shows(txn.view(), world),
                 5..13 => tables::change(self.rng, self.shape, txn, world),
-                _ => tables::change_within(self.rng, self.shape, txn, world),
+                _ => tables::change_within(self.rng, self.shape, txn, world, self.places),
             }
         }
     }
@@ -355,7 +357,7 @@ impl Level<'_> {
         let mut nested = txn.nested().expect("nested");
         let mut inner = world.clone();
         let operations = self.rng.random_range(0..=operations);
-        Level { rng: self.rng, shape: self.shape, depth: self.depth + 1, outer }.run(
+        Level { rng: self.rng, shape: self.shape, places: self.places, depth: self.depth + 1, outer }.run(
             &mut nested,
             &mut inner,
             operations,

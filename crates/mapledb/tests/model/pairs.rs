@@ -2,6 +2,8 @@
 //!
 //! A few keys have most of the duplicates, so these grow from one inline to a sub-page and to a nested tree, and shrink back.
 
+mod places;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -13,6 +15,7 @@ use rand::seq::IndexedRandom;
 
 use super::Shape;
 use super::entries::{as_slices, bound, key_after};
+pub use places::Places;
 
 type Pair = (Vec<u8>, Vec<u8>);
 
@@ -169,6 +172,7 @@ pub fn change(
     mut table: WriteMultimap<'_, [u8], [u8]>,
     sets: &mut Sets,
     sequence: &mut u64,
+    places: &mut Places,
 ) {
     let key = sets.some_key(shape, rng);
     let dup = sets.dup(shape, rng.random_range(0..DUPLICATES));
@@ -201,6 +205,9 @@ pub fn change(
         167 => retain(rng, shape, table, sets),
         168..170 => extract(rng, shape, table, sets),
         170..173 => from_a_gap(rng, shape, table, sets),
+        173..183 => places.go(rng, shape, &table, sets),
+        183 => places.look(&table, sets),
+        184..187 => places.delete(rng, &mut table, sets),
         159..162 => {
             let all: Vec<Pair> = sets.iter().collect();
             ranges(rng, shape, &table, sets, &all);

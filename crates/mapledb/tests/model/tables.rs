@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
-use super::pairs::{self, Sets};
+use super::pairs::{self, Places, Sets};
 use super::{Model, Shape, Snapshots, World, entries};
 
 /// A table as it is opened for changes.
@@ -157,13 +157,21 @@ fn refused_as_another(txn: &mut WriteTxn, name: &str, world: &World) {
 }
 
 /// One operation on what a table holds.
-pub fn change_within(rng: &mut SmallRng, shape: &Shape, txn: &mut WriteTxn, world: &mut World) {
+pub fn change_within(
+    rng: &mut SmallRng,
+    shape: &Shape,
+    txn: &mut WriteTxn,
+    world: &mut World,
+    places: &mut Places,
+) {
     let at = rng.random_range(0..world.len());
     let (name, model) = world.iter_mut().nth(at).expect("within");
     let opened = open(txn, name, model);
     let model = Rc::make_mut(model);
     match (opened, &mut model.pairs) {
-        (Opened::Multimap(table), Some(sets)) => pairs::change(rng, shape, table, sets, &mut model.sequence),
+        (Opened::Multimap(table), Some(sets)) => {
+            pairs::change(rng, shape, table, sets, &mut model.sequence, places)
+        }
         (Opened::Table(table), None) => entries::change(rng, shape, table, model),
         _ => unreachable!("it is opened as what it is"),
     }
