@@ -95,7 +95,7 @@ impl Draft {
     fn shelve_available(&mut self) -> Result<()> {
         let (keep, shelve) = choose_kept(self.space.available()?);
         self.space.pool = keep.into();
-        // Loose pages stay loose for the changes of the free tree itself, unless they are to be shelved.
+        // Loose pages that are kept are in the pool now, like all others.
         self.space.loose = Logged::default();
         self.forget_handed(&shelve);
         self.shelve(&shelve)
