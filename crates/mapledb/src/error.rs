@@ -281,6 +281,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The snapshot is of what the running transaction will have committed.
+    #[error("the snapshot {name:?} is of what this transaction commits, and is there after that: commit, and begin another")]
+    SnapshotUncommitted {
+        /// The name.
+        name: String,
+    },
     /// Rolling everything back cannot come after other changes.
     #[error("only the first change of a write transaction, outside nested ones and savepoints, can roll everything back: begin another")]
     RollbackNotFirst,
@@ -438,6 +444,7 @@ impl Error {
         let of_names = matches!(
             self,
             Error::SnapshotMissing { .. }
+                | Error::SnapshotUncommitted { .. }
                 | Error::SnapshotExists { .. }
                 | Error::SnapshotName { .. }
                 | Error::RollbackNotFirst

@@ -49,6 +49,8 @@ without_loom! {
     };
     pub use error::{Error, Result};
     pub use mapledb_os::MapAdvice;
+    pub use pages::Pages;
+    pub use space::Draft;
     pub use store::Verify;
     pub use tree::{KeyOrder, NamedOrder};
     #[cfg(feature = "derive")]

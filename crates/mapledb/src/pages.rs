@@ -35,17 +35,44 @@ impl From<Entry> for PageRef {
     }
 }
 
-/// Where a tree reads its pages.
+/// Where the pages of a table come from: a snapshot ([`ReadTxn`](crate::ReadTxn)), or a write transaction as it stands
+/// ([`Draft`](crate::Draft)). A bound for functions that take tables of either; nothing outside can implement it.
+///
+/// ```
+/// # fn main() -> mapledb::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a directory for the example");
+/// # // SAFETY: nothing but MapleDB writes to the file while it is open.
+/// # let env = unsafe { mapledb::Env::options().create(dir.path().join("e.maple")) }?;
+/// use mapledb::{Pages, ReadTable, Table};
+///
+/// const HITS: Table<'static, str, u64> = Table::new("hits");
+///
+/// /// Of a snapshot, or of what is not committed yet.
+/// fn sum<P: Pages>(hits: &ReadTable<'_, str, u64, P>) -> mapledb::Result<u64> {
+///     hits.iter()?.map(|entry| entry.map(|(_, hits)| hits)).sum()
+/// }
+///
+/// let mut txn = env.write()?;
+/// txn.open_table(&HITS)?.put("/", &3)?;
+/// assert_eq!(sum(&txn.view().table(&HITS)?)?, 3);
+/// txn.commit()?;
+/// assert_eq!(sum(&env.read()?.table(&HITS)?)?, 3);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Pages {
     /// The size of every page.
+    #[doc(hidden)]
     fn page_size(&self) -> PageSize;
 
     /// The page `at`, which is the one referred to: number, tag and writer agree, and its checksum has been verified as
     /// the policy asks.
+    #[doc(hidden)]
     fn page(&self, at: PageRef) -> Result<&[u8]>;
 
     /// The page `at`, if it is a node of this kind and level and everything that [`Pages::page`] asks of it is known to hold by
     /// a few comparisons. `None` says nothing: whoever gets it asks for the page.
+    #[doc(hidden)]
     #[inline(always)]
     fn known_node(&self, at: PageRef, kind: Kind, level: u8) -> Option<&[u8]> {
         let _ = (at, kind, level);
@@ -53,10 +80,12 @@ pub trait Pages {
     }
 
     /// The whole run that holds a multi-page value, verified likewise.
+    #[doc(hidden)]
     fn run(&self, at: &OverflowRef) -> Result<&[u8]>;
 
     /// The transaction that wrote the page at `at`, or the run that begins there, by its header alone: number and tag agree,
     /// nothing is summed.
+    #[doc(hidden)]
     fn born(&self, at: PageRef) -> Result<Txnid> {
         let page = self.page(at)?;
         header::stored_txnid(page).map_err(|cause| Error::Corrupt { pgno: at.pgno, cause })
@@ -66,6 +95,7 @@ pub trait Pages {
     /// the system could not deliver.
     ///
     /// Cost: a load.
+    #[doc(hidden)]
     #[inline(always)]
     fn still_sound(&self) -> Result<()> {
         Ok(())
@@ -74,23 +104,27 @@ pub trait Pages {
     /// Counts lookups of keys, for those who look on.
     ///
     /// Cost: an addition in the thread's own memory.
+    #[doc(hidden)]
     #[inline(always)]
     fn count_gets(&self, count: usize) {
         let _ = count;
     }
 
     /// Hints that the first bytes of a page will be read next, so many.
+    #[doc(hidden)]
     #[inline(always)]
     fn prefetch(&self, pgno: Pgno, len_bytes: usize) {
         let _ = (pgno, len_bytes);
     }
 
     /// Hints that these pages will be read soon, so that the disk is asked for all that are not in memory at once.
+    #[doc(hidden)]
     fn will_need(&self, pages: &[Pgno]) {
         let _ = pages;
     }
 
     /// Hints that bytes within a page will be read next.
+    #[doc(hidden)]
     #[inline(always)]
     fn prefetch_within(&self, pgno: Pgno, bytes: Range<usize>) {
         let _ = (pgno, bytes);

@@ -22,7 +22,8 @@ use crate::store::{Generation, Store, View};
 use crate::pages::{PageRef, Pages, PagesMut};
 use crate::tree::TreeMut;
 
-/// The pages of the running write transaction.
+/// The pages of the running write transaction: what tables of a [`TxnView`](crate::TxnView) are read through, as those of a
+/// snapshot are through a [`ReadTxn`](crate::ReadTxn).
 pub struct Draft {
     pub(super) store: Arc<Store>,
     /// The snapshot it builds on.

@@ -88,7 +88,7 @@ impl WriteTxn {
     /// Cost: a page read for each page of the table as it is; each page of the snapshot's read once, and as many written.
     ///
     /// # Errors
-    /// [`Error::SnapshotMissing`]; [`Error::TableMissing`] if the snapshot has no such table. Neither changes anything.
+    /// [`Error::SnapshotMissing`]; [`Error::SnapshotUncommitted`] if this transaction makes it; [`Error::TableMissing`] if the snapshot has no such table. Neither changes anything.
     ///
     /// ```
     /// # fn main() -> mapledb::Result<()> {
@@ -143,8 +143,12 @@ impl WriteTxn {
     }
 
     fn snapshot_record(&self, name: &str) -> Result<SnapshotRecord> {
+        let name_of = || name.to_string();
+        if self.naming.is_new(name) {
+            return Err(Error::SnapshotUncommitted { name: name_of() });
+        }
         let mut record = snapshots::find(&self.draft, &self.head.snapshots, name)?
-            .ok_or_else(|| Error::SnapshotMissing { name: name.to_string() })?;
+            .ok_or_else(|| Error::SnapshotMissing { name: name_of() })?;
         record.pages_used = record.pages_used.min(self.draft.base_view().pages_used);
         Ok(record)
     }

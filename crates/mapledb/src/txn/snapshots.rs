@@ -41,6 +41,11 @@ impl Naming {
     pub(super) fn beginning_with(pins: NamedPins) -> Naming {
         Naming { gone: pins.gone, ..Naming::default() }
     }
+
+    /// Whether the running transaction makes a snapshot of this name.
+    pub(super) fn is_new(&self, name: &str) -> bool {
+        self.new.iter().any(|new| new == name)
+    }
 }
 
 impl Core {

@@ -61,6 +61,13 @@ impl Target {
                     info.order
                 )));
             }
+            if let Some(asked) = rules.order.filter(|asked| asked.name() != info.order) {
+                return Err(Failure::input(format!(
+                    "the table is there and in the order \"{}\", and --order asks for \"{}\": name another (--table)",
+                    info.order,
+                    asked.name()
+                )));
+            }
             return match dumped {
                 Some(dumped) if dumped != types => Err(Failure::input(format!(
                     "the dump maps {} to {}, and the table {} to {}",
