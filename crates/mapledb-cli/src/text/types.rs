@@ -79,6 +79,7 @@ impl Type {
             Type::Char => Some(4),
             Type::Word(word) => word.fixed_len(),
             Type::Unit => Some(0),
+            Type::Array(_, 0) => Some(0),
             Type::Array(of, len) => of.fixed_len()?.checked_mul(*len),
             Type::Tuple(parts) => {
                 parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.fixed_len()?))
