@@ -336,3 +336,38 @@ fn a_record_that_differs_would_be_seen() {
     assert!(ours != lines(" 61\n 62\n 63\n 63\n"), "another value");
     assert!(ours != lines(" 63\n 64\n 61\n 62\n"), "another order");
 }
+
+/// The same of what was imported: one pair more, less or with another value is told from what LMDB has.
+#[test]
+fn an_import_that_is_changed_by_one_pair_is_no_longer_that_of_the_source() {
+    for name in ["plain", "several", "fixed"] {
+        let flags = match name {
+            "plain" => DatabaseFlags::empty(),
+            "several" => DatabaseFlags::DUP_SORT,
+            _ => DatabaseFlags::DUP_SORT | DatabaseFlags::DUP_FIXED,
+        };
+        let is_multimap = name != "plain";
+        let pairs = if is_multimap { few_keys(scattered(700, 60, 8)) } else { scattered(700, 60, 8) };
+        let place = with_lmdb(&[(Some(name), flags, pairs)]);
+        place.ok("import lmdb a.maple");
+        let lines = || data_lines(place.ok(&format!("dump a.maple -q -f bytevalue -t {name}")).as_bytes());
+        let sound = lines();
+        assert!(sound.len() > 1000, "{name}: {} lines", sound.len());
+        let (key, value) = (format!("hex:{}", sound[200].trim()), format!("hex:{}", sound[201].trim()));
+        let taken = if is_multimap { format!("{key} --value {value}") } else { key.clone() };
+        let others = [
+            format!("del a.maple -t {name} {taken}"),
+            format!("put a.maple -t {name} {key} hex:fefefefefefefefe"),
+        ];
+        for change in others {
+            place.ok(&change);
+            assert!(lines() != sound, "{name}: {change}");
+            place.ok(&format!("put a.maple -t {name} {key} {value}"));
+            if is_multimap && change.starts_with("put") {
+                place.ok(&format!("del a.maple -t {name} {key} --value hex:fefefefefefefefe"));
+            }
+            assert!(lines() == sound, "{name}: {change}, taken back");
+        }
+        place.check("a.maple");
+    }
+}

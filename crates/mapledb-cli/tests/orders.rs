@@ -184,6 +184,12 @@ fn of_a_multimap_with_duplicates_in_a_programs_own_order_what_needs_no_order_wor
     place.ok("dump a.maple -q -t words -o a.jsonl");
     let refused = place.fails(3, "load --create c.maple a.jsonl");
     assert!(refused.contains("\"shortest/1\" is no order of duplicates"), "{refused}");
+    place.ok("create d.maple -t words --keys str --values str --multimap");
+    place.ok("put d.maple -t words tree fir");
+    place.ok("dump d.maple -q -t words -o d.jsonl");
+    let refused = place.fails(3, "load a.maple d.jsonl");
+    let both = "duplicates are of any length in the order \"bytewise\", and those of the table are of any length in the order \"shortest/1\"";
+    assert!(refused.contains(both), "{refused}");
     // SAFETY: as above.
     let env = unsafe { Env::options().open(place.path("b.maple")) }.unwrap();
     assert!(env.read().unwrap().multimap(&words).unwrap().contains("tree", "maple").unwrap());

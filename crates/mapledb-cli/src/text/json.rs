@@ -3,7 +3,7 @@
 //! Text is a string, a number a number, a tuple an array of its parts, as arrays and lists are, nothing `null`, and bytes that
 //! are no text are `{"hex":"00ff"}`, which any type accepts. Integers of 128-bit types are written as strings of digits, and a
 //! string of digits is read for any number, since JSON readers keep no more than 53 or 64 bits of one; infinite floats and those
-//! that are no number are strings, too. An option is `null` or what it holds; where that may itself be `null` it is in an array.
+//! that are no number are strings, too, and so are addresses, durations and UUIDs. An option is `null` or what it holds; where that may itself be `null` it is in an array.
 
 use data_encoding::HEXLOWER;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -89,7 +89,7 @@ fn datum_of(kind: &Type, value: &Value) -> Result<Datum, String> {
         (Type::Integer(_) | Type::Float(_), Value::Number(number)) => Ok(Datum::Number(number.to_string())),
         (Type::Integer(_) | Type::Float(_), Value::String(digits)) => Ok(Datum::Number(digits.clone())),
         (Type::Bool, Value::Bool(is_so)) => Ok(Datum::Truth(*is_so)),
-        (Type::Char, Value::String(letter)) => Ok(Datum::Bytes(letter.as_bytes().to_vec())),
+        (Type::Char | Type::Word(_), Value::String(text)) => Ok(Datum::Bytes(text.as_bytes().to_vec())),
         (Type::Unit, Value::Null) => Ok(Datum::Nothing),
         (Type::Option(_), Value::Null) => Ok(Datum::Nothing),
         (Type::Option(of), value) => part_of_option(of, value).map(|part| Datum::Some(Box::new(part))),
@@ -147,6 +147,7 @@ fn wanted(kind: &Type) -> String {
         Type::Float(float) => format!("a number ({float})"),
         Type::Bool => "true or false".to_owned(),
         Type::Char => "a string of one character".to_owned(),
+        Type::Word(word) => format!("a string (a {word}, such as {})", word.example()),
         Type::Unit => "null".to_owned(),
         Type::Option(of) => format!("null, or {},", wanted(of)),
         Type::Array(_, len) => format!("an array of {len} parts ({kind})"),

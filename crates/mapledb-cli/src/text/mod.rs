@@ -7,5 +7,6 @@ pub mod json;
 mod name;
 mod part;
 pub mod types;
+mod word;
 
 pub use types::Type;

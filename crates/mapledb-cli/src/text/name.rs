@@ -3,6 +3,7 @@
 use super::float::Float;
 use super::integer::Integer;
 use super::types::Type;
+use super::word::Word;
 
 /// Types that hold others so deep are a program's own. Catalogs are input, and may nest names without end.
 const DEPTH_MAX: usize = 16;
@@ -42,10 +43,11 @@ fn simple(word: &str) -> Option<Type> {
         "str" => Type::Str,
         "bool" => Type::Bool,
         "char" => Type::Char,
-        _ => match Integer::named(word).or_else(|| Integer::little_named(word)) {
-            Some(integer) => Type::Integer(integer),
-            None => Type::Float(Float::named(word)?),
-        },
+        _ => {
+            let integer = || Integer::named(word).or_else(|| Integer::little_named(word)).map(Type::Integer);
+            let float = || Float::named(word).map(Type::Float);
+            Word::named(word).map(Type::Word).or_else(integer).or_else(float)?
+        }
     })
 }
 
@@ -89,10 +91,14 @@ mod tests {
             "f64le",
             "bool",
             "char",
+            "ipv4",
+            "ip",
+            "signed-duration",
             "str",
             "bytes",
             "()",
             "(u8)",
+            "(uuid,option<duration>)",
             "(u64,str)",
             "option<f64>",
             "[u16;4]",

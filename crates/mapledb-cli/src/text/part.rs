@@ -34,6 +34,10 @@ pub fn take(kind: &Type, bytes: &mut &[u8], place: Place) -> Option<Datum> {
             let number = u32::from_be_bytes(split(bytes, 4)?.try_into().ok()?);
             Some(Datum::Bytes(char::from_u32(number)?.to_string().into_bytes()))
         }
+        Type::Word(word) => {
+            let len = word.len_within(bytes)?;
+            word.text_of(split(bytes, len)?).map(|text| Datum::Bytes(text.into_bytes()))
+        }
         Type::Unit => Some(Datum::Nothing),
         Type::Option(of) => match take_byte(bytes)? {
             END => Some(Datum::Nothing),
@@ -70,6 +74,9 @@ pub fn append(kind: &Type, datum: &Datum, bytes: &mut Vec<u8>, place: Place) -> 
         (Type::Char, Datum::Bytes(text)) => {
             let letter = only_char(text).ok_or("one character is needed, and no more")?;
             bytes.extend_from_slice(&u32::from(letter).to_be_bytes());
+        }
+        (Type::Word(word), Datum::Bytes(text)) => {
+            bytes.extend_from_slice(&word.bytes_of_text(&String::from_utf8_lossy(text))?);
         }
         (Type::Unit, Datum::Nothing) => {}
         (Type::Option(_), Datum::Nothing) => bytes.push(END),

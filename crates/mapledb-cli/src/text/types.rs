@@ -9,6 +9,7 @@ use super::float::Float;
 use super::form::{self, Form};
 use super::integer::Integer;
 use super::part::{self, Place};
+use super::word::Word;
 use super::{json, name};
 
 /// What the bytes of a key or value say.
@@ -49,6 +50,8 @@ pub enum Type {
     Bool,
     /// A character.
     Char,
+    /// An address, a duration, a UUID.
+    Word(Word),
     /// Nothing: no bytes.
     Unit,
     /// A value or none.
@@ -74,6 +77,7 @@ impl Type {
             Type::Float(float) => Some(float.len_bytes()),
             Type::Bool => Some(1),
             Type::Char => Some(4),
+            Type::Word(word) => word.fixed_len(),
             Type::Unit => Some(0),
             Type::Array(_, 0) => Some(0),
             Type::Array(of, len) => of.fixed_len()?.checked_mul(*len),
@@ -108,7 +112,7 @@ impl Type {
 
     fn sorts_by_bytes(&self) -> bool {
         match self {
-            Type::Bytes | Type::Str | Type::Bool | Type::Char | Type::Unit => true,
+            Type::Bytes | Type::Str | Type::Bool | Type::Char | Type::Word(_) | Type::Unit => true,
             Type::Integer(integer) => !integer.is_little(),
             Type::Float(float) => !float.is_little(),
             Type::Option(of) | Type::Array(of, _) | Type::List(of) => of.sorts_by_bytes(),
@@ -137,6 +141,7 @@ impl Type {
                 _ => Err(format!("{text} is neither true nor false")),
             },
             Type::Char => self.encode(&Datum::Bytes(text.as_bytes().to_vec())),
+            Type::Word(word) => word.bytes_of_text(text),
             Type::Unit => self.checked(text.as_bytes().to_vec()),
             Type::Tuple(_) | Type::Array(..) | Type::List(_) | Type::Option(_) => {
                 match serde_json::from_str(text) {
@@ -159,6 +164,7 @@ impl Type {
             Type::Integer(integer) => or_hex(integer.text_of(bytes), bytes),
             Type::Float(float) => or_hex(float.text_of(bytes), bytes),
             Type::Bool | Type::Char => or_hex(self.word_of(bytes), bytes),
+            Type::Word(word) => or_hex(word.text_of(bytes), bytes),
             Type::Unit if bytes.is_empty() => Cow::Borrowed(""),
             Type::Unit => form::show_hex(bytes),
             Type::Array(of, _) if **of == Type::BYTE => form::show_hex(bytes),
@@ -193,6 +199,7 @@ impl Type {
             Type::Bool => "true".to_owned(),
             Type::Float(_) => "1.5".to_owned(),
             Type::Integer(_) => "1".to_owned(),
+            Type::Word(word) => format!("\"{}\"", word.example()),
             Type::Unit => "null".to_owned(),
             Type::Bytes | Type::Str | Type::Char | Type::Foreign(_) => "\"a\"".to_owned(),
         }
@@ -243,6 +250,7 @@ impl fmt::Display for Type {
             Type::Float(float) => float.fmt(f),
             Type::Bool => f.write_str("bool"),
             Type::Char => f.write_str("char"),
+            Type::Word(word) => word.fmt(f),
             Type::Option(of) => write!(f, "option<{of}>"),
             Type::Array(of, len) => write!(f, "[{of};{len}]"),
             Type::List(of) => write!(f, "[{of}]"),
@@ -258,6 +266,9 @@ impl fmt::Display for Type {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
+
     use mapledb::{Codec, Le};
     use proptest::prelude::*;
 
@@ -299,6 +310,17 @@ mod tests {
         agree(&f64::NAN, "NaN");
         agree(&true, "true");
         agree(&'é', "é");
+        agree(&Ipv4Addr::new(192, 0, 2, 1), "192.0.2.1");
+        agree(&Ipv6Addr::LOCALHOST, "::1");
+        agree(&IpAddr::V4(Ipv4Addr::LOCALHOST), "127.0.0.1");
+        agree(&IpAddr::V6(Ipv6Addr::UNSPECIFIED), "::");
+        agree(&Duration::from_millis(5_400_020), "1h 30m 20ms");
+        agree(
+            &(IpAddr::V6(Ipv6Addr::LOCALHOST), vec![IpAddr::V4(Ipv4Addr::BROADCAST)], Duration::ZERO, 1u8),
+            r#"["::1",["255.255.255.255"],"0s",1]"#,
+        );
+        agree(&Some(Duration::from_nanos(7)), r#""7ns""#);
+        agree(&[Ipv4Addr::UNSPECIFIED; 2], r#"["0.0.0.0","0.0.0.0"]"#);
         agree(&Le(258u32), "258");
         agree(&Le(-2i16), "-2");
         agree(&Le(i128::MIN), "-170141183460469231731687303715884105728");
@@ -353,6 +375,7 @@ mod tests {
             ("i32le", false),
             ("(u32le,u8)", false),
             ("option<f32>", true),
+            ("(uuid,ip)", true),
             ("[str]", true),
             ("[u64le;2]", false),
             ("()", false),
@@ -384,9 +407,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_bytes_are_they_are_read_as_they_are_shown(bytes: Vec<u8>, at in 0usize..12) {
+        fn whatever_bytes_are_they_are_read_as_they_are_shown(bytes: Vec<u8>, at in 0usize..15) {
             let name = ["f64", "bool", "char", "option<str>", "[u16;2]", "[str]", "[f32]", "(option<u8>,[bytes])", "u16le",
-                "[u8;3]", "[option<()>]", "([char],bool,str)"][at];
+                "[u8;3]", "[option<()>]", "([char],bool,str)", "ip", "ipv4", "[ip]"][at];
             let kind = Type::recorded(name);
             let text = kind.text_of(&bytes).into_owned();
             if kind.checked(bytes.clone()).is_ok() {
@@ -408,6 +431,13 @@ mod tests {
             ("f32", "1e39", "1e39 is not of type f32 (a number such as -1.5e3, inf, -inf or NaN)"),
             ("bool", "yes", "yes is neither true nor false"),
             ("char", "ab", "one character is needed, and no more"),
+            ("ipv4", "::1", "::1 is not of type ipv4 (such as 192.0.2.1)"),
+            (
+                "option<uuid>",
+                "7",
+                "a number where a string (a uuid, such as 0198c1f4-5b6a-7c3d-8e9f-a0b1c2d3e4f5) belongs",
+            ),
+            ("(ip,u8)", "x", "text of type (ip,u8) is written as JSON, such as [\"192.0.2.1\",1]"),
             (
                 "option<(u8,f32)>",
                 "x",

@@ -7,7 +7,8 @@ use mapledb_format::order::Order;
 use mapledb_os::planted;
 
 use super::read::{PairBound, PairRange, count_of};
-use super::write::{Held, delete_in_sub_page, delete_in_tree, held, kind_of, places};
+use super::form::{Held, held, kind_of, places};
+use super::write::{delete_in_sub_page, delete_in_tree};
 use crate::error::Result;
 use crate::pages::PagesMut;
 use crate::tree::{KeyOrder, TreeMut};

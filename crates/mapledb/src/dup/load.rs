@@ -8,7 +8,8 @@ use mapledb_format::leaf::{NewValue, is_inline};
 use mapledb_format::order::Order;
 use mapledb_format::tree_record::TreeRecord;
 
-use super::write::{Kind, append_to_tree, check_dup, kind_of, sorted_sub_page};
+use super::form::{Kind, append_to_tree, kind_of, sorted_sub_page};
+use super::write::check_dup;
 use crate::error::{Error, Result};
 use crate::pages::PagesMut;
 use crate::tree::{Appender, KeyOrder, TreeMut};

@@ -19,6 +19,7 @@
 
 mod cursor;
 mod cut;
+mod form;
 mod gap;
 mod load;
 mod place;

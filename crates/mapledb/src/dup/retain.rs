@@ -6,7 +6,8 @@ use mapledb_os::planted;
 
 use super::cut::part;
 use super::read::{PairBound, PairRange, count_of};
-use super::write::{Held, delete_in_sub_page, delete_in_tree, delete_key, held, kind_of, places};
+use super::form::{Held, held, kind_of, places};
+use super::write::{delete_in_sub_page, delete_in_tree, delete_key};
 use crate::error::Result;
 use crate::pages::PagesMut;
 use crate::tree::{KeyOrder, Tree, TreeMut};

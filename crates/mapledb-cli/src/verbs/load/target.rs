@@ -78,8 +78,8 @@ impl Target {
                 )),
                 _ if duplicates.is_some() && info.duplicates != duplicates => Err(Failure::input(format!(
                     "the dump is of a multimap whose duplicates are {}, and those of the table are {}",
-                    in_words(duplicates),
-                    in_words(info.duplicates)
+                    in_words(duplicates, None),
+                    in_words(info.duplicates, info.duplicate_order.as_deref())
                 ))),
                 _ if rules.multimap && info.duplicates.is_none() => Err(Failure::input(match name {
                     None => {
@@ -117,9 +117,9 @@ impl Target {
     }
 }
 
-/// The duplicates of a multimap, as a sentence calls them.
-fn in_words(duplicates: Option<Duplicates>) -> String {
+/// The duplicates of a multimap, as a sentence calls them; `named` is what the file calls their order, which may be a program's own.
+fn in_words(duplicates: Option<Duplicates>, named: Option<&str>) -> String {
     let Some(Duplicates { order, len }) = duplicates else { return "none".to_owned() };
     let length = len.map_or_else(|| "of any length".to_owned(), |len| format!("of {len} bytes each"));
-    format!("{length} in the order \"{}\"", order.name())
+    format!("{length} in the order \"{}\"", named.unwrap_or(order.name()))
 }
