@@ -98,6 +98,10 @@ fn a_dump_is_not_loaded_into_a_table_of_another_order() {
         refused.contains("the dump is in the order \"reverse\", and the table in the order \"bytewise\""),
         "{refused}"
     );
+    place.ok("dump a.maple -q --format csv -t hosts -o a.csv");
+    let refused = place.fails(3, "load b.maple a.csv --format csv -t hosts --order reverse");
+    assert!(refused.contains("in the order \"bytewise\", and --order asks for \"reverse\""), "{refused}");
+    assert_eq!(place.ok("stat b.maple -t hosts --json").matches("\"entries\":0").count(), 1);
     place.check("b.maple");
 }
 

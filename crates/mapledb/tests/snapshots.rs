@@ -401,6 +401,8 @@ fn one_table_is_rolled_back_alone_even_if_it_has_another_name_now() {
     assert_eq!(txn.roll_back_table("one", Some("named")).expect("roll back"), 300);
     assert!(matches!(txn.roll_back_table("one", Some("elsewhere")), Err(Error::TableMissing { .. })));
     assert!(matches!(txn.roll_back_table("two", None), Err(Error::SnapshotMissing { .. })));
+    txn.create_snapshot("now").expect("a snapshot");
+    assert!(matches!(txn.roll_back_table("now", None), Err(Error::SnapshotUncommitted { .. })));
     txn.commit().expect("commit");
     holds(&env.read().expect("read"), 300, 1);
     check(&env);
