@@ -351,7 +351,7 @@ fn after_overwrites_and_deletes_nothing_stale_comes_out_of_a_few_damaged_pages()
         let from = random.random_range(0..4_000);
         let rows: String =
             (0..40).map(|n| format!("key{:06},{seed}\n", from + n * random.random_range(1..9))).collect();
-        place.maple_reading("load a.maple -f csv --no-header -q --on-conflict overwrite", rows.as_bytes());
+        place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
         place.maple(&format!("del a.maple key{:06}", random.random_range(0..4_000)));
     }
     let sound = std::fs::read(place.path("a.maple")).unwrap();
