@@ -326,7 +326,13 @@ fn what_may_be_of_two_tables_is_dumped_apart() {
     let (code, report, found) = rescued(&place);
     assert_eq!(code, Some(5), "{report}");
     assert_eq!(found.len(), all.len(), "{report}");
-    assert!(found.keys().all(|(table, _)| table.as_ref().is_some_and(|name| name.starts_with("lost+found"))));
+    // Branches of the default table tell by their level whose they are; the leaves of the other might be of either.
+    assert!(found.keys().all(|(table, _)| table.as_deref() != Some("numbers")));
+    let of_default = |records: &Records| -> Records {
+        let records = records.iter().filter(|((table, _), _)| table.is_none());
+        records.map(|(record, value)| (record.clone(), value.clone())).collect()
+    };
+    assert_eq!(of_default(&found), of_default(&all));
 }
 
 #[test]
