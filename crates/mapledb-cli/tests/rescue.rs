@@ -250,3 +250,155 @@ fn what_cannot_be_done_is_told() {
     assert!(place.fails(5, "rescue text out").contains("no page is whole"));
     assert_eq!(place.files(), ["a.maple", "a.maple-lock", "big", "text", "there"]);
 }
+
+/// Fills `pages` of `a.maple` with other bytes.
+fn destroy(place: &Place, pages: impl IntoIterator<Item = u64>) {
+    let mut bytes = std::fs::read(place.path("a.maple")).unwrap();
+    for page in pages {
+        let at = usize::try_from(page).unwrap() * PAGE;
+        bytes[at..at + PAGE].fill(0x5a);
+    }
+    std::fs::write(place.path("a.maple"), bytes).unwrap();
+}
+
+/// The root of the default table of the newest meta, or that of the catalog.
+fn newest_root(place: &Place, tree: usize) -> u64 {
+    let (a, b) = (json(place, "page a.maple meta-a"), json(place, "page a.maple meta-b"));
+    let newest = if a["txnid"].as_u64() > b["txnid"].as_u64() { a } else { b };
+    newest["trees"][tree]["root"].as_u64().unwrap()
+}
+
+/// The root of the table `numbers`.
+fn root_of_numbers(place: &Place) -> u64 {
+    let paths = paths(place);
+    let of_numbers = || paths.iter().filter(|((table, _), _)| table.as_deref() == Some("numbers"));
+    let catalog = newest_root(place, 1);
+    let mut shared = of_numbers().next().unwrap().1.clone();
+    of_numbers().for_each(|(_, path)| shared.retain(|page| path.contains(page)));
+    shared.remove(&catalog);
+    *shared.first().unwrap()
+}
+
+/// What a rescue says and dumps.
+fn rescued(place: &Place) -> (Option<i32>, Value, Records) {
+    let _ = std::fs::remove_file(place.path("out.jsonl"));
+    let ended = place.maple("rescue a.maple out.jsonl --json");
+    let report = serde_json::from_slice(&ended.stdout).unwrap();
+    (ended.code, report, records(&std::fs::read(place.path("out.jsonl")).unwrap()))
+}
+
+#[test]
+fn all_records_come_back_where_the_branch_at_the_root_is_lost() {
+    let place = filled();
+    let all = dumped(&place);
+    destroy(&place, [newest_root(&place, 0)]);
+    let (code, report, found) = rescued(&place);
+    assert_eq!(found, all, "{report}");
+    assert_eq!((code, report["lost_records"].as_u64()), (Some(0), Some(0)), "{report}");
+}
+
+#[test]
+fn all_records_come_back_where_an_inner_branch_of_a_deep_table_is_lost() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    // Long keys make branches narrow.
+    let rows: String = (0..3_000).map(|n| format!("{n:06}{},{n}\n", "k".repeat(700))).collect();
+    let ended = place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let all = dumped(&place);
+    let root = json(&place, &format!("page a.maple {}", newest_root(&place, 0)));
+    let children = root["slots"].as_array().unwrap();
+    let inner = children[children.len() / 2]["child"].as_u64().unwrap();
+    assert_eq!(json(&place, &format!("page a.maple {inner}"))["kind"], "branch");
+    destroy(&place, [inner]);
+    let (code, report, found) = rescued(&place);
+    assert!(found == all && code == Some(0), "{report}");
+    let dump = std::fs::read_to_string(place.path("out.jsonl")).unwrap();
+    let keys: Vec<&str> = dump.lines().filter(|line| line.contains("\"key\"")).collect();
+    assert!(keys.is_sorted(), "the records are out of order");
+}
+
+#[test]
+fn what_may_be_of_two_tables_is_dumped_apart() {
+    let place = filled();
+    let all = dumped(&place);
+    destroy(&place, [newest_root(&place, 0), root_of_numbers(&place)]);
+    let (code, report, found) = rescued(&place);
+    assert_eq!(code, Some(5), "{report}");
+    assert_eq!(found.len(), all.len(), "{report}");
+    // Branches of the default table tell by their level whose they are; the leaves of the other might be of either.
+    assert!(found.keys().all(|(table, _)| table.as_deref() != Some("numbers")));
+    let of_default = |records: &Records| -> Records {
+        let records = records.iter().filter(|((table, _), _)| table.is_none());
+        records.map(|(record, value)| (record.clone(), value.clone())).collect()
+    };
+    assert_eq!(of_default(&found), of_default(&all));
+}
+
+#[test]
+fn without_metas_and_root_one_leaf_is_not_taken_for_the_table() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows: String = (0..3_000).map(|n| format!("key{n:06},{}{n}\n", "v".repeat(20))).collect();
+    let ended = place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    destroy(&place, [0, 16, newest_root(&place, 0)]);
+    let (code, report, found) = rescued(&place);
+    assert_eq!((code, &report["may_be_more"]), (Some(5), &Value::Bool(true)), "{report}");
+    assert_eq!(found.len(), 3_000, "{report}");
+    assert!(found.keys().all(|(table, _)| table.as_deref() == Some("lost+found")));
+}
+
+#[test]
+fn after_overwrites_and_deletes_nothing_stale_comes_out_of_a_few_damaged_pages() {
+    let place = filled();
+    for seed in 0..12 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let from = random.random_range(0..4_000);
+        let rows: String =
+            (0..40).map(|n| format!("key{:06},{seed}\n", from + n * random.random_range(1..9))).collect();
+        place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
+        place.maple(&format!("del a.maple key{:06}", random.random_range(0..4_000)));
+    }
+    let sound = std::fs::read(place.path("a.maple")).unwrap();
+    let (all, paths) = (dumped(&place), paths(&place));
+    let branches: BTreeSet<u64> = [newest_root(&place, 0), root_of_numbers(&place)].into();
+    // A record is asked for by its value and key, whatever the table: it may be apart.
+    for seed in 0..40 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        std::fs::write(place.path("a.maple"), &sound).unwrap();
+        let mut hit: BTreeSet<u64> = (0..random.random_range(1..=3))
+            .map(|_| random.random_range(32..(sound.len() / PAGE) as u64))
+            .collect();
+        if seed % 2 == 0 {
+            hit.insert(*branches.iter().nth(random.random_range(0..2)).unwrap());
+        }
+        destroy(&place, hit.iter().copied());
+        let (code, report, found) = rescued(&place);
+        if report["notes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|note| note.as_str().unwrap().contains("free records"))
+        {
+            continue;
+        }
+        for (record, value) in &found {
+            let is_apart = record.0.as_ref().is_some_and(|name| name.starts_with("lost+found"));
+            assert!(
+                is_apart || all.get(record) == Some(value),
+                "seed {seed}: {record:?} is not of the state"
+            );
+        }
+        for (record, value) in &all {
+            let leaf_is_intact =
+                paths[record].iter().all(|page| branches.contains(page) || !hit.contains(page));
+            let is_apart = found.keys().any(|(table, _)| table.as_deref() == Some("lost+found"));
+            assert!(
+                is_apart || !leaf_is_intact || found.get(record) == Some(value),
+                "seed {seed}: {record:?} is intact and lost: {report}"
+            );
+        }
+        assert!(found.len() == all.len() || code == Some(5), "seed {seed}: {report}");
+    }
+}

@@ -1,12 +1,15 @@
 //! `maple rescue FILE OUT`: every record of a damaged file that is still intact, as a dump; and what is lost.
 //!
 //! Reads the file itself and nothing else, as `maple page` does: [`roots`] finds where the trees begin, [`mod@walk`] goes down
-//! each as far as its pages verify, and [`pages`] believes nothing that does not. All kinds of bytes are input here.
+//! each as far as its pages verify, [`orphans`] finds the leaves below branches that are lost, and [`pages`] believes nothing
+//! that does not verify. All kinds of bytes are input here.
 
+mod orphans;
 mod pages;
 mod roots;
 mod walk;
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -20,9 +23,10 @@ use mapledb_format::tree_record::{ATTR_DUP_ORDER_NAME, ATTR_KEY_TYPE, ATTR_ORDER
 use mapledb_format::{Meta, OrderId, PageSize, Slot, TableRecord, TreeRecord};
 use serde::Serialize;
 
+use self::orphans::{Orphans, Section};
 use self::pages::PageFile;
 use self::roots::Roots;
-use self::walk::{Lost, walk};
+use self::walk::{Below, FindBelow, Lost, Walked, walk, walk_leaf};
 use crate::cli::Manner;
 use crate::destination;
 use crate::dump::{self, Format, Sink, TableHead};
@@ -31,7 +35,7 @@ use crate::output::{self, Output};
 use crate::text::Type;
 use crate::{interrupt, progress, table};
 
-/// Dump every intact record of a damaged file; exit code 5 if any is lost
+/// Dump every intact record of a damaged file; exit code 5 if any is or may be lost
 #[derive(Debug, Args)]
 #[command(after_help = WHAT_IS_DONE)]
 pub struct RescueArgs {
@@ -48,8 +52,9 @@ pub struct RescueArgs {
 }
 
 const WHAT_IS_DONE: &str = "\
-Every tree is walked from its root as far as its pages verify by checksum. Where both metas are lost, every page is looked at, \
-and the newest trees are taken. The file is read and never written: no lock, no map, no recovery; nobody should have it open. \
+Every tree is walked from its root as far as its pages verify by checksum. Where a branch is lost, the leaves that lay below it are \
+looked for among the pages that are in use; those that may be of several tables are dumped as table \"lost+found\". Where both metas \
+are lost, every page is looked at, and the newest trees are taken. The file is read and never written: no lock, no map, no recovery; nobody should have it open. \
 \"maple load\" makes a new database of the dump.";
 
 #[derive(Debug, Serialize)]
@@ -60,6 +65,8 @@ struct Report {
     lost_records: u64,
     tables: Vec<TableReport>,
     lost: Vec<LostReport>,
+    may_be_more: bool,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,13 +109,13 @@ pub fn run(args: &RescueArgs, manner: Manner) -> Result<(), Failure> {
     }
     rescue.bar.finish_and_clear();
     tell(&rescue.report, is_stream, manner)?;
-    match rescue.report.lost.is_empty() {
+    match rescue.report.lost.is_empty() && !rescue.report.may_be_more {
         true => Ok(()),
         false => {
-            let lost = table::plural(rescue.report.lost_records, "record", "records");
+            let lost = rescue.report.losses();
             Err(at(Failure::new(
                 Kind::Damaged,
-                format!("{lost} lost, as far as the pages that are left can tell"),
+                format!("{lost}, as far as the pages that are left can tell"),
             )))
         }
     }
@@ -171,44 +178,110 @@ impl Rescue<'_> {
         let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
         self.report.lose(Some("(catalog)"), &lost);
-        self.table(main_head(roots), &roots.default_table, &mut *sink, name)?;
-        for (table, record) in tables {
-            self.table(head(table, &record), &record.tree, &mut *sink, name)?;
+        let pages = self.pages;
+        let trees: Vec<&TreeRecord> = std::iter::once(&roots.default_table)
+            .chain(tables.iter().map(|(_, record)| &record.tree))
+            .collect();
+        // Every page is read for it: not before something is missing.
+        let found = OnceCell::new();
+        let orphans = || -> Result<&Orphans, Failure> {
+            if found.get().is_none() {
+                let _ = found.set(orphans::find(pages, roots, &trees, lost.is_empty())?);
+            }
+            Ok(found.get_or_init(Orphans::default))
+        };
+        let default_is_guessed = roots.state.is_none();
+        let is_doubtful = default_is_guessed && orphans()?.is_default_doubtful;
+        let mut below = |pgno| Ok(orphans()?.below(pgno));
+        let none = TreeRecord::empty(OrderId::Bytewise);
+        let default_table = if is_doubtful { &none } else { &roots.default_table };
+        self.table(main_head(roots), default_table, &mut below, &mut *sink, name)?;
+        for (table, record) in &tables {
+            self.table(head(table.clone(), record), &record.tree, &mut below, &mut *sink, name)?;
         }
+        if !lost.is_empty() {
+            orphans()?;
+        }
+        if let Some(orphans) = found.get() {
+            let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+            for section in &orphans.apart {
+                self.section(section, &names, &mut *sink, name)?;
+            }
+        }
+        self.report.doubt(roots, found.get());
         sink.finish(self.report.records).map_err(|error| Failure::writing(name, &error))
+    }
+
+    /// Leaves of which nothing tells the table, as a table of their own.
+    fn section(
+        &mut self,
+        section: &Section,
+        names: &[&str],
+        sink: &mut dyn Sink,
+        to: &str,
+    ) -> Result<(), Failure> {
+        let wrong = |error: io::Error| Failure::writing(to, &error);
+        let head = found_head(section, |name| {
+            names.contains(&name)
+                || self.report.tables.iter().any(|table| table.table.as_deref() == Some(name))
+        });
+        sink.begin(&head).map_err(wrong)?;
+        let (mut records, mut walked) = (0, Walked::default());
+        for leaf in &section.leaves {
+            let of_leaf = walk_leaf(self.pages, *leaf, &mut |key, value| {
+                interrupt::check()?;
+                records += 1;
+                self.bar.inc(1);
+                sink.record(key, value).map_err(wrong)
+            })?;
+            walked.lost.extend(of_leaf.lost);
+        }
+        self.note_table(head.name, records, &walked);
+        Ok(())
+    }
+
+    fn note_table(&mut self, name: Option<String>, records: u64, walked: &Walked) {
+        let lost_records = self.report.lose(name.as_deref(), &walked.lost);
+        self.report.notes.extend(walked.mended.iter().map(|(page, records)| {
+            let records = table::plural(*records, "record", "records");
+            let of = table::name(name.as_deref());
+            format!("page {page} of {of} is lost; all its {records} were found below it")
+        }));
+        self.report.records += records;
+        self.report.tables.push(TableReport { table: name, records, lost_records });
     }
 
     /// The named tables, as far as the catalog is intact.
     fn tables(&self, catalog: &TreeRecord) -> Result<(Vec<NamedTable>, Vec<Lost>), Failure> {
         let mut tables = Vec::new();
-        let lost = walk(self.pages, catalog, &mut |name, value| {
+        let nothing = &mut |_| Ok(Below::default());
+        let walked = walk(self.pages, catalog, nothing, &mut |name, value| {
             if let Ok(record) = TableRecord::decode(value) {
                 tables.push((String::from_utf8_lossy(name).into_owned(), record));
             }
             Ok(())
         })?;
-        Ok((tables, lost))
+        Ok((tables, walked.lost))
     }
 
     fn table(
         &mut self,
         head: TableHead,
         tree: &TreeRecord,
+        below: &mut FindBelow<'_>,
         sink: &mut dyn Sink,
         to: &str,
     ) -> Result<(), Failure> {
         let wrong = |error: io::Error| Failure::writing(to, &error);
         sink.begin(&head).map_err(wrong)?;
         let mut records = 0;
-        let lost = walk(self.pages, tree, &mut |key, value| {
+        let walked = walk(self.pages, tree, &mut |pgno| below(pgno), &mut |key, value| {
             interrupt::check()?;
             records += 1;
             self.bar.inc(1);
             sink.record(key, value).map_err(wrong)
         })?;
-        let lost_records = self.report.lose(head.name.as_deref(), &lost);
-        self.report.records += records;
-        self.report.tables.push(TableReport { table: head.name, records, lost_records });
+        self.note_table(head.name, records, &walked);
         Ok(())
     }
 }
@@ -222,6 +295,25 @@ fn main_head(roots: &Roots) -> TableHead {
         duplicates: None,
         duplicate_order: None,
         sequence: roots.default_sequence,
+        line: 0,
+    }
+}
+
+/// A table for leaves whose own is not known, of a name that is not taken.
+fn found_head(section: &Section, is_taken: impl Fn(&str) -> bool) -> TableHead {
+    let names = (1..).map(|number| match number {
+        1 => "lost+found".to_owned(),
+        _ => format!("lost+found {number}"),
+    });
+    TableHead {
+        name: names.into_iter().find(|name| !is_taken(name)),
+        types: Some((Type::Bytes, Type::Bytes)),
+        order: Some(KeyOrder::BYTEWISE.name().to_owned()),
+        duplicates: section
+            .is_multimap
+            .then_some(mapledb::Duplicates { order: KeyOrder::BYTEWISE, len: None }),
+        duplicate_order: None,
+        sequence: 0,
         line: 0,
     }
 }
@@ -282,6 +374,43 @@ impl Report {
             lost_records: 0,
             tables: Vec::new(),
             lost: Vec::new(),
+            may_be_more: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Notes why more may be lost than what is listed.
+    fn doubt(&mut self, roots: &Roots, orphans: Option<&Orphans>) {
+        let mut doubts = Vec::new();
+        if roots.is_older {
+            doubts.push(
+                "the leaf that is a tree's root in the newest commit is lost: this is the commit before it"
+                    .to_owned(),
+            );
+        }
+        if let Some(orphans) = orphans {
+            doubts.extend(orphans.notes.iter().cloned());
+            if orphans.is_default_doubtful {
+                doubts.push(
+                    "the root of the default table was not found, nor is it known how many records it had"
+                        .to_owned(),
+                );
+            }
+            if !orphans.apart.is_empty() {
+                doubts.push("lost+found holds leaves of which nothing tells the table".to_owned());
+            }
+        }
+        self.may_be_more = !doubts.is_empty();
+        self.notes.extend(doubts);
+    }
+
+    /// How many records are lost, and whether that is all.
+    fn losses(&self) -> String {
+        let lost = table::plural(self.lost_records, "record", "records");
+        match (self.may_be_more, self.lost_records) {
+            (false, _) => format!("{lost} lost"),
+            (true, 0) => "records may be lost".to_owned(),
+            (true, _) => format!("{lost} lost, perhaps more"),
         }
     }
 
@@ -304,14 +433,14 @@ impl Report {
 
     fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
         self.lost.iter().try_for_each(|lost| output.line(lost.in_words()))?;
+        self.notes.iter().try_for_each(|note| output.line(format!("note: {note}")))?;
         output.line(self.sum())
     }
 
     fn sum(&self) -> String {
         let records = table::plural(self.records, "record", "records");
         let tables = table::plural(self.tables.len() as u64, "table", "tables");
-        let lost = table::plural(self.lost_records, "record", "records");
-        format!("rescued {records} of {tables}, found by {}; {lost} lost", self.found_by)
+        format!("rescued {records} of {tables}, found by {}; {}", self.found_by, self.losses())
     }
 }
 

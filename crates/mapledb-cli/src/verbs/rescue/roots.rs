@@ -14,7 +14,7 @@ use mapledb_format::leaf::{LeafCells, ValueField};
 use mapledb_format::node::Node;
 use mapledb_format::tree_record::ATTR_KEY_TYPE;
 use mapledb_format::{
-    Kind, Meta, OrderId, PageHeader, PageSize, Pgno, TableRecord, TreeRecord, Txnid, header,
+    HeadBody, Kind, Meta, OrderId, PageHeader, PageSize, Pgno, TableRecord, TreeRecord, Txnid, header,
 };
 
 use super::pages::PageFile;
@@ -28,13 +28,19 @@ pub struct Roots {
     pub default_table: TreeRecord,
     /// The catalog.
     pub catalog: TreeRecord,
+    /// The commit whose trees they are, if a meta tells it.
+    pub state: Option<Box<HeadBody>>,
+    /// Whether a newer meta was passed over, for a leaf that is the root of a tree of it is lost.
+    pub is_older: bool,
     /// The next number of the default table's sequence, if a meta says so; else 0.
     pub default_sequence: u64,
 }
 
-/// The trees of the newest of `metas` whose trees have roots that verify, or of the newest.
+/// The trees of the newest of `metas` whose trees have roots that verify or may have leaves below, or of the newest.
 pub fn by_meta(pages: &PageFile, metas: &[Meta]) -> Option<Roots> {
-    let stands = |tree: &TreeRecord| tree.is_empty() || pages.referred(tree.root, tree.root_tag).is_ok();
+    let stands = |tree: &TreeRecord| {
+        tree.is_empty() || tree.depth > 1 || pages.referred(tree.root, tree.root_tag).is_ok()
+    };
     let best = metas.iter().max_by_key(|meta| {
         let head = &meta.head;
         let standing = [&head.default_table, &head.catalog].into_iter().filter(|tree| stands(tree)).count();
@@ -46,6 +52,8 @@ pub fn by_meta(pages: &PageFile, metas: &[Meta]) -> Option<Roots> {
         found_by,
         default_table: head.default_table,
         catalog: head.catalog,
+        state: Some(Box::new(head.clone())),
+        is_older: metas.iter().any(|meta| meta.head.txnid > head.txnid),
         default_sequence: head.default_sequence,
     })
 }
@@ -60,12 +68,16 @@ struct Found {
     content: Content,
 }
 
+/// What a leaf holds, by what its records look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
+pub enum Content {
+    /// Records of tables.
     Tables,
+    /// Records of free space.
     FreeSpace,
     /// Duplicates of a key of a multimap.
     Duplicates,
+    /// Anything else.
     Other,
 }
 
@@ -99,6 +111,8 @@ pub fn by_every_page(pages: &PageFile, look: &mut dyn FnMut()) -> Roots {
         found_by: "every page".to_owned(),
         default_table: newest(Content::Other),
         catalog: newest(Content::Tables),
+        state: None,
+        is_older: false,
         default_sequence: 0,
     }
 }
@@ -113,7 +127,7 @@ fn tree(root: &Found) -> TreeRecord {
 }
 
 /// What a leaf holds; the roots of tables in it are referred to.
-fn leaf(page: &[u8], referred: &mut HashSet<(Pgno, u32)>) -> Content {
+pub fn leaf(page: &[u8], referred: &mut HashSet<(Pgno, u32)>) -> Content {
     let Ok(leaf) = Node::<LeafCells>::view(page) else { return Content::Other };
     for slot in 0..leaf.len() {
         if let Ok(ValueField::Duplicates(field)) = leaf.value(slot)
