@@ -150,7 +150,7 @@ pub fn find(
     let unknown = if limit.is_none() { is_default_doubtful } else { !is_catalog_whole };
     let mut orphans = assign(seen, &known, unknown);
     (orphans.is_sound, orphans.is_default_doubtful) = (is_sound, is_default_doubtful);
-    if !is_sound && !(orphans.below.is_empty() && orphans.apart.is_empty()) {
+    if !is_sound && (!orphans.below.is_empty() || !orphans.apart.is_empty()) {
         orphans.notes.push(
             "the free records cannot tell which pages are in use: among what was found without a branch above \
              may be older versions; of two that overlap the newer was taken"
@@ -371,7 +371,7 @@ fn orphan(page: &[u8], at: LooseLeaf, txnid: Txnid) -> Option<Orphan> {
     Some(Orphan {
         leaf: at,
         txnid,
-        ends: (keys().next()?.to_vec(), keys().last()?.to_vec()),
+        ends: (keys().next()?.to_vec(), keys().next_back()?.to_vec()),
         span: (keys().min()?.to_vec(), keys().max()?.to_vec()),
         level: 0,
         has_duplicates: values().any(|value| matches!(value, ValueField::Duplicates(_))),
