@@ -11,12 +11,12 @@ use mapledb_format::overflow::{OverflowRef, RunGeometry};
 use mapledb_format::free::blocker;
 use mapledb_format::header::Kind;
 use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
+use mapledb_os::{planted, poisons};
 
 use super::Space;
 use super::grow::GrowthLimit;
 use super::laid_down::Unwritten;
 use super::level::Level;
-use mapledb_os::{planted, poisons};
 use crate::error::{Error, Result};
 use crate::store::{Generation, Store, View};
 use crate::pages::{PageRef, Pages, PagesMut};
