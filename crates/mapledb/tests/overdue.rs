@@ -45,6 +45,21 @@ fn a_reader_is_named_with_its_lag_and_what_it_retains() {
     assert_eq!(behind, Some(None));
 }
 
+/// Its slot is taken before the commit, and what it reads is the commit.
+#[test]
+fn a_read_that_a_commit_answers_is_as_far_behind_as_any_other_of_that_commit() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(options());
+    rounds(&env, 0..2);
+    let mut txn = env.write().expect("write");
+    txn.main().put(&7u64.to_be_bytes(), &[9]).expect("put");
+    let _answered = txn.commit_and_read().expect("commit");
+    let _begun = env.read().expect("read");
+    rounds(&env, 2..7);
+    let behind: Vec<_> = env.readers().expect("readers").iter().map(|reader| reader.behind).collect();
+    assert_eq!(behind, [Some(5), Some(5)]);
+}
+
 #[test]
 fn a_parked_reader_goes_on_unless_it_was_evicted() {
     let file = TestFile::with_entries(10);

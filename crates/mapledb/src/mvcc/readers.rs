@@ -130,7 +130,9 @@ impl Member {
     /// Pins the newest head, as [`Member::pin_newest`], in a slot that pins an older one for nobody but the caller.
     pub(super) fn repin_newest(&self, place: Place, kept: &mut KeptHead) -> Result<()> {
         kept.head = Head::of(&heads::head(&self.memory)?);
-        self.slot(place)?.pin.swap(pin_word(&kept.head), Ordering::AcqRel);
+        let slot = self.slot(place)?;
+        slot.pin.swap(pin_word(&kept.head), Ordering::AcqRel);
+        note_snapshot(slot, kept.head.seq);
         Ok(())
     }
 
@@ -280,8 +282,14 @@ fn take_any(block: &Block, word: u64) -> Option<usize> {
 #[inline]
 fn note_begin(slot: &ReaderSlot, seq: u64) {
     slot.tid.store(hint::tid(), Ordering::Relaxed);
-    slot.began_at.store(process::unix_nanos_coarse(), Ordering::Relaxed);
     let begins = slot.begins.load(Ordering::Relaxed);
     slot.begins.store(begins.wrapping_add(1), Ordering::Relaxed);
+    note_snapshot(slot, seq);
+}
+
+/// Notes what the slot's holder reads, and since when.
+#[inline]
+fn note_snapshot(slot: &ReaderSlot, seq: u64) {
+    slot.began_at.store(process::unix_nanos_coarse(), Ordering::Relaxed);
     slot.seq.store(seq, Ordering::Relaxed);
 }
