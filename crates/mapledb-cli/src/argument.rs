@@ -20,7 +20,10 @@ pub fn bytes(argument: &OsStr, kind: &Type) -> Result<Vec<u8>, Failure> {
         Some(text) => kind.bytes_of_text(text),
         None => kind.checked(argument.as_bytes().to_vec()),
     };
-    understood.map_err(|why| Failure::usage(why).at(argument.display()))
+    understood.map_err(|why| match why.starts_with(&*argument.to_string_lossy()) {
+        true => Failure::usage(why),
+        false => Failure::usage(why).at(argument.display()),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

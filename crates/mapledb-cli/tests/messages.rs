@@ -22,7 +22,7 @@ fn each_obstacle_has_a_message_with_advice() {
         ("info dir", 4, "cannot open dir: Is a directory (os error 21); name a file, not a directory"),
         ("get dir k", 4, "cannot open dir: Is a directory (os error 21); name a file, not a directory"),
         ("page dir 32", 4, "dir is not a regular file: check the name"),
-        ("create dir", 4, "dir exists: choose another name, or open it if it is a database"),
+        ("create dir", 4, "dir exists, and is not written over: choose another name"),
         (
             "create no/x.maple",
             4,

@@ -157,7 +157,7 @@ fn typed_tables_order_and_show_numbers_as_numbers() {
     );
     assert_eq!(
         place.fails(2, "get a.maple -t t x"),
-        "maple: x: x is not of type i32 (-2147483648 to 2147483647)\n"
+        "maple: x is not of type i32 (-2147483648 to 2147483647)\n"
     );
     assert!(
         place

@@ -85,7 +85,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file is to be created and there is one.
-    #[error("{} exists: choose another name, or open it if it is a database", path.display())]
+    #[error("{} exists, and is not written over: choose another name", path.display())]
     Exists {
         /// The file.
         path: PathBuf,

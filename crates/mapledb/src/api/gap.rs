@@ -175,9 +175,9 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     /// Goes over the entry behind the gap and answers it; stays at the end. Cost: two descents.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'_, K, V>>> {
-        let Some(over) = self.above.take() else { return Ok(None) };
-        self.above = self.neighbour(&over, Side::Above)?;
-        self.below = Some(over);
+        let Some(over) = &self.above else { return Ok(None) };
+        let above = self.neighbour(over, Side::Above)?;
+        self.below = std::mem::replace(&mut self.above, above);
         self.peek_prev()
     }
 
@@ -200,9 +200,9 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     /// # }
     /// ```
     pub fn prev(&mut self) -> Result<Option<Item<'_, K, V>>> {
-        let Some(over) = self.below.take() else { return Ok(None) };
-        self.below = self.neighbour(&over, Side::Below)?;
-        self.above = Some(over);
+        let Some(over) = &self.below else { return Ok(None) };
+        let below = self.neighbour(over, Side::Below)?;
+        self.above = std::mem::replace(&mut self.below, below);
         self.peek_next()
     }
 
@@ -276,9 +276,11 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
 
     /// Takes the entry behind the gap out and answers it. Cost: two descents.
     pub fn remove_next(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
-        let Some(key) = self.above.take() else { return Ok(None) };
-        self.above = self.neighbour(&key, Side::Above)?;
-        self.table.take_bytes(&key)
+        let Some(key) = &self.above else { return Ok(None) };
+        let above = self.neighbour(key, Side::Above)?;
+        let taken = self.table.take_bytes(key)?;
+        self.above = above;
+        Ok(taken)
     }
 
     /// Takes the entry before the gap out and answers it. Cost: two descents.
@@ -300,9 +302,11 @@ impl<'e, 't, K: Key + ?Sized, V: Codec + ?Sized> GapCursorMut<'e, 't, K, V> {
     /// # }
     /// ```
     pub fn remove_prev(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
-        let Some(key) = self.below.take() else { return Ok(None) };
-        self.below = self.neighbour(&key, Side::Below)?;
-        self.table.take_bytes(&key)
+        let Some(key) = &self.below else { return Ok(None) };
+        let below = self.neighbour(key, Side::Below)?;
+        let taken = self.table.take_bytes(key)?;
+        self.below = below;
+        Ok(taken)
     }
 
     /// The key beside `key`.

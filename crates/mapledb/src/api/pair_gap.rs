@@ -128,17 +128,17 @@ impl<'e, 't, K: Key + ?Sized, V: Key + ?Sized> PairGapCursorMut<'e, 't, K, V> {
     /// Goes over the pair behind the gap and answers it; stays at the end. Cost: two descents.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'_, K, V>>> {
-        let Some(over) = self.above.take() else { return Ok(None) };
-        self.above = self.neighbour(&over, Side::Above)?;
-        self.below = Some(over);
+        let Some((key, dup)) = &self.above else { return Ok(None) };
+        let above = self.neighbour(key, dup, Side::Above)?;
+        self.below = std::mem::replace(&mut self.above, above);
         self.peek_prev()
     }
 
     /// Goes back over the pair before the gap and answers it; stays at the beginning. Cost: two descents.
     pub fn prev(&mut self) -> Result<Option<Item<'_, K, V>>> {
-        let Some(over) = self.below.take() else { return Ok(None) };
-        self.below = self.neighbour(&over, Side::Below)?;
-        self.above = Some(over);
+        let Some((key, dup)) = &self.below else { return Ok(None) };
+        let below = self.neighbour(key, dup, Side::Below)?;
+        self.above = std::mem::replace(&mut self.below, below);
         self.peek_next()
     }
 
@@ -176,24 +176,22 @@ impl<'e, 't, K: Key + ?Sized, V: Key + ?Sized> PairGapCursorMut<'e, 't, K, V> {
 
     /// Takes the pair behind the gap out and answers it. Cost: two descents.
     pub fn remove_next(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
-        let Some(pair) = self.above.take() else { return Ok(None) };
-        self.above = self.neighbour(&pair, Side::Above)?;
-        self.remove(pair)
+        let Some((key, dup)) = &self.above else { return Ok(None) };
+        let above = self.neighbour(key, dup, Side::Above)?;
+        self.multimap.delete_bytes(key, dup)?;
+        Ok(std::mem::replace(&mut self.above, above).map(owned))
     }
 
     /// Takes the pair before the gap out and answers it. Cost: two descents.
     pub fn remove_prev(&mut self) -> Result<Option<(Owned<K>, Owned<V>)>> {
-        let Some(pair) = self.below.take() else { return Ok(None) };
-        self.below = self.neighbour(&pair, Side::Below)?;
-        self.remove(pair)
+        let Some((key, dup)) = &self.below else { return Ok(None) };
+        let below = self.neighbour(key, dup, Side::Below)?;
+        self.multimap.delete_bytes(key, dup)?;
+        Ok(std::mem::replace(&mut self.below, below).map(owned))
     }
 
-    fn remove(&mut self, pair: OwnPair) -> Result<Option<(Owned<K>, Owned<V>)>> {
-        Ok(self.multimap.delete_bytes(&pair.0, &pair.1)?.then(|| owned(pair)))
-    }
-
-    /// The pair beside `pair`.
-    fn neighbour(&self, (key, dup): &OwnPair, side: Side) -> Result<Option<OwnPair>> {
+    /// The pair beside another.
+    fn neighbour(&self, key: &[u8], dup: &[u8], side: Side) -> Result<Option<OwnPair>> {
         let mut cursor = self.multimap.reading()?.pairs();
         let found = match side {
             Side::Above => cursor.seek_from(PairBound::of(key, dup), false)?,
