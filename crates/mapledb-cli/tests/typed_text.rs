@@ -26,7 +26,7 @@ fn with(keys: &str, values: &str, entries: Entries<'_>) -> Place {
 
 #[test]
 fn keys_sort_as_their_values_do_and_are_read_as_they_are_shown() {
-    let table: [(&str, &str, Entries<'_>, &[&str]); 8] = [
+    let table: [(&str, &str, Entries<'_>, &[&str]); 9] = [
         (
             "f64",
             "option<f32>",
@@ -56,6 +56,21 @@ fn keys_sort_as_their_values_do_and_are_read_as_they_are_shown() {
         ),
         ("u32le", "i16le", &[("256", "-2"), ("1", "7"), ("65536", "0")], &["1\t7", "256\t-2", "65536\t0"]),
         ("char", "[u8;2]", &[("b", "hex:0001"), ("a", "[255,0]")], &["a\thex:ff00", "b\thex:0001"]),
+        (
+            "timestamp",
+            "(date,time,datetime)",
+            &[
+                ("2026-11-27T21:40:00.5Z", "[\"2026-11-27\",\"21:40\",\"2026-11-27T21:40\"]"),
+                (
+                    "2026-11-27T21:40:00+01:00",
+                    "[\"0000-02-29\",\"00:00:00\",\"1969-12-31T23:59:59.999999999\"]",
+                ),
+            ],
+            &[
+                "2026-11-27T20:40:00Z\t[\"0000-02-29\",\"00:00:00\",\"1969-12-31T23:59:59.999999999\"]",
+                "2026-11-27T21:40:00.5Z\t[\"2026-11-27\",\"21:40:00\",\"2026-11-27T21:40:00\"]",
+            ],
+        ),
         ("bool", "f64le", &[("true", "2.5"), ("false", "-inf")], &["false\t-inf", "true\t2.5"]),
     ];
     for (keys, values, entries, expected) in table {

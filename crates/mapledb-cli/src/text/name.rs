@@ -99,6 +99,7 @@ mod tests {
             "()",
             "(u8)",
             "(uuid,option<duration>)",
+            "(date,[time;2],datetime)",
             "(u64,str)",
             "option<f64>",
             "[u16;4]",

@@ -1,4 +1,4 @@
-//! Types whose values are written as one piece of text: addresses of the internet, durations, UUIDs.
+//! Types whose values are written as one piece of text: addresses of the internet, durations, times, UUIDs.
 //!
 //! | type | bytes | text |
 //! |---|---|---|
@@ -7,12 +7,20 @@
 //! | `ip` | 4 or 6, and the address of that version | either |
 //! | `duration` | seconds as a `u64`, nanoseconds as a `u32` | `1h 30m 5s 20ms` |
 //! | `signed-duration` | nanoseconds as an `i128`, the sign bit turned | the same, `-` before what is less than nothing |
+//! | `timestamp` | seconds since 1970 as an `i64`, nanoseconds as a `u32` | `2026-11-27T21:40:00Z`; read with any offset |
+//! | `date` | year as an `i16`, month, day | `2026-11-27` |
+//! | `time` | hour, minute, second, nanoseconds as a `u32` | `21:40:00.5` |
+//! | `datetime` | the date, then the time | `2026-11-27T21:40:00` |
 //! | `uuid` | its 16 bytes | `0198c1f4-5b6a-7c3d-8e9f-a0b1c2d3e4f5` |
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use mapledb::Part;
 use uuid::Uuid;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
@@ -30,14 +38,32 @@ pub enum Word {
     Duration,
     /// The same, or less than nothing.
     SignedDuration,
+    /// A moment, wherever on earth.
+    Timestamp,
+    /// A day of the calendar.
+    Date,
+    /// What a clock shows.
+    Time,
+    /// What a calendar and a clock show, wherever they hang.
+    DateTime,
     /// A UUID.
     Uuid,
 }
 
 impl Word {
     /// All of them.
-    pub const ALL: [Word; 6] =
-        [Word::Ipv4, Word::Ipv6, Word::Ip, Word::Duration, Word::SignedDuration, Word::Uuid];
+    pub const ALL: [Word; 10] = [
+        Word::Ipv4,
+        Word::Ipv6,
+        Word::Ip,
+        Word::Duration,
+        Word::SignedDuration,
+        Word::Timestamp,
+        Word::Date,
+        Word::Time,
+        Word::DateTime,
+        Word::Uuid,
+    ];
 
     /// The type of this name.
     pub fn named(name: &str) -> Option<Word> {
@@ -52,6 +78,10 @@ impl Word {
             Word::Ip => "ip",
             Word::Duration => "duration",
             Word::SignedDuration => "signed-duration",
+            Word::Timestamp => "timestamp",
+            Word::Date => "date",
+            Word::Time => "time",
+            Word::DateTime => "datetime",
             Word::Uuid => "uuid",
         }
     }
@@ -63,6 +93,10 @@ impl Word {
             Word::Ipv6 => "2001:db8::1",
             Word::Duration => "1h 30m",
             Word::SignedDuration => "-1h 30m",
+            Word::Timestamp => "2026-11-27T21:40:00Z",
+            Word::Date => "2026-11-27",
+            Word::Time => "21:40:00.5",
+            Word::DateTime => "2026-11-27T21:40:00",
             Word::Uuid => "0198c1f4-5b6a-7c3d-8e9f-a0b1c2d3e4f5",
         }
     }
@@ -70,8 +104,10 @@ impl Word {
     /// How many bytes each value has, if that is one number.
     pub fn fixed_len(self) -> Option<usize> {
         match self {
-            Word::Ipv4 => Some(4),
-            Word::Duration => Some(12),
+            Word::Ipv4 | Word::Date => Some(4),
+            Word::Time => Some(7),
+            Word::DateTime => Some(11),
+            Word::Duration | Word::Timestamp => Some(12),
             Word::Ipv6 | Word::SignedDuration | Word::Uuid => Some(16),
             Word::Ip => None,
         }
@@ -96,6 +132,10 @@ impl Word {
             Word::SignedDuration => {
                 nanos_of_text(text).map(|nanos| (nanos ^ i128::MIN).to_be_bytes().to_vec())
             }
+            Word::Timestamp => bytes_of_time::<Timestamp>(text),
+            Word::Date => bytes_of_time::<Date>(text),
+            Word::Time => bytes_of_time::<Time>(text),
+            Word::DateTime => bytes_of_time::<DateTime>(text),
             Word::Uuid => Uuid::try_parse(text).ok().map(|id| id.as_bytes().to_vec()),
         };
         bytes.ok_or_else(|| format!("{text} is not of type {self} (such as {})", self.example()))
@@ -122,6 +162,10 @@ impl Word {
                 let sign = if nanos < 0 { "-" } else { "" };
                 is_in_range(nanos).then(|| format!("{sign}{}", in_words(duration(nanos.unsigned_abs()))))
             }
+            Word::Timestamp => Timestamp::take_alone(bytes).map(|time| time.to_string()),
+            Word::Date => Date::take_alone(bytes).map(|date| date.to_string()),
+            Word::Time => Time::take_alone(bytes).map(|time| time.to_string()),
+            Word::DateTime => DateTime::take_alone(bytes).map(|time| time.to_string()),
             Word::Uuid => Some(Uuid::from_bytes(bytes.try_into().ok()?).to_string()),
         }
     }
@@ -132,6 +176,10 @@ fn bytes_of_address(address: IpAddr) -> Vec<u8> {
         IpAddr::V4(address) => [&[4][..], &address.octets()].concat(),
         IpAddr::V6(address) => [&[6][..], &address.octets()].concat(),
     }
+}
+
+fn bytes_of_time<T: FromStr + Part>(text: &str) -> Option<Vec<u8>> {
+    Some(text.parse::<T>().ok()?.with_alone(<[u8]>::to_vec))
 }
 
 fn bytes_of_duration(time: Duration) -> Vec<u8> {
@@ -174,6 +222,9 @@ mod tests {
     #[test]
     fn the_ends_of_each_type_are_read_as_they_are_shown() {
         let signed = |nanos: i128| (nanos ^ i128::MIN).to_be_bytes().to_vec();
+        fn time_of<T: Part>(time: T) -> Vec<u8> {
+            time.with_alone(<[u8]>::to_vec)
+        }
         let most = i128::from(i64::MAX) * NANOS_PER_SECOND as i128 + 999_999_999;
         let table = [
             (Word::Ipv4, vec![0; 4], "0.0.0.0"),
@@ -187,6 +238,14 @@ mod tests {
             (Word::SignedDuration, signed(-1), "-1ns"),
             (Word::SignedDuration, signed(most), ""),
             (Word::SignedDuration, signed(i128::from(i64::MIN) * NANOS_PER_SECOND as i128 - 999_999_999), ""),
+            (Word::Timestamp, time_of(Timestamp::UNIX_EPOCH), "1970-01-01T00:00:00Z"),
+            (Word::Timestamp, time_of(Timestamp::MIN), ""),
+            (Word::Timestamp, time_of(Timestamp::MAX), ""),
+            (Word::Date, time_of(Date::MIN), "-009999-01-01"),
+            (Word::Date, time_of(Date::MAX), "9999-12-31"),
+            (Word::Time, time_of(Time::MIN), "00:00:00"),
+            (Word::Time, time_of(Time::MAX), "23:59:59.999999999"),
+            (Word::DateTime, time_of(DateTime::MAX), "9999-12-31T23:59:59.999999999"),
             (Word::Uuid, vec![0xff; 16], "ffffffff-ffff-ffff-ffff-ffffffffffff"),
         ];
         for (word, bytes, text) in table {
@@ -206,6 +265,10 @@ mod tests {
             (Word::Duration, "-5s"),
             (Word::SignedDuration, "--5s"),
             (Word::SignedDuration, "300000000000years"),
+            (Word::Timestamp, "2026-11-27T21:40:00"),
+            (Word::Date, "2026-02-29"),
+            (Word::Time, "24:00:00"),
+            (Word::DateTime, "2026-11-27 25:00"),
             (Word::Uuid, "0198c1f4"),
         ] {
             let why = word.bytes_of_text(text).unwrap_err();
@@ -216,6 +279,9 @@ mod tests {
             (Word::Ip, vec![4, 0, 0, 0]),
             (Word::Duration, [[0xff; 12]].concat()),
             (Word::SignedDuration, vec![0xff; 16]),
+            (Word::Date, vec![0x80, 0, 13, 1]),
+            (Word::Time, vec![23, 59, 60, 0, 0, 0, 0]),
+            (Word::Timestamp, vec![0xff; 12]),
         ] {
             assert_eq!(word.text_of(&bytes), None, "{word} {bytes:?}");
         }

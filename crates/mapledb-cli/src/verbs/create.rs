@@ -145,7 +145,7 @@ fn create_table(env: &Env, name: &str, args: &CreateArgs) -> Result<u64, Failure
 }
 
 const TYPES: &str = "known are bytes, str, bool, char, u8 to u128, i8 to i128, f32, f64, those with their lowest byte first such as \
-    u64le, and what holds them: (u64,str), option<f64>, [u16;4], [str]";
+    u64le, ipv4, ipv6, ip, duration, timestamp, date, time, datetime, uuid, and what holds them: (u64,str), option<f64>, [u16;4], [str]";
 
 /// A type for keys.
 pub fn key_type(name: &str) -> Result<Type, String> {
