@@ -2,7 +2,7 @@
 
 mod files;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use files::{TestFile, check, open, options};
 use mapledb::{Defragment, Durability, Env, Error, Holder, Multimap, ReadTxn, Table};
@@ -225,6 +225,65 @@ fn exact_copies_keep_snapshots_and_compact_ones_do_not() {
     let compact = open(&copies[1].1, options()).expect("open");
     assert_eq!(compact.snapshots().expect("list"), []);
     holds(&compact.read().expect("read"), 200, 3);
+}
+
+/// What goes over all pages of a file that has a snapshot "one" of round 1, while `meanwhile` is called.
+type GoesOver = fn(env: &Env, to: &Path, meanwhile: &mut dyn FnMut());
+
+#[test]
+fn a_snapshot_that_is_dropped_during_a_copy_or_a_check_stays_until_it_is_done() {
+    const KEYS: u64 = 8000;
+    let exact: GoesOver = |env, to, meanwhile| {
+        let copied = env.copy_to(to, false, |_, _| {
+            meanwhile();
+            true
+        });
+        assert!(copied.expect("copied").pages > 0);
+    };
+    let stream: GoesOver = |env, to, meanwhile| {
+        let copied = env.copy_into(&mut std::fs::File::create(to).expect("file"), |done, _| {
+            if done > 0 {
+                meanwhile();
+            }
+            true
+        });
+        assert!(copied.expect("copied").pages > 0);
+    };
+    let image: GoesOver = |env, _, meanwhile| {
+        let image = env.image(|_, _| {
+            meanwhile();
+            true
+        });
+        let image = image.expect("an image").env;
+        holds(&image.read_snapshot("one").expect("open"), KEYS, 1);
+        check(&image);
+    };
+    let checked: GoesOver = |env, _, meanwhile| {
+        let report = env.check(|_| meanwhile()).expect("check");
+        assert!(report.is_clean(), "{:?}", report.problems.first());
+    };
+    for goes_over in [exact, stream, image, checked] {
+        let file = TestFile::new();
+        let env = file.open(options());
+        fill(&env, KEYS, 1, Durability::Sync, Some("one"));
+        fill(&env, KEYS, 2, Durability::Sync, None);
+        let copy = file.dir().join("copy.maple");
+        let mut is_dropped = false;
+        goes_over(&env, &copy, &mut || {
+            if !std::mem::replace(&mut is_dropped, true) {
+                env.drop_snapshot("one").expect("drop");
+                (3..9).for_each(|round| _ = fill(&env, KEYS, round, Durability::Sync, None));
+            }
+        });
+        assert!(is_dropped);
+        if copy.exists() {
+            let copy = open(copy, options()).expect("open");
+            holds(&copy.read_snapshot("one").expect("open"), KEYS, 1);
+            holds(&copy.read().expect("read"), KEYS, 2);
+            check(&copy);
+        }
+        assert_eq!(env.readers().expect("readers"), []);
+    }
 }
 
 #[test]

@@ -19,7 +19,8 @@ impl Env {
     /// Of a table in a named order that is neither at hand ([`Options::order`](crate::Options::order)) everything else is checked, and
     /// [`CheckReport::orders_missing`] names it.
     ///
-    /// Works beside a writer, and keeps the snapshot from being reused meanwhile. `progress` is called every few
+    /// Works beside a writer, and keeps what it checks from being used again meanwhile; a named snapshot that is dropped before its turn is
+    /// left out. `progress` is called every few
     /// hundred pages.
     ///
     /// Cost: every page in use is read, and every page of each named snapshot.
@@ -106,6 +107,15 @@ impl Env {
         let durable = Txnid(self.core.attached.durable()?.txnid);
         let mut named = Named::behind(report);
         for (name, record) in kept {
+            // One that has been dropped meanwhile has no pages of its own any more.
+            let _pin = match self.core.read_listed(&name, &record, txn, head) {
+                Ok(Some(pin)) => pin,
+                Ok(None) => continue,
+                Err(error) => {
+                    report.problems.push(CheckProblem { pgno: None, table: None, what: error.to_string() });
+                    return Ok(());
+                }
+            };
             let view = self.core.store.view(record.txnid, record.pages_used.min(head.pages_used), durable)?;
             let pages = Snapshot { store: &self.core.store, view };
             named.check(&pages, (&name, &record), latest.as_ref(), report);

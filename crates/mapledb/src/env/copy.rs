@@ -19,7 +19,7 @@ use crate::dup::{Loader, PairRange};
 use crate::pages::Pages;
 use crate::space::{Draft, Extents, marked_runs};
 use crate::tree::{Appender, Cursor, KeyOrder, Tree, TreeMut, Visit, in_its_order, walk};
-use crate::txn::{ReadTxn, TableId};
+use crate::txn::{ReadTxn, TableId, Whole};
 
 /// What a copy holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,13 +70,12 @@ impl Env {
         compact: bool,
         mut progress: impl FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
-        let (txn, head) = self.snapshot_with_head()?;
         if path.as_ref().try_exists().unwrap_or(false) {
             return Err(Error::Exists { path: path.as_ref().to_path_buf() });
         }
         match compact {
-            true => self.copy_compact(&txn, path.as_ref(), &mut progress),
-            false => self.copy_exact(&txn, &head, path.as_ref(), &mut progress),
+            true => self.copy_compact(&self.read()?, path.as_ref(), &mut progress),
+            false => self.copy_exact(&self.core.read_whole()?, path.as_ref(), &mut progress),
         }
     }
 
@@ -105,11 +104,12 @@ impl Env {
         to: &mut dyn Write,
         mut progress: impl FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
-        let (txn, head) = self.snapshot_with_head()?;
+        let whole = self.core.read_whole()?;
+        let Whole { txn, head, .. } = &whole;
         let size = txn.page_size();
-        let passing = Scan::passing(&txn);
+        let passing = Scan::passing(txn);
         let mut used = Extents::default();
-        for tree in every_tree(&txn, &head)? {
+        for tree in every_tree(&whole)? {
             walk(&passing, &tree, KeyOrder::recorded(tree.order), &mut |visit: Visit| {
                 // Snapshots share pages with each other and with the latest state.
                 used.insert(Extent::new(visit.pgno, visit.pages));
@@ -121,7 +121,7 @@ impl Env {
         let failed = |error| Error::Os(OsError::new("write a copy of", self.path(), error));
         let mut to = Padded { to, at: 0 };
         for slot in [Slot::A, Slot::B] {
-            to.write_at(slot.offset(), &self.meta_of_copy(&head, slot)).map_err(failed)?;
+            to.write_at(slot.offset(), &self.meta_of_copy(head, slot)).map_err(failed)?;
         }
         let mut pages = 0;
         for piece in used.iter().flat_map(|run| pieces(run, PAGES_AT_ONCE)) {
@@ -170,7 +170,7 @@ impl Env {
         spool: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
-        let (txn, _) = self.snapshot_with_head()?;
+        let txn = self.read()?;
         let spool = spool.as_ref();
         let draft = NamedDraft::beside(&spool.join("copy"))?;
         let report =
@@ -196,14 +196,14 @@ impl Env {
 
     fn copy_exact(
         &self,
-        txn: &ReadTxn,
-        head: &HeadBody,
+        whole: &Whole,
         path: &Path,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<CopyReport> {
+        let Whole { txn, head, .. } = whole;
         let size = txn.page_size();
         let len = head.pages_used.offset(size);
-        let trees = every_tree(txn, head)?;
+        let trees = every_tree(whole)?;
         let total = trees.iter().map(|tree| tree.leaf_pages + tree.branch_pages + tree.overflow_pages).sum();
         go_on(progress(0, total))?;
         let holes = holes_of(txn, head)?;
@@ -363,9 +363,9 @@ pub(super) fn go_on(is_wanted: bool) -> Result<()> {
 }
 
 /// Every tree of the latest state, and those of the named snapshots it lists.
-pub(super) fn every_tree(txn: &ReadTxn, head: &HeadBody) -> Result<Vec<TreeRecord>> {
+pub(super) fn every_tree(whole: &Whole) -> Result<Vec<TreeRecord>> {
+    let Whole { txn, head, named, .. } = whole;
     let mut trees = vec![head.default_table, head.catalog, head.free, head.snapshots];
-    let named = catalog::snapshots::list(txn, &head.snapshots)?;
     trees.extend(named.iter().flat_map(|(_, record)| [record.default_table, record.catalog]));
     for catalog in named.iter().map(|(_, record)| &record.catalog).chain([&head.catalog]) {
         trees.extend(catalog::list(txn, catalog)?.into_iter().map(|(_, table)| table.tree));

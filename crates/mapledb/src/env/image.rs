@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mapledb_format::{Extent, HeadBody, Slot};
+use mapledb_format::{Extent, Slot};
 use mapledb_os::{ImageDraft, MapAdvice};
 
 use super::copy::{every_tree, go_on};
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::pages::Pages;
 use crate::space::Extents;
 use crate::tree::{KeyOrder, Visit, walk};
-use crate::txn::ReadTxn;
+use crate::txn::Whole;
 
 /// Which memory an image has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +107,12 @@ impl Env {
     /// # }
     /// ```
     pub fn image(&self, mut progress: impl FnMut(u64, u64) -> bool) -> Result<Image> {
-        let (txn, head) = self.snapshot_with_head()?;
+        let whole = self.core.read_whole()?;
+        let Whole { txn, head, .. } = &whole;
         let mut name = PathBuf::from(self.path()).into_os_string();
         name.push(" (image in memory)");
         let mut draft = ImageDraft::new(name.as_ref(), head.pages_used.offset(txn.page_size()))?;
-        self.fill_image(&txn, &head, draft.bytes(), &mut progress)?;
+        self.fill_image(&whole, draft.bytes(), &mut progress)?;
         let is_reserved = draft.is_reserved();
         let file = draft.finish()?;
         let bytes = file.len_bytes()?;
@@ -130,17 +131,17 @@ impl Env {
 
     fn fill_image(
         &self,
-        txn: &ReadTxn,
-        head: &HeadBody,
+        whole: &Whole,
         image: &mut [u8],
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<()> {
+        let Whole { txn, head, .. } = whole;
         let size = txn.page_size();
         let mut put = |offset: u64, bytes: &[u8]| image[offset as usize..][..bytes.len()].copy_from_slice(bytes);
         for slot in [Slot::A, Slot::B] {
             put(slot.offset(), &self.meta_of_copy(head, slot));
         }
-        let trees = every_tree(txn, head)?;
+        let trees = every_tree(whole)?;
         let total = trees.iter().map(|tree| tree.leaf_pages + tree.branch_pages + tree.overflow_pages).sum();
         let passing = Scan::passing(txn);
         let (mut copied, mut done) = (Extents::default(), 0);

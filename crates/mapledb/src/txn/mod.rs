@@ -24,6 +24,7 @@ pub use self::overdue::{ReaderInfo, ReaderPolicy};
 pub use self::park::ParkedTxn;
 pub use self::pending::PendingCommit;
 pub use self::read::{ReadTxn, ResetTxn};
+pub(crate) use self::snapshots::Whole;
 pub use self::trim::TrimReport;
 pub(crate) use self::version::Version;
 pub(crate) use self::write::TableId;

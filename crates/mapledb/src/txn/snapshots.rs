@@ -26,6 +26,18 @@ pub(crate) struct NamedPins {
     pub(super) gone: Vec<Named>,
 }
 
+/// The latest state and every snapshot that it lists, pinned.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// The latest state.
+    pub(crate) txn: ReadTxn,
+    /// Its head.
+    pub(crate) head: HeadBody,
+    /// The snapshots, by name.
+    pub(crate) named: Vec<(String, SnapshotRecord)>,
+    _pins: Vec<ReadTxn>,
+}
+
 /// What a write transaction does to named snapshots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Naming {
@@ -101,26 +113,54 @@ impl Core {
 
     /// Begins a read of the snapshot called `name`.
     ///
-    /// The record is looked up in the published state and its txnid pinned; then, past a fence, it is looked whether what is
-    /// published still lists it. A writer reuses the snapshot's pages only when a state without it has been published, and
-    /// looks at the pins after that, past a fence of its own. One of the fences comes first: either the writer sees the pin, or
-    /// the name is found gone here.
+    /// Cost: two reads of the latest state, and one or two descents of the tree of snapshots.
     pub(crate) fn read_snapshot(self: &Arc<Core>, name: &str) -> Result<ReadTxn> {
         loop {
             let (latest, head) = self.read_with_head()?;
-            let Some(mut record) = snapshots::find(&latest, &head.snapshots, name)? else {
+            let Some(record) = snapshots::find(&latest, &head.snapshots, name)? else {
                 return Err(Error::SnapshotMissing { name: name.to_string() });
             };
-            // The file may have become shorter since, but not by pages of the snapshot.
-            record.pages_used = record.pages_used.min(head.pages_used);
-            let txn = ReadTxn::begin_at(self, &record)?;
-            let (again, head) = self.read_with_head()?;
-            let is_listed = again.txnid() == latest.txnid()
-                || snapshots::find(&again, &head.snapshots, name)?.is_some_and(|found| found.txnid == record.txnid);
-            if is_listed {
+            if let Some(txn) = self.read_listed(name, &record, &latest, &head)? {
                 return Ok(txn);
             }
         }
+    }
+
+    /// A read of the latest state with every snapshot that it lists, none of whose pages is used again while it lives.
+    ///
+    /// Cost: as [`Core::read_snapshot`] for each.
+    pub(crate) fn read_whole(self: &Arc<Core>) -> Result<Whole> {
+        loop {
+            let (txn, head) = self.read_with_head()?;
+            let named = snapshots::list(&txn, &head.snapshots)?;
+            let pin = |(name, record): &(String, SnapshotRecord)| self.read_listed(name, record, &txn, &head);
+            let pins: Option<Vec<ReadTxn>> = named.iter().map(pin).collect::<Result<_>>()?;
+            if let Some(pins) = pins {
+                return Ok(Whole { txn, head, named, _pins: pins });
+            }
+        }
+    }
+
+    /// Begins a read of a snapshot that `latest`, whose head is `head`, lists; `None` if it may have been dropped meanwhile.
+    ///
+    /// Its txnid is pinned; then, past a fence, it is looked whether what is published still lists it. A writer reuses the
+    /// snapshot's pages only when a state without it has been published, and looks at the pins after that, past a fence of
+    /// its own. One of the fences comes first: either the writer sees the pin, or the name is found gone here. That some reader
+    /// holds a state which lists it is not enough.
+    pub(crate) fn read_listed(
+        self: &Arc<Core>,
+        name: &str,
+        record: &SnapshotRecord,
+        latest: &ReadTxn,
+        head: &HeadBody,
+    ) -> Result<Option<ReadTxn>> {
+        // The file may have become shorter since, but not by pages of the snapshot.
+        let pages_used = record.pages_used.min(head.pages_used);
+        let txn = ReadTxn::begin_at(self, &SnapshotRecord { pages_used, ..*record })?;
+        let (again, head) = self.read_with_head()?;
+        let is_listed = again.txnid() == latest.txnid()
+            || snapshots::find(&again, &head.snapshots, name)?.is_some_and(|found| found.txnid == record.txnid);
+        Ok(is_listed.then_some(txn))
     }
 }
 
