@@ -349,7 +349,7 @@ pub enum Error {
         len: usize,
     },
     /// A value has no bytes in its type.
-    #[error("this value cannot be written as a {name}: {cause}; nothing was changed")]
+    #[error("this value cannot be written as a {name}: {cause}")]
     Encode {
         /// The type.
         name: String,
@@ -385,7 +385,7 @@ pub enum Error {
         max: usize,
     },
     /// A duplicate is longer than a quarter of a page: it is kept in order as keys are.
-    #[error("a duplicate of {len} bytes is too long: the most is {max}, and more where pages are larger; nothing was changed")]
+    #[error("a duplicate of {len} bytes is too long: the most is {max}, and more where pages are larger")]
     DuplicateTooLong {
         /// Its length in bytes.
         len: usize,
@@ -393,7 +393,7 @@ pub enum Error {
         max: usize,
     },
     /// A duplicate is not as long as those of its multimap, which have one length.
-    #[error("a duplicate of {len} bytes cannot go into a multimap whose duplicates have {expected} bytes each; nothing was changed")]
+    #[error("a duplicate of {len} bytes cannot go into a multimap whose duplicates have {expected} bytes each")]
     DuplicateLength {
         /// Its length in bytes.
         len: usize,

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use files::{TestFile, check, options};
-use mapledb::{Duplicates, Error, KeyOrder, Multimap, Owned, WriteMultimap};
+use mapledb::{Codec, Duplicates, Error, Key, KeyOrder, Multimap, Owned, Result, WriteMultimap};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -320,6 +320,55 @@ fn a_pair_that_does_not_decode_is_kept_and_told() {
             && words.pop_first().expect("pop").is_none()
             && words.pop_last().expect("pop").is_none()
     );
+    txn.commit().expect("commit");
+    check(&env);
+}
+
+/// Text in small letters; other text has no bytes.
+struct Small(&'static str);
+
+impl Codec for Small {
+    type Item<'a> = &'a str;
+
+    fn type_name() -> String {
+        "small".to_owned()
+    }
+
+    fn with_bytes<R>(text: &Small, act: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+        match text.0.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            true => act(text.0.as_bytes()),
+            false => Err(Error::Encode { name: Small::type_name(), cause: "a capital".to_owned() }),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<&str> {
+        str::from_utf8(bytes).map_err(|_| Error::Decode { expected: Small::type_name(), len: bytes.len() })
+    }
+}
+
+impl Key for Small {}
+
+#[test]
+fn what_comes_before_a_value_that_is_refused_is_in() {
+    const WORDS: Multimap<'static, u8, str> = Multimap::new("words");
+    const SMALL: Multimap<'static, u8, Small> = Multimap::new("small");
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("begin");
+    let mut words = txn.open_multimap(&WORDS).expect("open");
+    let long = "long".repeat(1000);
+    for held in [0u64, 1000] {
+        let key = u8::from(held > 0);
+        words.insert_all(&key, (0..held).map(|n| format!("word {n}"))).expect("insert");
+        let refused = words.insert_all(&key, ["ash", "elm", &long, "oak"]).expect_err("too long");
+        assert!(matches!(refused, Error::DuplicateTooLong { len: 4000, .. }), "{refused}");
+        assert_eq!(words.reading().expect("read").count_of(&key).expect("count"), held + 2);
+    }
+    let mut small = txn.open_multimap(&SMALL).expect("open");
+    let refused = small.insert_all(&1, ["ash", "elm", "Oak", "yew"].map(Small)).expect_err("a capital");
+    assert!(matches!(refused, Error::Encode { .. }), "{refused}");
+    let all = small.iter().expect("range").map(|pair| pair.expect("a pair").1);
+    assert_eq!(all.collect::<Vec<_>>(), ["ash", "elm"]);
     txn.commit().expect("commit");
     check(&env);
 }

@@ -160,16 +160,20 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     /// Those of `insert`, at the first duplicate that cannot be one; those before it are in.
     pub fn insert_all<B: Borrow<V>>(&mut self, key: &K, values: impl IntoIterator<Item = B>) -> Result<u64> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        let mut added = 0;
+        let (mut added, mut fault) = (0, None);
         let mut values = values.into_iter().peekable();
-        while values.peek().is_some() {
+        while fault.is_none() && values.peek().is_some() {
             bytes.clear();
             ends.clear();
             for value in values.by_ref() {
-                V::with_bytes(value.borrow(), |value| {
+                let gathered = V::with_bytes(value.borrow(), |value| {
                     bytes.extend_from_slice(value);
                     Ok(())
-                })?;
+                });
+                if let Err(error) = gathered {
+                    fault = Some(error);
+                    break;
+                }
                 ends.push(bytes.len());
                 if bytes.len() >= BATCH_BYTES || ends.len() >= BATCH_BYTES {
                     break;
@@ -179,7 +183,7 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
             let batch = starts.zip(&ends).map(|(from, to)| &bytes[from..*to]);
             added += K::with_bytes(key, |key| self.change(|tree, order| dup::insert_all(tree, order, key, batch)))?;
         }
-        Ok(added)
+        fault.map_or(Ok(added), Err)
     }
 
     /// Puts a pair in that must be greater than every other: of a greater key, or a greater duplicate of the last one.

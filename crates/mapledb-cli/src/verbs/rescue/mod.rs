@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use self::orphans::{Orphans, Section};
 use self::pages::PageFile;
-use self::roots::Roots;
+use self::roots::{Newer, Roots};
 use self::walk::{Below, FindBelow, Lost, Walked, walk, walk_leaf};
 use crate::cli::Manner;
 use crate::destination;
@@ -53,8 +53,9 @@ pub struct RescueArgs {
 
 const WHAT_IS_DONE: &str = "\
 Every tree is walked from its root as far as its pages verify by checksum. Where a branch is lost, the leaves that lay below it are \
-looked for among the pages that are in use; those that may be of several tables are dumped as table \"lost+found\". Where both metas \
-are lost, every page is looked at, and the newest trees are taken. The file is read and never written: no lock, no map, no recovery; nobody should have it open. \
+looked for among the pages that are in use; those that may be of several tables are dumped as table \"lost+found\". Where one \
+meta is lost, leaves that were written after the commit of the other are, too. Where both are lost, every page is looked at, and the newest \
+trees are taken. The file is read and never written: no lock, no map, no recovery; nobody should have it open. \
 \"maple load\" makes a new database of the dump.";
 
 #[derive(Debug, Serialize)]
@@ -199,12 +200,12 @@ impl Rescue<'_> {
         for (table, record) in &tables {
             self.table(head(table.clone(), record), &record.tree, &mut below, &mut *sink, name)?;
         }
-        if !lost.is_empty() {
+        if !lost.is_empty() || roots.newer.is_some() {
             orphans()?;
         }
         if let Some(orphans) = found.get() {
             let names: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
-            for section in &orphans.apart {
+            for section in orphans.apart.iter().chain(&orphans.newer) {
                 self.section(section, &names, &mut *sink, name)?;
             }
         }
@@ -382,9 +383,30 @@ impl Report {
     /// Notes why more may be lost than what is listed.
     fn doubt(&mut self, roots: &Roots, orphans: Option<&Orphans>) {
         let mut doubts = Vec::new();
-        if roots.is_older {
-            doubts.push(
+        let mut news = Vec::new();
+        let is_newer_found = orphans.is_some_and(|orphans| orphans.is_newer_found);
+        match roots.newer {
+            Some(Newer::Rootless) => doubts.push(
                 "the leaf that is a tree's root in the newest commit is lost: this is the commit before it"
+                    .to_owned(),
+            ),
+            Some(Newer::Unreadable(slot)) if is_newer_found => doubts.push(format!(
+                "meta {slot} cannot be read: it was the newer one, or a transaction was at work; this is the commit before it"
+            )),
+            Some(Newer::Unreadable(slot)) => news.push(format!(
+                "meta {slot} cannot be read; no page was written after the commit of the other one"
+            )),
+            None => {}
+        }
+        if is_newer_found {
+            doubts.push(
+                "what leaves were written after that are in lost+found, whether for a commit or not"
+                    .to_owned(),
+            );
+        }
+        if roots.state.is_none() {
+            doubts.push(
+                "neither meta can be read: the newest tree of each kind was taken, which is a guess"
                     .to_owned(),
             );
         }
@@ -401,7 +423,7 @@ impl Report {
             }
         }
         self.may_be_more = !doubts.is_empty();
-        self.notes.extend(doubts);
+        self.notes.extend(news.into_iter().chain(doubts));
     }
 
     /// How many records are lost, and whether that is all.

@@ -8,6 +8,8 @@
 //! there are several such tables, or tables of which nothing is known, it is not decided: it is given *apart*, in sections of which none
 //! holds a key twice. Duplicates of a key are stored as keys without values and look like records of a table with
 //! empty values, so where duplicates may be lost, leaves of nothing but keys are left out, and told.
+//!
+//! Where the newest commit itself may be lost with its meta, leaves that were written after the one that stands are given apart, too.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -18,10 +20,8 @@ use mapledb_format::free::record::{AvailableIn, ChunkRecord, FreeKey, decode_pen
 use mapledb_format::leaf::{LeafCells, ValueField};
 use mapledb_format::node::Node;
 use mapledb_format::order::{Bytewise, Integer, Order, Reverse};
-use mapledb_format::snapshot_record::SNAPSHOT_RECORD_BYTES;
 use mapledb_format::{
-    Extent, FormatError, HeadBody, Kind, OrderId, PageBounds, PageHeader, Pgno, SnapshotKey, TreeRecord,
-    Txnid, header,
+    Extent, FormatError, HeadBody, Kind, OrderId, PageBounds, PageHeader, Pgno, TreeRecord, Txnid, header,
 };
 
 use super::pages::PageFile;
@@ -49,6 +49,10 @@ pub struct Orphans {
     pub is_sound: bool,
     /// What could not be given to a table.
     pub apart: Vec<Section>,
+    /// What was written after the state, where a newer commit may be lost.
+    pub newer: Vec<Section>,
+    /// Whether any page was.
+    pub is_newer_found: bool,
     /// Whether the default table that was guessed is one leaf among many; then it is in `apart`, too.
     pub is_default_doubtful: bool,
     /// What whoever asked should know.
@@ -133,13 +137,13 @@ pub fn find(
     let limit = roots.state.as_ref().map(|state| (state.txnid, state.pages_used));
     for pgno in pages.numbers().filter(|pgno| !reaches(*pgno)) {
         if limit.is_none_or(|(_, end)| pgno < end) {
-            seen.page(pages, pgno, limit.map(|(txnid, _)| txnid), is_sound);
+            seen.page(pages, pgno, is_sound, |txnid| limit.is_none_or(|(newest, _)| txnid <= newest));
         }
     }
     let is_default_doubtful = limit.is_none() && known.doubts(&seen.leaves);
     if is_default_doubtful {
         let reached = std::mem::take(&mut known.of_default);
-        reached.into_iter().for_each(|pgno| seen.page(pages, pgno, None, false));
+        reached.into_iter().for_each(|pgno| seen.page(pages, pgno, false, |_| true));
     }
     seen.leave_nested_out(pages)?;
     // An older branch would raise leaves of another table.
@@ -149,6 +153,9 @@ pub fn find(
     // Without a meta what does not fit anywhere is an older version, unless the default table was not found.
     let unknown = if limit.is_none() { is_default_doubtful } else { !is_catalog_whole };
     let mut orphans = assign(seen, &known, unknown);
+    if let (Some(_), Some((newest, _))) = (roots.newer, limit) {
+        (orphans.newer, orphans.is_newer_found) = written_after(pages, newest, &known)?;
+    }
     (orphans.is_sound, orphans.is_default_doubtful) = (is_sound, is_default_doubtful);
     if !is_sound && (!orphans.below.is_empty() || !orphans.apart.is_empty()) {
         orphans.notes.push(
@@ -160,12 +167,26 @@ pub fn find(
     Ok(orphans)
 }
 
+/// The leaves that were written after commit `newest`, which all lie where it has free pages or none; and whether any page was.
+fn written_after(pages: &PageFile, newest: Txnid, known: &Known) -> Result<(Vec<Section>, bool), Failure> {
+    let mut seen = Seen::default();
+    for pgno in pages.numbers().filter(|pgno| !known.reached.contains(pgno)) {
+        seen.page(pages, pgno, false, |txnid| txnid > newest);
+    }
+    seen.leave_nested_out(pages)?;
+    if known.has_multimaps {
+        seen.leaves.retain(|leaf| !leaf.is_keys_alone);
+    }
+    Ok((sections(seen.leaves).0, seen.pages > 0))
+}
+
 /// What is reached from roots, and what is missing there.
 #[derive(Default)]
 struct Known {
     reached: HashSet<Pgno>,
     of_default: Vec<Pgno>,
     gaps: Vec<Gap>,
+    has_multimaps: bool,
     /// Whether duplicates may be lost, so that a leaf of keys alone may be theirs.
     loses_duplicates: bool,
     /// The span of the keys of each table by bytes, and the transaction that wrote its root.
@@ -196,6 +217,7 @@ impl Known {
             self.of_default = walked.reached.iter().copied().collect();
         }
         let is_multimap = tree.duplicates.is_some();
+        self.has_multimaps |= is_multimap;
         for lost in &walked.lost {
             self.loses_duplicates |= is_multimap || lost.is_nested;
             if lost.level > 0 && !lost.is_nested {
@@ -295,15 +317,18 @@ struct Seen {
     branches: Vec<(LooseLeaf, u8, Vec<LooseLeaf>)>,
     packed: HashSet<Pgno>,
     of_catalog: u64,
+    pages: u64,
 }
 
 impl Seen {
-    fn page(&mut self, pages: &PageFile, pgno: Pgno, newest: Option<Txnid>, is_sound: bool) {
+    /// Takes note of a page that was written when `is_wanted` says so.
+    fn page(&mut self, pages: &PageFile, pgno: Pgno, is_sound: bool, is_wanted: impl Fn(Txnid) -> bool) {
         let Ok(page) = pages.whole(pgno) else { return };
         let (Ok(about), Ok(sum)) = (PageHeader::parse(&page), header::stored_checksum(&page)) else { return };
-        if newest.is_some_and(|newest| about.txnid > newest) {
+        if !is_wanted(about.txnid) {
             return;
         }
+        self.pages += 1;
         let at = LooseLeaf { pgno, tag: header::tag(sum) };
         match about.kind {
             Kind::Branch => self.branches.push((at, about.level, children(&page))),
@@ -314,6 +339,7 @@ impl Seen {
                 Content::Tables => self.of_catalog += 1,
                 // Where these are sound their own leaves were reached.
                 Content::FreeSpace if !is_sound => {}
+                Content::Snapshots => {}
                 _ => self.leaves.extend(orphan(&page, at, about.txnid)),
             },
         }
@@ -354,20 +380,11 @@ fn children(page: &[u8]) -> Vec<LooseLeaf> {
     entries.map(|entry| LooseLeaf { pgno: entry.child, tag: entry.tag }).collect()
 }
 
-/// A leaf that has keys, and is none of the list of snapshots.
+/// A leaf that has keys.
 fn orphan(page: &[u8], at: LooseLeaf, txnid: Txnid) -> Option<Orphan> {
     let leaf = Node::<LeafCells>::view(page).ok()?;
     let keys = || (0..leaf.len()).filter_map(|slot| leaf.key(slot).ok());
     let values = || (0..leaf.len()).filter_map(|slot| leaf.value(slot).ok());
-    let is_snapshot = |slot| {
-        let of_length =
-            |value| matches!(value, ValueField::Inline(value) if value.len() == SNAPSHOT_RECORD_BYTES);
-        leaf.key(slot).is_ok_and(|key| SnapshotKey::decode(key).is_ok())
-            && leaf.value(slot).is_ok_and(of_length)
-    };
-    if (0..leaf.len()).all(is_snapshot) {
-        return None;
-    }
     Some(Orphan {
         leaf: at,
         txnid,
@@ -402,18 +419,9 @@ fn assign(seen: Seen, known: &Known, are_tables_unknown: bool) -> Orphans {
         older += rest.len();
         orphans.below.insert(gap.pgno, chosen.iter().map(|leaf| leaf.leaf).collect());
     }
-    let (multi, plain): (Vec<Orphan>, Vec<Orphan>) = apart.into_iter().partition(|leaf| leaf.has_duplicates);
-    for (mut leaves, is_multimap) in [(plain, false), (multi, true)] {
-        for _ in 0..SECTIONS_MAX {
-            let (chosen, rest) = newest(leaves, compare(OrderId::Bytewise), |leaf| &leaf.span);
-            leaves = rest;
-            if !chosen.is_empty() {
-                let leaves = chosen.iter().map(|leaf| leaf.leaf).collect();
-                orphans.apart.push(Section { leaves, is_multimap });
-            }
-        }
-        older += leaves.len();
-    }
+    let (apart, left_out) = sections(apart);
+    orphans.apart = apart;
+    older += left_out;
     let losses = [
         (older as u64, "with keys that newer ones hold, too"),
         (keys_alone, "of keys alone: duplicates of a key, or records without values"),
@@ -428,6 +436,24 @@ fn assign(seen: Seen, known: &Known, are_tables_unknown: bool) -> Orphans {
         orphans.notes.push(format!("{leaves} {what}: left out, for nothing tells where they belong"));
     }
     orphans
+}
+
+/// The leaves as sections, the newest versions first; and how many were too many.
+fn sections(leaves: Vec<Orphan>) -> (Vec<Section>, usize) {
+    let (mut sections, mut left_out) = (Vec::new(), 0);
+    let (multi, plain): (Vec<Orphan>, Vec<Orphan>) = leaves.into_iter().partition(|leaf| leaf.has_duplicates);
+    for (mut leaves, is_multimap) in [(plain, false), (multi, true)] {
+        for _ in 0..SECTIONS_MAX {
+            let (chosen, rest) = newest(leaves, compare(OrderId::Bytewise), |leaf| &leaf.span);
+            leaves = rest;
+            if !chosen.is_empty() {
+                let leaves = chosen.iter().map(|leaf| leaf.leaf).collect();
+                sections.push(Section { leaves, is_multimap });
+            }
+        }
+        left_out += leaves.len();
+    }
+    (sections, left_out)
 }
 
 /// The newest leaves of which no two overlap, by their keys; and the rest. What has no order that is known overlaps nowhere.

@@ -2,7 +2,7 @@
 //!
 //! Without a meta, the catalog is the newest tree that nobody refers to and whose records are all tables; the default
 //! table is the newest of the other trees that nobody refers to, neither a branch nor a table record nor an older
-//! catalog, and that is not one of free space. Old versions of trees lie in free pages until these are used again, so that is
+//! catalog, and that is neither one of free space nor the list of snapshots. Old versions of trees lie in free pages until these are used again, so that is
 //! a guess, and told as one.
 
 use std::collections::HashSet;
@@ -12,9 +12,11 @@ use mapledb_format::duplicates::DupField;
 use mapledb_format::free::record::FreeKey;
 use mapledb_format::leaf::{LeafCells, ValueField};
 use mapledb_format::node::Node;
+use mapledb_format::snapshot_record::SNAPSHOT_RECORD_BYTES;
 use mapledb_format::tree_record::ATTR_KEY_TYPE;
 use mapledb_format::{
-    HeadBody, Kind, Meta, OrderId, PageHeader, PageSize, Pgno, TableRecord, TreeRecord, Txnid, header,
+    HeadBody, Kind, Meta, OrderId, PageHeader, PageSize, Pgno, Slot, SnapshotKey, TableRecord, TreeRecord,
+    Txnid, header,
 };
 
 use super::pages::PageFile;
@@ -30,10 +32,19 @@ pub struct Roots {
     pub catalog: TreeRecord,
     /// The commit whose trees they are, if a meta tells it.
     pub state: Option<Box<HeadBody>>,
-    /// Whether a newer meta was passed over, for a leaf that is the root of a tree of it is lost.
-    pub is_older: bool,
+    /// Why there may be a newer commit than `state`.
+    pub newer: Option<Newer>,
     /// The next number of the default table's sequence, if a meta says so; else 0.
     pub default_sequence: u64,
+}
+
+/// Why the newest commit may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newer {
+    /// The meta in this slot, which may have been the newer one, cannot be read.
+    Unreadable(Slot),
+    /// The newer meta can be read, and a leaf that is the root of a tree of it is lost.
+    Rootless,
 }
 
 /// The trees of the newest of `metas` whose trees have roots that verify or may have leaves below, or of the newest.
@@ -48,12 +59,15 @@ pub fn by_meta(pages: &PageFile, metas: &[Meta]) -> Option<Roots> {
     })?;
     let head = &best.head;
     let found_by = format!("meta {}", best.slot);
+    let is_there = |slot| metas.iter().any(|meta| meta.slot == slot);
+    let unreadable = [Slot::A, Slot::B].into_iter().find(|slot| !is_there(*slot)).map(Newer::Unreadable);
+    let rootless = metas.iter().any(|meta| meta.head.txnid > head.txnid).then_some(Newer::Rootless);
     Some(Roots {
         found_by,
         default_table: head.default_table,
         catalog: head.catalog,
         state: Some(Box::new(head.clone())),
-        is_older: metas.iter().any(|meta| meta.head.txnid > head.txnid),
+        newer: rootless.or(unreadable),
         default_sequence: head.default_sequence,
     })
 }
@@ -75,6 +89,8 @@ pub enum Content {
     Tables,
     /// Records of free space.
     FreeSpace,
+    /// The list of named snapshots.
+    Snapshots,
     /// Duplicates of a key of a multimap.
     Duplicates,
     /// Anything else.
@@ -112,7 +128,7 @@ pub fn by_every_page(pages: &PageFile, look: &mut dyn FnMut()) -> Roots {
         default_table: newest(Content::Other),
         catalog: newest(Content::Tables),
         state: None,
-        is_older: false,
+        newer: None,
         default_sequence: 0,
     }
 }
@@ -146,8 +162,17 @@ pub fn leaf(page: &[u8], referred: &mut HashSet<(Pgno, u32)>) -> Content {
         referred.extend(tables.iter().map(|table| (table.tree.root, table.tree.root_tag)));
         return Content::Tables;
     }
-    let is_free_space = |slot| leaf.key(slot).is_ok_and(|key| FreeKey::decode(key).is_ok());
-    if !leaf.is_empty() && (0..leaf.len()).all(is_free_space) { Content::FreeSpace } else { Content::Other }
+    let all = |is_one: &dyn Fn(usize) -> bool| !leaf.is_empty() && (0..leaf.len()).all(is_one);
+    if all(&|slot| leaf.key(slot).is_ok_and(|key| FreeKey::decode(key).is_ok())) {
+        return Content::FreeSpace;
+    }
+    let is_record =
+        |value| matches!(value, ValueField::Inline(value) if value.len() == SNAPSHOT_RECORD_BYTES);
+    let is_snapshot = |slot| {
+        leaf.key(slot).is_ok_and(|key| SnapshotKey::decode(key).is_ok())
+            && leaf.value(slot).is_ok_and(is_record)
+    };
+    if all(&is_snapshot) { Content::Snapshots } else { Content::Other }
 }
 
 /// Every table records the types of its keys; zeros in a value could pass for a table without them.
