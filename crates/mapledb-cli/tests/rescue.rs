@@ -445,3 +445,24 @@ fn a_list_of_snapshots_is_not_taken_for_a_table() {
     let (code, report, found) = rescued(&place);
     assert_eq!((code, found), (Some(5), all), "{report}");
 }
+
+/// One byte of the catalog takes the root of a table with it, and a later table looks like the default one.
+#[test]
+fn what_a_wrong_guess_leaves_out_is_dumped_apart() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows: String = (0..3_000).map(|n| format!("key{n},v{n}\n")).collect();
+    let ended = place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for (table, keys) in [("wide", ["hex:00", "hex:ff"]), ("small", ["w1", "w2"])] {
+        place.ok(&format!("create a.maple -t {table}"));
+        for key in keys {
+            place.ok(&format!("put a.maple -t {table} {key} x"));
+        }
+    }
+    destroy(&place, [0, 16, newest_root(&place, 1)]);
+    let (code, report, found) = rescued(&place);
+    assert_eq!(code, Some(5), "{report}");
+    let keys: BTreeSet<&String> = found.keys().map(|(_, key)| key).collect();
+    assert!((0..3_000).all(|n| keys.contains(&format!("\"key{n}\""))), "{report}");
+}

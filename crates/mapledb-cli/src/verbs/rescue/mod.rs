@@ -399,10 +399,7 @@ impl Report {
             None => {}
         }
         if is_newer_found {
-            doubts.push(
-                "what leaves were written after that are in lost+found, whether for a commit or not"
-                    .to_owned(),
-            );
+            doubts.push("leaves written after it are in lost+found, be they of a commit or not".to_owned());
         }
         if roots.state.is_none() {
             doubts.push(

@@ -77,6 +77,8 @@ struct Orphan {
     level: u8,
     has_duplicates: bool,
     is_keys_alone: bool,
+    /// Whether, without a meta, no newer table has its keys: it is no older version of what is known.
+    is_unexplained: bool,
 }
 
 /// A branch that is lost.
@@ -146,6 +148,9 @@ pub fn find(
         reached.into_iter().for_each(|pgno| seen.page(pages, pgno, false, |_| true));
     }
     seen.leave_nested_out(pages)?;
+    if limit.is_none() {
+        seen.explain(pages, tables, &known)?;
+    }
     // An older branch would raise leaves of another table.
     if is_sound {
         seen.raise();
@@ -191,6 +196,8 @@ struct Known {
     loses_duplicates: bool,
     /// The span of the keys of each table by bytes, and the transaction that wrote its root.
     spans: Vec<(Vec<u8>, Vec<u8>, Txnid)>,
+    /// The transaction that wrote the root of each table.
+    written: HashMap<usize, Txnid>,
     /// The transaction that wrote the root of the default table.
     default_in: Option<Txnid>,
 }
@@ -212,6 +219,7 @@ impl Known {
         if let (Some((least, most)), Some(written)) = (span, written) {
             self.spans.push((least, most, written));
         }
+        self.written.extend(written.map(|written| (table, written)));
         if table == 0 {
             self.default_in = written;
             self.of_default = walked.reached.iter().copied().collect();
@@ -357,6 +365,28 @@ impl Seen {
         Ok(())
     }
 
+    /// Tells each leaf whether it may be an older version of leaves of one of the tables: its first and its last key are in one
+    /// that was written later.
+    fn explain(&mut self, pages: &PageFile, tables: &[&TreeRecord], known: &Known) -> Result<(), Failure> {
+        let ends = |leaf: &Orphan| [leaf.ends.0.clone(), leaf.ends.1.clone()];
+        let mut found: HashMap<Vec<u8>, Vec<usize>> =
+            self.leaves.iter().flat_map(ends).map(|key| (key, Vec::new())).collect();
+        for (at, tree) in tables.iter().enumerate() {
+            survey(pages, tree, &mut |key, _| {
+                if let Some(within) = found.get_mut(key).filter(|within| within.last() != Some(&at)) {
+                    within.push(at);
+                }
+                Ok(())
+            })?;
+        }
+        for leaf in &mut self.leaves {
+            let [first, last] = ends(leaf).map(|key| found.get(&key).map_or(&[][..], Vec::as_slice));
+            let is_newer = |at: &usize| known.written.get(at).is_some_and(|written| leaf.txnid < *written);
+            leaf.is_unexplained = !first.iter().any(|at| last.contains(at) && is_newer(at));
+        }
+        Ok(())
+    }
+
     /// Tells each leaf how high the highest branch above it is.
     fn raise(&mut self) {
         self.branches.sort_by_key(|(_, level, _)| std::cmp::Reverse(*level));
@@ -393,6 +423,7 @@ fn orphan(page: &[u8], at: LooseLeaf, txnid: Txnid) -> Option<Orphan> {
         level: 0,
         has_duplicates: values().any(|value| matches!(value, ValueField::Duplicates(_))),
         is_keys_alone: values().all(|value| matches!(value, ValueField::Inline([]))),
+        is_unexplained: false,
     })
 }
 
@@ -404,9 +435,11 @@ fn assign(seen: Seen, known: &Known, are_tables_unknown: bool) -> Orphans {
     for leaf in seen.leaves {
         let fits: Vec<usize> = (0..known.gaps.len()).filter(|gap| known.gaps[*gap].may_hold(&leaf)).collect();
         let tables: HashSet<usize> = fits.iter().map(|gap| known.gaps[*gap].table).collect();
-        let may_be_duplicates = leaf.is_keys_alone && (known.loses_duplicates || are_tables_unknown);
+        let is_nobodys = are_tables_unknown || leaf.is_unexplained;
+        let may_be_duplicates = leaf.is_keys_alone
+            && (known.loses_duplicates || are_tables_unknown || is_nobodys && known.has_multimaps);
         match (fits.first(), tables.len(), are_tables_unknown) {
-            (None, _, false) => {}
+            (None, _, false) if !is_nobodys => {}
             _ if may_be_duplicates => keys_alone += 1,
             (Some(gap), 1, false) => below.entry(*gap).or_default().push(leaf),
             _ => apart.push(leaf),
