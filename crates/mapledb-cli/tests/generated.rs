@@ -60,7 +60,19 @@ fn each_verb_has_a_manual_page_of_its_own() {
     std::fs::create_dir(place.path("man1")).unwrap();
     let verbs = verbs(&place);
     let said = place.ok("man --to man1");
-    assert_eq!(said, format!("wrote {} pages to man1\n", verbs.len() + 1));
+    let of_snapshots = ["create", "list", "drop", "rollback"];
+    assert_eq!(said, format!("wrote {} pages to man1\n", verbs.len() + 1 + of_snapshots.len()));
+    for verb in of_snapshots {
+        let page = std::fs::read_to_string(place.path(&format!("man1/maple-snapshot-{verb}.1"))).unwrap();
+        assert_eq!(page, place.ok(&format!("man snapshot {verb}")));
+    }
+    for page in std::fs::read_dir(place.path("man1")).unwrap() {
+        let roff = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        let named = roff.lines().filter_map(|line| line.strip_suffix("(1)"));
+        for page in named.map(|name| name.replace('\\', "")) {
+            assert!(place.path(&format!("man1/{page}.1")).exists(), "{page} is pointed to, and is not there");
+        }
+    }
     for verb in &verbs {
         let page = std::fs::read_to_string(place.path(&format!("man1/maple-{verb}.1"))).unwrap();
         assert_eq!(page, place.ok(&format!("man {verb}")));
@@ -78,6 +90,7 @@ fn each_verb_has_a_manual_page_of_its_own() {
 fn pages_that_cannot_be_made_are_told() {
     let place = Place::new();
     assert!(place.fails(2, "man fly").contains("there is no verb called \"fly\""));
+    assert!(place.fails(2, "man snapshot fly").contains("\"maple snapshot --help\" lists them"));
     assert!(place.fails(4, "man --to none").starts_with("maple: cannot write none/maple.1: "));
     place.fails(2, "man get --to .");
 }

@@ -466,3 +466,23 @@ fn what_a_wrong_guess_leaves_out_is_dumped_apart() {
     let keys: BTreeSet<&String> = found.keys().map(|(_, key)| key).collect();
     assert!((0..3_000).all(|n| keys.contains(&format!("\"key{n}\""))), "{report}");
 }
+
+#[test]
+fn a_lost_catalog_is_told_in_tables_and_is_never_the_whole_loss() {
+    let place = filled();
+    let sound = std::fs::read(place.path("a.maple")).unwrap();
+    // Those of both commits, or the older one would be taken.
+    let metas = ["a", "b"].map(|slot| json(&place, &format!("page a.maple meta-{slot}")));
+    destroy(&place, metas.iter().map(|meta| meta["trees"][1]["root"].as_u64().unwrap()));
+    let (code, report, found) = rescued(&place);
+    assert_eq!((code, &report["may_be_more"]), (Some(5), &Value::Bool(true)), "{report}");
+    assert_eq!((report["lost_records"].as_u64(), report["lost"][0]["records"].as_u64()), (Some(0), Some(2)));
+    assert_eq!(found.keys().filter(|(table, _)| table.is_none()).count(), 4_503, "{report}");
+    let apart = found.keys().filter(|(table, _)| table.as_deref() == Some("lost+found"));
+    assert_eq!(apart.count(), 4_000, "{report}");
+
+    // Cut off behind the metas and their manifests, there is nothing to be found.
+    std::fs::write(place.path("a.maple"), &sound[..32 * PAGE]).unwrap();
+    let (code, report, found) = rescued(&place);
+    assert_eq!((code, &report["may_be_more"], found.len()), (Some(5), &Value::Bool(true), 0), "{report}");
+}

@@ -137,3 +137,18 @@ fn who_stays_too_long_is_told_of_once_and_keeps_the_file_from_growing() {
     rounds(&env, 0..9);
     check(&env);
 }
+
+#[test]
+fn who_reads_the_latest_commit_keeps_no_file_from_growing_however_long() {
+    let file = TestFile::with_entries(10);
+    let env = file.open(options().readers(ReaderPolicy::new().age_max(Duration::ZERO).refuse_growth()));
+    for round in 0..6u64 {
+        let mut reader = env.read().expect("read");
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(!reader.refresh().expect("nothing is newer"));
+        let mut txn = env.write().expect("write");
+        txn.main().put(&(1000 + round).to_be_bytes(), &vec![7; 4 << 20]).expect("the file grows");
+        txn.commit().expect("commit");
+    }
+    check(&env);
+}

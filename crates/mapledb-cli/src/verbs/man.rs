@@ -16,8 +16,8 @@ use crate::table;
 #[derive(Debug, Args)]
 #[command(after_help = HOW_TO_USE)]
 pub struct ManArgs {
-    /// The page of this verb; that of the command if left out
-    verb: Option<String>,
+    /// The page of this verb, such as get or snapshot create; that of the command if left out
+    verb: Vec<String>,
     /// Write the pages of the command and of every verb to this directory, over those that are there
     #[arg(long, value_name = "DIR", conflicts_with = "verb")]
     to: Option<PathBuf>,
@@ -42,6 +42,7 @@ struct Written {
 pub fn run(args: &ManArgs, manner: Manner) -> Result<(), Failure> {
     let mut maple = Cli::command();
     maple.build();
+    let maple = without_help(maple);
     match &args.to {
         Some(dir) => {
             let written = write_all(&maple, dir)?;
@@ -51,23 +52,44 @@ pub fn run(args: &ManArgs, manner: Manner) -> Result<(), Failure> {
             })
         }
         None => {
-            let page = Page::of(find(&maple, args.verb.as_deref())?)?;
+            let page = Page::of(find(&maple, &args.verb)?)?;
             output::report(manner.json, &page, |page, output| output.bytes(page.roff.as_bytes()))
         }
     }
 }
 
-fn find<'c>(maple: &'c Command, verb: Option<&str>) -> Result<&'c Command, Failure> {
-    let Some(verb) = verb else { return Ok(maple) };
-    maple.find_subcommand(verb).ok_or_else(|| {
-        Failure::usage(format!("there is no verb called {verb:?}: \"maple --help\" lists them"))
+/// The same without the verb `help`, of which there is no page.
+fn without_help(command: Command) -> Command {
+    command.mut_subcommands(|verb| match verb.get_name() {
+        "help" => verb.hide(true),
+        _ => without_help(verb),
     })
 }
 
+fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|verb| !verb.is_hide_set())
+}
+
+fn find<'c>(maple: &'c Command, names: &[String]) -> Result<&'c Command, Failure> {
+    names.iter().try_fold(maple, |command, name| {
+        verbs(command).find(|verb| verb.get_name() == name).ok_or_else(|| {
+            let all = command.get_bin_name().unwrap_or("maple");
+            Failure::usage(format!("there is no verb called {name:?}: \"{all} --help\" lists them"))
+        })
+    })
+}
+
+/// A command, and then its verbs, each with its own.
+fn every<'c>(command: &'c Command, found: &mut Vec<&'c Command>) {
+    found.push(command);
+    verbs(command).for_each(|verb| every(verb, found));
+}
+
 fn write_all(maple: &Command, dir: &Path) -> Result<Written, Failure> {
-    let verbs = maple.get_subcommands().filter(|verb| verb.get_name() != "help");
+    let mut commands = Vec::new();
+    every(maple, &mut commands);
     let mut pages = Vec::new();
-    for command in std::iter::once(maple).chain(verbs) {
+    for command in commands {
         let page = Page::of(command)?;
         let path = dir.join(&page.page);
         std::fs::write(&path, &page.roff).map_err(|error| Failure::os("write", &path, error))?;

@@ -289,7 +289,10 @@ impl Options {
     /// // SAFETY: nothing but MapleDB writes to the file while it is open.
     /// let env = unsafe { Env::options().readers(policy).create(dir.path().join("strict.maple")) }?;
     /// let parked = env.read()?.park()?;
-    /// std::thread::sleep(Duration::from_millis(1));
+    /// let mut txn = env.write()?;
+    /// txn.main().put(b"key", b"value")?;
+    /// txn.commit()?; // now it is behind
+    /// std::thread::sleep(Duration::from_millis(10));
     /// env.write()?; // looks after readers when it begins
     /// assert!(matches!(parked.unpark(), Err(Error::Evicted { .. })));
     /// # Ok(())

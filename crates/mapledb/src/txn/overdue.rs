@@ -79,7 +79,8 @@ type Warn = Arc<dyn Fn(&ReaderInfo) + Send + Sync>;
 
 /// What writers of an environment do about readers that stay too long; see [`Options::readers`](crate::Options::readers).
 ///
-/// A reader is overdue when it has been going on for longer than a time, or is further behind than so many commits. Of overdue
+/// A reader is overdue when it has been going on for longer than a time, or is further behind than so many commits; not while it is
+/// at the latest commit, for there it holds nothing. Of overdue
 /// ones the parked are evicted if the policy says so. Of those that are left the callback is told, each once, and the file
 /// does not grow on their account if it says so. One that is not parked is never evicted.
 ///
@@ -116,7 +117,7 @@ impl ReaderPolicy {
         ReaderPolicy::default()
     }
 
-    /// Overdue is who has been going on for longer.
+    /// Overdue is who has been going on for longer and is behind: at the latest commit a reader holds no page.
     pub fn age_max(mut self, age: Duration) -> ReaderPolicy {
         self.age_max = Some(age);
         self
@@ -199,6 +200,9 @@ impl ReaderPolicy {
     }
 
     fn is_overdue(&self, reader: &mvcc::ReaderInfo, now: u64) -> bool {
+        if reader.behind == Some(0) {
+            return false;
+        }
         let age = Duration::from_nanos(now.saturating_sub(reader.began_at));
         self.age_max.is_some_and(|max| age > max)
             || self.behind_max.is_some_and(|max| reader.behind.is_some_and(|behind| behind > max))

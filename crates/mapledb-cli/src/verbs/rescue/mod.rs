@@ -150,6 +150,9 @@ fn in_pages(path: &Path, size: PageSize) -> Result<PageFile, Failure> {
     Ok(PageFile::new(file, len_bytes, size))
 }
 
+/// What the catalog is called among tables.
+const CATALOG: &str = "(catalog)";
+
 /// A table as the catalog names it.
 type NamedTable = (String, TableRecord);
 
@@ -178,7 +181,7 @@ impl Rescue<'_> {
     ) -> Result<(), Failure> {
         let mut sink = dump::sink(format, true, (self.pages.size().bytes(), None), to);
         let (tables, lost) = self.tables(&roots.catalog)?;
-        self.report.lose(Some("(catalog)"), &lost);
+        self.report.lose_tables(&lost);
         let pages = self.pages;
         let trees: Vec<&TreeRecord> = std::iter::once(&roots.default_table)
             .chain(tables.iter().map(|(_, record)| &record.tree))
@@ -383,6 +386,10 @@ impl Report {
     /// Notes why more may be lost than what is listed.
     fn doubt(&mut self, roots: &Roots, orphans: Option<&Orphans>) {
         let mut doubts = Vec::new();
+        if self.lost.iter().any(|lost| lost.table.as_deref() == Some(CATALOG)) {
+            doubts
+                .push("tables are lost whose names are not known, nor how many records they had".to_owned());
+        }
         let mut news = Vec::new();
         let is_newer_found = orphans.is_some_and(|orphans| orphans.is_newer_found);
         match roots.newer {
@@ -436,18 +443,14 @@ impl Report {
     /// Notes what is lost of a table, and answers how many records.
     fn lose(&mut self, table: Option<&str>, lost: &[Lost]) -> u64 {
         let records = lost.iter().fold(0, |sum: u64, lost| sum.saturating_add(lost.records));
-        let text =
-            |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Type::Bytes.text_of(bytes).to_string());
-        self.lost.extend(lost.iter().map(|lost| LostReport {
-            table: table.map(str::to_owned),
-            page: lost.pgno.get(),
-            why: lost.why.clone(),
-            records: lost.records,
-            from: text(&lost.from),
-            until: text(&lost.until),
-        }));
+        self.lost.extend(lost.iter().map(|lost| LostReport::of(table, lost)));
         self.lost_records = self.lost_records.saturating_add(records);
         records
+    }
+
+    /// Notes what is lost of the catalog: what names tables, and is no record of theirs.
+    fn lose_tables(&mut self, lost: &[Lost]) {
+        self.lost.extend(lost.iter().map(|lost| LostReport::of(Some(CATALOG), lost)));
     }
 
     fn in_words(&self, output: &mut Output) -> Result<(), Failure> {
@@ -464,8 +467,24 @@ impl Report {
 }
 
 impl LostReport {
+    fn of(table: Option<&str>, lost: &Lost) -> LostReport {
+        let text =
+            |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| Type::Bytes.text_of(bytes).to_string());
+        LostReport {
+            table: table.map(str::to_owned),
+            page: lost.pgno.get(),
+            why: lost.why.clone(),
+            records: lost.records,
+            from: text(&lost.from),
+            until: text(&lost.until),
+        }
+    }
+
     fn in_words(&self) -> String {
-        let records = table::plural(self.records, "record", "records");
+        let records = match self.table.as_deref() {
+            Some(CATALOG) => table::plural(self.records, "table", "tables"),
+            _ => table::plural(self.records, "record", "records"),
+        };
         let from = self.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
         let until = self.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
         let of = table::name(self.table.as_deref());
