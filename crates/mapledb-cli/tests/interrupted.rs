@@ -72,6 +72,25 @@ fn a_copy_or_dump_that_is_interrupted_leaves_nothing() {
 }
 
 #[test]
+fn what_a_killed_copy_leaves_is_gone_after_the_next() {
+    let place = large();
+    let mut left = 0;
+    for step in 0..12 {
+        let mut child = start(&place, "copy a.maple b.maple --compact");
+        std::thread::sleep(Duration::from_micros((1 << step) * 500));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        left += left_behind(&place, "b.maple").len();
+        for file in ["b.maple", "b.maple-lock"] {
+            std::fs::remove_file(place.path(file)).ok();
+        }
+    }
+    assert!(left > 0, "not one of 12 was killed at work");
+    place.ok("copy a.maple b.maple");
+    assert_eq!(left_behind(&place, "b.maple"), Vec::<String>::new());
+}
+
+#[test]
 fn a_load_that_is_interrupted_keeps_nothing_and_says_how_far_it_was() {
     let place = Place::new();
     place.ok("create a.maple");

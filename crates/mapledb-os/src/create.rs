@@ -3,13 +3,15 @@
 //! The steps: a file without a name in the right directory (`O_TMPFILE`), or under a temporary name where that is
 //! not to be had; blocks; bytes; sync; the name, replacing nothing; sync of the directory. An error before the name
 //! leaves nothing. A crash before it leaves nothing either, except under a temporary name, `.maple-….new`, which
-//! nobody opens and anybody may remove.
+//! nobody opens and anybody may remove. A [`NamedDraft`] has a directory of such a name, and whoever makes the next one sweeps.
 //!
 //! An error of the last sync alone leaves the file: others may have opened it and committed to it by then.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -131,27 +133,39 @@ impl Drop for Draft {
     }
 }
 
-/// A name beside a target under which a file may be made before it gets the target's. Dropping it removes the file.
+/// A place beside a target in which a file may be made before it gets the target's name: a directory of its own. Dropping it
+/// removes that, with whatever was made there.
+///
+/// Whoever is killed meanwhile leaves it behind, and the next draft in the same directory sweeps it away. That its owner is gone is
+/// known by its lock, which goes with a process and is seen from other containers, too; where directories cannot be
+/// locked nothing is swept.
 ///
 /// For files that need a name while they are made; [`DataFile::create_in_place`] serves those that do not.
 #[derive(Debug)]
 pub struct NamedDraft {
+    dir: PathBuf,
     path: PathBuf,
+    /// Locked as long as the draft is being made.
+    _held: File,
 }
 
 impl NamedDraft {
-    /// A name in the directory of `target` that no other file has; no file is made.
+    /// A place in the directory of `target`; no file is made.
+    ///
+    /// Cost: the directory is listed.
     ///
     /// # Errors
-    /// The directory does not exist.
+    /// The directory does not exist, or is not writable.
     pub fn beside(target: &Path) -> Result<NamedDraft> {
         let failed = |e| OsError::new("create", target, e);
         let target = target_of(target).map_err(failed)?;
         let dir = target.parent().unwrap_or(Path::new("/"));
-        Ok(NamedDraft { path: dir.join(temporary_name()) })
+        sweep(dir);
+        let (dir, held) = make_held_dir(dir).map_err(failed)?;
+        Ok(NamedDraft { path: dir.join("draft"), dir, _held: held })
     }
 
-    /// The name.
+    /// The name that the file is made under.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -187,8 +201,40 @@ fn sync_dir_of(file: &Path) -> io::Result<()> {
 
 impl Drop for NamedDraft {
     fn drop(&mut self) {
-        // It is gone already when it was published by renaming.
-        let _ = fs::remove_file(&self.path);
+        // What is left of it is swept later, if it must be.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A new directory in `dir`, locked.
+fn make_held_dir(dir: &Path) -> io::Result<(PathBuf, File)> {
+    let mut last = io::Error::from_raw_os_error(libc::EEXIST);
+    for _ in 0..ATTEMPTS {
+        let own = dir.join(temporary_name());
+        let made = DirBuilder::new().mode(0o700).create(&own).and_then(|()| File::open(&own));
+        match made {
+            // Between the two, somebody who sweeps may have taken it for one that was left behind.
+            Ok(held) => match held.try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                _ if own.symlink_metadata().is_err() => {}
+                _ => return Ok((own, held)),
+            },
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
+/// Removes the drafts in a directory whose makers are gone. One that cannot be removed stays.
+fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let is_draft =
+            is_temporary_name(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_draft && File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -202,9 +248,11 @@ fn open_anonymous(dir: &Path, mode: u32, seam: &Seam) -> io::Result<File> {
     seam.run(Effect::Create { anonymous: true }, || options.open(dir))
 }
 
+/// How many names are tried.
+const ATTEMPTS: u32 = 16;
+
 /// A new file in `dir` under a name that no other file has, and that name.
 fn open_temporary(dir: &Path, mode: u32, seam: &Seam) -> io::Result<(File, PathBuf)> {
-    const ATTEMPTS: u32 = 16;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(mode);
     let mut last = io::Error::from_raw_os_error(libc::EEXIST);
@@ -219,12 +267,19 @@ fn open_temporary(dir: &Path, mode: u32, seam: &Seam) -> io::Result<(File, PathB
     Err(last)
 }
 
+const NAME_START: &str = ".maple-";
+const NAME_END: &str = ".new";
+
 /// Not secret, only unlikely to meet another: `O_EXCL` decides. Short, since the target's name may be of any length.
 fn temporary_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-    format!(".maple-{}-{nanos:x}-{count}.new", std::process::id())
+    format!("{NAME_START}{}-{nanos:x}-{count}{NAME_END}", std::process::id())
+}
+
+fn is_temporary_name(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(NAME_START.as_bytes()) && name.as_bytes().ends_with(NAME_END.as_bytes())
 }
 
 /// Kernels and file systems without `O_TMPFILE` take it for the directory it contains, or refuse it.
@@ -234,4 +289,33 @@ fn wants_temporary_name(error: &io::Error) -> bool {
 
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_sweeps_away_what_was_left_behind_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = dir.path().join("target");
+        let made = |name: &str| {
+            fs::create_dir(dir.path().join(name)).expect("create");
+            fs::write(dir.path().join(name).join("draft"), "half of it").expect("write");
+            dir.path().join(name)
+        };
+        let left = made(".maple-1-12ab-0.new");
+        let others = [made(".maple-notes"), made("1-12ab-0.new")];
+        let at_work = NamedDraft::beside(&target).expect("a draft");
+        fs::write(at_work.path(), "more").expect("write");
+        assert!(!left.exists());
+        let second = NamedDraft::beside(&target).expect("a draft");
+        fs::write(second.path(), "all of it").expect("write");
+        assert!(at_work.path().exists(), "somebody is at work there");
+        second.publish(&target).expect("publish");
+        drop(at_work);
+        assert_eq!(fs::read(&target).expect("read"), b"all of it");
+        let there = fs::read_dir(dir.path()).expect("read").count();
+        assert_eq!(there, 1 + others.len(), "the target, and what is not ours");
+    }
 }
