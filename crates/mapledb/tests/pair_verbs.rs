@@ -4,12 +4,15 @@
 
 mod files;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use files::{TestFile, check, options};
-use mapledb::{Codec, Duplicates, Error, Key, KeyOrder, Multimap, Owned, Result, WriteMultimap};
+use mapledb::{
+    Codec, Duplicates, Error, Key, KeyOrder, Multimap, NamedOrder, Owned, Result, WriteMultimap, WriteTxn,
+};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -371,4 +374,82 @@ fn what_comes_before_a_value_that_is_refused_is_in() {
     assert_eq!(all.collect::<Vec<_>>(), ["ash", "elm"]);
     txn.commit().expect("commit");
     check(&env);
+}
+
+struct Forwards;
+
+impl NamedOrder for Forwards {
+    const NAME: &'static str = "mine/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.cmp(b)
+    }
+}
+
+/// Another order under the same name: a program that was changed, and should have changed that, too.
+struct Backwards;
+
+impl NamedOrder for Backwards {
+    const NAME: &'static str = "mine/1";
+
+    fn compare(a: &[u8], b: &[u8]) -> Ordering {
+        a.iter().rev().cmp(b.iter().rev())
+    }
+}
+
+/// What a step answers about the multimap of which an order has changed under its name; at an end it answers `None`.
+type Step = fn(&mut Bytes<'_>) -> Result<Option<()>>;
+
+#[test]
+fn in_an_order_that_has_changed_what_is_not_found_is_not_taken() {
+    let seed = seed();
+    let steps: [Step; 3] = [
+        |table| Ok(table.pop_first()?.map(drop)),
+        |table| Ok(table.pop_last()?.map(drop)),
+        |table| table.retain(|_, dup| dup[0] % 3 == 0).map(|_| None),
+    ];
+    let mut refused = 0;
+    for (at, step) in steps.into_iter().cycle().take(60).enumerate() {
+        let mut rng = SmallRng::seed_from_u64(seed.wrapping_add(at as u64));
+        let of_keys = rng.random_bool(0.5);
+        let keys = |named| if of_keys { named } else { KeyOrder::BYTEWISE };
+        let (right, wrong) = (KeyOrder::named::<Forwards>(), KeyOrder::named::<Backwards>());
+        let file = TestFile::new();
+        let opened = |txn: &mut WriteTxn, order, act: &mut dyn FnMut(&mut Bytes<'_>) -> Result<()>| {
+            let duplicates = Duplicates { order, len: None };
+            act(&mut txn.open_multimap_as("m", "bytes", "bytes", Some(keys(order)), duplicates)?)
+        };
+        let mut set = Set::new();
+        let env = file.open(options().order(right));
+        let mut txn = env.write().expect("begin");
+        for _ in 0..rng.random_range(2..200) {
+            let key = rng.random_range(0..20u32).to_be_bytes().to_vec();
+            let dup = rng.random::<u64>().to_le_bytes()[..rng.random_range(1..8)].to_vec();
+            opened(&mut txn, right, &mut |table| table.insert(&key, &dup).map(drop)).expect("insert");
+            set.insert((key, dup));
+        }
+        txn.commit().expect("commit");
+        env.close().expect("close");
+
+        let env = file.open(options().order(wrong));
+        let mut txn = env.write().expect("begin");
+        let mut steps_max = set.len() + 1;
+        let done = opened(&mut txn, wrong, &mut |table| {
+            while step(table)?.is_some() {
+                steps_max = steps_max.checked_sub(1).expect("no pair is taken twice");
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => _ = txn.commit().expect("commit"),
+            Err(error) => {
+                assert!(matches!(error, Error::OrderBroken), "{error}");
+                assert!(matches!(txn.commit(), Err(Error::TxnUnusable)), "half of it may have been done");
+                refused += 1;
+            }
+        }
+        env.close().expect("close");
+        check(&file.open(options().order(right)));
+    }
+    assert!(refused > 0, "not one of 60 was refused");
 }

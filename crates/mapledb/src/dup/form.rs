@@ -116,7 +116,8 @@ pub(super) fn sorted_sub_page<'d>(
     Ok(page)
 }
 
-/// Puts sorted duplicates behind all of a nested tree.
+/// Puts sorted duplicates behind all of a nested tree. They were found in order before, so it is the order that is wrong if they are not
+/// now.
 pub(super) fn append_to_tree<'d, P: PagesMut>(
     pages: &mut P,
     nested: &mut TreeRecord,
@@ -126,7 +127,10 @@ pub(super) fn append_to_tree<'d, P: PagesMut>(
     let mut tree = TreeMut::in_order(pages, nested, order);
     let mut appender = Appender::new(&mut tree)?;
     for dup in dups {
-        appender.push(dup, &[])?;
+        appender.push(dup, &[]).map_err(|error| match error {
+            Error::NotSorted => Error::OrderBroken,
+            other => other,
+        })?;
     }
     appender.finish()
 }

@@ -8,7 +8,7 @@ use super::cut::part;
 use super::read::{PairBound, PairRange, count_of};
 use super::form::{Held, held, kind_of, places};
 use super::write::{delete_in_sub_page, delete_in_tree, delete_key};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pages::PagesMut;
 use crate::tree::{KeyOrder, Tree, TreeMut};
 
@@ -36,6 +36,10 @@ pub(crate) fn retain<P: PagesMut>(
         gone += lose(tree, order, &key, (low, high), &goes)?;
         let behind = Bound::Excluded(PairBound::of_key(&key));
         loss = next_loss(tree.reading(), order, behind, high, keep)?;
+        let keys = tree.reading().order();
+        if loss.as_ref().is_some_and(|next| keys.compare(&next.key, &key).is_le()) {
+            return Err(Error::OrderBroken);
+        }
     }
     Ok(gone)
 }
@@ -64,7 +68,8 @@ fn next_loss<P: PagesMut>(
     Ok(key.map(|key| Loss { key: key.to_vec(), goes }))
 }
 
-/// Takes the duplicates of `key` between two bounds out that `goes` says; answers how many went.
+/// Takes the duplicates of `key` between two bounds out that `goes` says; answers how many went. If a search does not lead to just
+/// those that were gone through, the order is not the one they are stored by.
 fn lose<P: PagesMut>(
     tree: &mut TreeMut<'_, P, KeyOrder>,
     order: KeyOrder,
@@ -73,22 +78,35 @@ fn lose<P: PagesMut>(
     goes: &[bool],
 ) -> Result<u64> {
     let gone = goes.iter().filter(|goes| **goes).count() as u64;
+    let all_or_none = |went: u64| if went == gone { Ok(went) } else { Err(Error::OrderBroken) };
     if gone == count_of(tree.reading(), key)? {
-        return delete_key(tree, key);
+        return all_or_none(delete_key(tree, key)?);
     }
     let keys = tree.reading().order();
     let (low, high) = (within(keys, key, low), within(keys, key, high));
     let (kind, path) = (kind_of(tree, order)?, tree.touch_path(key)?);
+    if !path.at.exact {
+        return Err(Error::OrderBroken);
+    }
     match held(tree, &path)? {
-        Held::One(_) => return tree.take_out(&path),
-        Held::SubPage => delete_in_sub_page(tree, &path, key, kind, |leaf| {
-            let places = places(leaf, order, low, high)?.zip(goes);
-            Ok(places.filter(|(_, goes)| **goes).map(|(place, _)| place))
-        })?,
+        Held::One(_) => return all_or_none(tree.take_out(&path)?),
+        Held::SubPage => {
+            let mut found = 0;
+            delete_in_sub_page(tree, &path, key, kind, |leaf| {
+                let places = places(leaf, order, low, high)?;
+                found = places.len();
+                Ok(places.zip(goes).filter(|(_, goes)| **goes).map(|(place, _)| place))
+            })?;
+            if found != goes.len() {
+                return Err(Error::OrderBroken);
+            }
+        }
         Held::Tree(nested) => {
             let mut goes = goes.iter();
             let keep = |_: &[u8], _: &[u8]| !goes.next().is_some_and(|goes| *goes);
-            delete_in_tree(tree, &path, key, kind, nested, |tree| tree.retain_range(low, high, keep).map(drop))?;
+            delete_in_tree(tree, &path, key, kind, nested, |tree| {
+                all_or_none(tree.retain_range(low, high, keep)?).map(drop)
+            })?;
         }
     }
     tree.shrink(&path, gone)?;

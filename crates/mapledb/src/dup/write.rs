@@ -133,11 +133,15 @@ pub(crate) fn pop<P: PagesMut>(
 ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     let found = find(&mut PairCursor::new(tree.reading(), order))?;
     let Some((key, dup)) = found.map(|(key, dup)| (key.to_vec(), dup.to_vec())) else { return Ok(None) };
+    // In an order that is not the one it was stored by a search may end at another pair, or at none.
+    if PairCursor::new(tree.reading(), order).seek(&key, &dup)? != Some((&key, &dup)) {
+        return Err(Error::OrderBroken);
+    }
     take(tree, order, &key, &dup)?;
     Ok(Some((key, dup)))
 }
 
-/// Takes out a pair that is there.
+/// Takes out a pair that was looked up and is there.
 fn take<P: PagesMut>(tree: &mut TreeMut<'_, P, KeyOrder>, order: KeyOrder, key: &[u8], dup: &[u8]) -> Result<()> {
     let kind = kind_of(tree, order)?;
     let path = tree.touch_path(key)?;
