@@ -89,6 +89,50 @@ fn the_note_of_a_clean_close_is_taken_back_on_the_disk_before_the_first_txnid() 
     assert_eq!(disk.lock_syncs.load(Ordering::Relaxed), 1);
 }
 
+/// A page of the last commit is damaged: was it torn by a crash, or later? After a clean close there was no crash.
+#[test]
+fn damage_after_a_clean_close_is_told_and_costs_no_commit() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("write");
+    (0..3000u32).for_each(|n| _ = txn.main().put(&n.to_be_bytes(), &[7; 20]).expect("put"));
+    txn.commit().expect("commit");
+    let mut txn = env.write().expect("write");
+    (0..900u32).for_each(|n| _ = txn.main().put(&n.to_be_bytes(), &[8; 20]).expect("put"));
+    let last = txn.commit().expect("commit");
+    env.close().expect("close");
+    let damaged = file.dir().join("damaged.maple");
+    let lock = file.dir().join("damaged.maple-lock");
+    let bytes = std::fs::read(file.path()).expect("read");
+    let (mut detected, mut passed_over) = (0, 0);
+    for page in 32..bytes.len() / 4096 {
+        // In its place, for the note is of this very file.
+        let mut hurt = bytes.clone();
+        hurt[page * 4096 + 2000] ^= 1;
+        std::fs::write(file.path(), &hurt).expect("write");
+        let env = open(file.path(), options()).expect("open");
+        assert!(env.recovery().was_clean && env.recovery().passed_over.is_none(), "{:?}", env.recovery());
+        let txn = env.read().expect("read");
+        assert_eq!((txn.txnid(), txn.main().expect("main").len()), (last, 3000));
+        let lost = (0..3000u32).filter(|n| txn.main().expect("main").get(&n.to_be_bytes()).is_err()).count();
+        drop(txn);
+        let problems = env.check(|_| ()).expect("check").problems;
+        assert_eq!(lost > 0, problems.iter().any(|problem| problem.pgno == Some(page as u64)), "{problems:?}");
+        detected += u32::from(lost > 0);
+        env.close().expect("close");
+        assert_eq!(std::fs::read(file.path()).expect("read"), hurt, "reading it changes nothing");
+
+        // Without the note nobody knows, and the commit before it stands.
+        std::fs::write(&damaged, &hurt).expect("write");
+        let env = open(&damaged, options()).expect("open");
+        passed_over += u32::from(env.recovery().passed_over.is_some());
+        drop(env);
+        std::fs::remove_file(&lock).expect("remove");
+    }
+    assert!(detected > 10 && passed_over > 3, "{detected} and {passed_over}");
+    std::fs::write(file.path(), &bytes).expect("write");
+}
+
 #[test]
 fn a_commit_is_made_durable_before_txnids_run_further_ahead_than_recovery_jumps() {
     let file = TestFile::with_entries(100);

@@ -1,6 +1,6 @@
 //! Opening: which commit stands, and making sure that it does.
 //!
-//! What is read is bounded: two metas and the pages of one manifest, or of two. What was left undone is finished in
+//! What is read is bounded: two metas, and after an unclean end the pages of one manifest, or of two. What was left undone is finished in
 //! one order that is safe against a crash at any point: verify, store the same bytes again, sync, then commit what
 //! stands once more under a txnid past all that can have been given out (I2). No page gets a checksum here that it
 //! did not have, and nothing is made durable that was not verified (I10).
@@ -129,7 +129,8 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
     let doubt = left.and_then(|left| left.doubt);
     let left = left.filter(|left| left.is_bound);
     let from = if left.is_some_and(|left| left.is_clean) { Source::Anywhere } else { Source::Disk };
-    let (standing, passed_over) = stand(store, &metas, from)?;
+    let noted = left.and_then(|left| noted(store, &metas, left));
+    let (standing, passed_over) = stand(store, &metas, noted, from)?;
     // What could not be read is never a reason to fall back.
     store.check_faults()?;
     let Ok(chosen) = &metas[standing as usize] else {
@@ -204,16 +205,32 @@ fn remedy(was_clean: bool, opener: Opener, has_lock_file: bool) -> Remedy {
     }
 }
 
-/// The slot whose meta stands, and why the other one does not if that is worth a word.
-fn stand(
-    store: &Store,
-    metas: &[std::result::Result<Meta, MetaFault>; 2],
-    from: Source,
-) -> Result<(Slot, Option<String>)> {
+/// The metas of a file, by slot.
+type Metas = [std::result::Result<Meta, MetaFault>; 2];
+
+/// The slot of the meta that a clean close has noted as the durable one, if both metas can be read. All its pages were on the disk
+/// then: one that does not verify was damaged since, which is told where it is read, and is no reason to fall back.
+fn noted(store: &Store, metas: &Metas, left: &LeftBehind) -> Option<Slot> {
+    let is_noted = |slot: Slot, meta: &Meta| {
+        meta.head.txnid.get() == left.durable_txnid
+            && meta::stored_sum(&store.read_meta(slot)) == left.durable_meta_checksum
+    };
+    let [Ok(a), Ok(b)] = metas else { return None };
+    let slots = [(Slot::A, a), (Slot::B, b)].into_iter().filter(|_| left.is_clean);
+    slots.filter(|(slot, meta)| is_noted(*slot, meta)).map(|(slot, _)| slot).next()
+}
+
+/// The slot whose meta stands, and why the other one does not if that is worth a word. The one in slot `noted` needs no proof.
+fn stand(store: &Store, metas: &Metas, noted: Option<Slot>, from: Source) -> Result<(Slot, Option<String>)> {
     let mut candidates = metas.each_ref().map(|meta| match meta {
         Ok(meta) => Candidate::Unverified(Stamp::of(meta)),
         Err(fault) => Candidate::Unusable(*fault),
     });
+    if let Some(slot) = noted
+        && let Ok(meta) = &metas[slot as usize]
+    {
+        candidates[slot as usize] = Candidate::Proven(Stamp::of(meta));
+    }
     loop {
         let path = store.file().path().to_path_buf();
         match choose(candidates[0], candidates[1]).map_err(|cause| Error::BadMetas { path: path.clone(), cause })? {
