@@ -117,7 +117,11 @@ fn damage_after_a_clean_close_is_told_and_costs_no_commit() {
         let lost = (0..3000u32).filter(|n| txn.main().expect("main").get(&n.to_be_bytes()).is_err()).count();
         drop(txn);
         let problems = env.check(|_| ()).expect("check").problems;
-        assert_eq!(lost > 0, problems.iter().any(|problem| problem.pgno == Some(page as u64)), "{problems:?}");
+        assert_eq!(
+            lost > 0,
+            problems.iter().any(|problem| problem.pgno == Some(page as u64)),
+            "{problems:?}"
+        );
         detected += u32::from(lost > 0);
         env.close().expect("close");
         assert_eq!(std::fs::read(file.path()).expect("read"), hurt, "reading it changes nothing");

@@ -54,7 +54,7 @@ pub fn play(orders: &Orders) -> Result<(), Broken> {
 }
 
 /// What happened besides points.
-pub(super) const COUNTS: [&str; 12] = [
+pub(super) const COUNTS: [&str; 13] = [
     "commits",
     "creations refused",
     "refused within a commit",
@@ -66,6 +66,7 @@ pub(super) const COUNTS: [&str; 12] = [
     "MiB punched",
     "faults caught",
     "indeterminate",
+    "recoveries without room",
     "went on",
 ];
 
@@ -399,11 +400,6 @@ impl<'o> Session<'o> {
             Err(error) => Err(format!("reopening on a full disk: {error}")),
             Ok(env) => self.takes(env, "reopening on a full disk"),
         }
-    }
-
-    fn open_again(&mut self, when: &str) -> Result<(), Broken> {
-        let env = open(&self.path, self.options()).map_err(|error| format!("{when}: {error}"))?;
-        self.takes(env, when)
     }
 
     /// Goes on with an environment that has just been opened, if it keeps the law.

@@ -6,18 +6,33 @@ use std::sync::Arc;
 use mapledb::{Durability, Table};
 use rand::Rng;
 
-use super::{FILL, MIB, Outcome, Session, free_bytes, run};
+use super::{FILL, MIB, Outcome, Session, free_bytes, is_want_of_room, open, run, told_of_room};
 use crate::verify::{Broken, said};
 
 impl Session<'_> {
-    /// After a failed sync what was relaxed may be gone.
+    /// After a failed sync what was relaxed may be gone. Where a store takes a block, recovery may find none, and the file begins anew
+    /// when no ballast is left.
     pub(super) fn recover(&mut self) -> Result<(), Broken> {
         self.bounds.acked = self.bounds.durable;
         for _ in 0..64 {
-            match self.open_again("opening again") {
-                Ok(()) => return self.stands("after recovery"),
-                Err(broken) if self.given_more()? => drop(broken),
-                Err(broken) => return Err(broken),
+            let error = match open(&self.path, self.options()) {
+                Ok(env) => {
+                    self.takes(env, "opening again")?;
+                    return self.stands("after recovery");
+                }
+                Err(error) => error,
+            };
+            let is_fault = matches!(self.outcome(&error), Ok(Outcome::Poisoned));
+            if !(is_fault || is_want_of_room(&error) || told_of_room(&error)) {
+                return Err(format!("opening again: {error:?}: {error}"));
+            }
+            match self.given_more()? {
+                true => {}
+                false if self.orders.kind.copies_on_write() => {
+                    self.count("recoveries without room");
+                    return self.start_over();
+                }
+                false => return Err(format!("opening again: {error}")),
             }
         }
         Err("recovery finds no room, however much there is".to_string())
