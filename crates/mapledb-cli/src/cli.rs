@@ -80,7 +80,7 @@ pub struct Manner {
 }
 
 /// The database of a verb that only reads.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Reading {
     /// The database
     pub file: PathBuf,

@@ -146,7 +146,7 @@ pub fn notes(recovery: &Recovery) -> Vec<String> {
         notes.push(format!("relaxed commits up to {txnid} were recovered and are durable now"));
     }
     if let Some(why) = &recovery.refused_relaxed {
-        notes.push(format!("relaxed commits of the last use are lost: {why}"));
+        notes.push(format!("relaxed commits of the last use were not adopted: {why}"));
     }
     if recovery.was_poisoned {
         notes.push("a sync had failed in the last use; the durable state was recovered".to_owned());

@@ -486,3 +486,38 @@ fn a_lost_catalog_is_told_in_tables_and_is_never_the_whole_loss() {
     let (code, report, found) = rescued(&place);
     assert_eq!((code, &report["may_be_more"], found.len()), (Some(5), &Value::Bool(true), 0), "{report}");
 }
+
+#[test]
+fn what_a_recovery_has_passed_over_is_found_afterwards() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    let rows = |from: u32, to: u32| -> String { (from..to).map(|n| format!("key{n:05},v{n}\n")).collect() };
+    let load = |rows: String| {
+        let ended = place.maple_reading("load a.maple -f csv --no-header -q", rows.as_bytes());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    };
+    load(rows(0, 1_000));
+    load(rows(1_000, 1_200));
+    // A leaf of the last commit is damaged, and the note that it was closed cleanly is gone.
+    let leaf = json(&place, &format!("page a.maple {}", newest_root(&place, 0)))["slots"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()["child"]
+        .as_u64()
+        .unwrap();
+    std::fs::remove_file(place.path("a.maple-lock")).unwrap();
+    let mut bytes = std::fs::read(place.path("a.maple")).unwrap();
+    bytes[leaf as usize * PAGE + 4_000] ^= 1;
+    std::fs::write(place.path("a.maple"), bytes).unwrap();
+    let (code, report, found) = rescued(&place);
+    assert_eq!((code, report["found_by"] != "every page"), (Some(5), true), "{report}");
+    assert!(found.len() > 1_000, "{report}");
+
+    let opened = place.maple("info a.maple");
+    assert!(opened.stderr.contains("a newer commit was passed over"), "{}", opened.stderr);
+    let (code, report, found) = rescued(&place);
+    assert_eq!((code, &report["may_be_more"]), (Some(5), &Value::Bool(true)), "{report}");
+    assert_eq!(found.keys().filter(|(table, _)| table.is_none()).count(), 1_000, "{report}");
+    assert!(found.keys().any(|(table, _)| table.as_deref() == Some("lost+found")), "{report}");
+}

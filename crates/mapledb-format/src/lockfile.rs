@@ -142,6 +142,10 @@ pub const STATE_CLEAN: u32 = 2;
 /// since.
 pub const STATE_RESUMED: u32 = 3;
 
+/// How far txnids jump at a recovery, and how far ahead of the last durable one they can be: a number further ahead has not
+/// been counted to.
+pub const TXNID_JUMP: u64 = 1 << 32;
+
 /// In a block: its state, u32.
 pub const BLOCK_STATE_AT: usize = 0;
 /// In a block: its incarnation, u32.

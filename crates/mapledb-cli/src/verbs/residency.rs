@@ -22,8 +22,8 @@ use crate::table::{self, Column};
 #[derive(Debug, Args)]
 #[command(after_help = MEANING)]
 pub struct ResidencyArgs {
-    /// The database
-    file: PathBuf,
+    #[command(flatten)]
+    database: Reading,
     /// In so many equal parts of the file
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     parts: u64,
@@ -65,7 +65,7 @@ pub fn run(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
     if args.processes {
         return by_process(args, manner);
     }
-    let residency = Residency::of(&args.file, args.parts)?;
+    let residency = Residency::of(&args.database.file, args.parts)?;
     output::report(manner.json, &residency, Residency::in_words)
 }
 
@@ -84,7 +84,7 @@ struct Level {
 }
 
 fn by_table(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
-    let env = door::open_to_read(&Reading { file: args.file.clone(), frozen: false }, manner)?;
+    let env = door::open_to_read(&args.database, manner)?;
     let tables = env.residency().map_err(failure)?.into_iter().map(Level::of).collect();
     output::report(manner.json, &ByTable { tables }, |report, output| {
         let columns = [
@@ -143,7 +143,7 @@ struct Process {
 }
 
 fn by_process(args: &ResidencyArgs, manner: Manner) -> Result<(), Failure> {
-    let mapped = Mapped::open(&args.file)?;
+    let mapped = Mapped::open(&args.database.file)?;
     let looked = smaps::mappers_of(mapped.file.id(), mapped.file.path());
     let (mappers, hidden_processes) = looked.map_err(|error| failure(error.into()))?;
     let report = ByProcess { processes: mappers.iter().map(Process::of).collect(), hidden_processes };

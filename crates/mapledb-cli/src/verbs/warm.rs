@@ -3,8 +3,6 @@
 //! Large reads would fill the page cache with large folios, and a later commit would write all of each that it stores one
 //! page to. So the kernel is asked for a stretch of pages at a time through a map under `MADV_RANDOM`, which leaves small ones.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use mapledb::LockedBranches;
 use serde::Serialize;
@@ -20,8 +18,8 @@ use crate::{interrupt, progress, table};
 #[derive(Debug, Args)]
 #[command(after_help = NO_PROMISE)]
 pub struct WarmArgs {
-    /// The database
-    file: PathBuf,
+    #[command(flatten)]
+    database: Reading,
     /// No more than the first so many bytes
     #[arg(long, value_name = "BYTES")]
     limit: Option<u64>,
@@ -61,7 +59,7 @@ pub fn run(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
     if args.lock {
         return Err(Failure::usage("say what to lock: --branches, or --levels COUNT"));
     }
-    let mapped = Mapped::open(&args.file)?;
+    let mapped = Mapped::open(&args.database.file)?;
     let bytes = args.limit.unwrap_or(u64::MAX).min(mapped.len_bytes);
     let resident_bytes_before = mapped.resident_bytes(0, bytes);
     let bar = progress::bar(manner.quiet, bytes, "bytes");
@@ -92,7 +90,7 @@ struct WarmedNodes {
 }
 
 fn upper_part(args: &WarmArgs, manner: Manner) -> Result<(), Failure> {
-    let env = door::open_to_read(&Reading { file: args.file.clone(), frozen: false }, manner)?;
+    let env = door::open_to_read(&args.database, manner)?;
     let levels = args.levels.map(usize::from);
     let pages =
         levels.map_or_else(|| env.warm_branches(), |levels| env.warm_levels(levels)).map_err(failure)?;

@@ -28,10 +28,6 @@ pub const HEAD_WORDS: usize = 2;
 #[cfg(loom)]
 pub const BLOCK_SLOTS: usize = 2;
 
-/// How far txnids jump at a recovery, and how far ahead of the last durable one they can be: a number further ahead has not
-/// been counted to.
-pub const TXNID_JUMP: u64 = 1 << 32;
-
 /// The words that a record's checksum covers: the body, the durable txnid and the durable meta's checksum.
 pub const SEALED_WORDS: usize = BODY_WORDS + 2;
 

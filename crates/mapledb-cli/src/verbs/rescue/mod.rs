@@ -403,7 +403,12 @@ impl Report {
             Some(Newer::Unreadable(slot)) => news.push(format!(
                 "meta {slot} cannot be read; no page was written after the commit of the other one"
             )),
-            None => {}
+            Some(Newer::Recovered) if is_newer_found => doubts.push(
+                "this is what the last recovery made to stand, and pages are there that were written after it: it has passed a commit \
+                 over, or a transaction was at work"
+                    .to_owned(),
+            ),
+            Some(Newer::Recovered) | None => {}
         }
         if is_newer_found {
             doubts.push("leaves written after it are in lost+found, be they of a commit or not".to_owned());

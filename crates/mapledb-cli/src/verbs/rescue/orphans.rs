@@ -25,7 +25,7 @@ use mapledb_format::{
 };
 
 use super::pages::PageFile;
-use super::roots::{self, Content, Roots};
+use super::roots::{self, Content, Newer, Roots};
 use super::walk::{Below, LooseLeaf, Walked, survey};
 use crate::failure::Failure;
 
@@ -158,7 +158,8 @@ pub fn find(
     // Without a meta what does not fit anywhere is an older version, unless the default table was not found.
     let unknown = if limit.is_none() { is_default_doubtful } else { !is_catalog_whole };
     let mut orphans = assign(seen, &known, unknown);
-    if let (Some(_), Some((newest, _))) = (roots.newer, limit) {
+    if let (Some(newer), Some((newest, _))) = (roots.newer, limit) {
+        let newest = if newer == Newer::Recovered { known.newest(pages) } else { newest };
         (orphans.newer, orphans.is_newer_found) = written_after(pages, newest, &known)?;
     }
     (orphans.is_sound, orphans.is_default_doubtful) = (is_sound, is_default_doubtful);
@@ -172,7 +173,7 @@ pub fn find(
     Ok(orphans)
 }
 
-/// The leaves that were written after commit `newest`, which all lie where it has free pages or none; and whether any page was.
+/// The leaves that were written after transaction `newest`, which all lie where it has free pages or none; and whether any page was.
 fn written_after(pages: &PageFile, newest: Txnid, known: &Known) -> Result<(Vec<Section>, bool), Failure> {
     let mut seen = Seen::default();
     for pgno in pages.numbers().filter(|pgno| !known.reached.contains(pgno)) {
@@ -236,6 +237,12 @@ impl Known {
         }
         self.reached.extend(walked.reached);
         Ok(())
+    }
+
+    /// The last transaction that wrote a page which is reached.
+    fn newest(&self, pages: &PageFile) -> Txnid {
+        let written = |pgno: &Pgno| pages.whole(*pgno).ok().and_then(|page| header::stored_txnid(&page).ok());
+        self.reached.iter().filter_map(written).max().unwrap_or_default()
     }
 
     fn other(&mut self, walked: Walked) {

@@ -11,6 +11,7 @@ use mapledb_format::branch::BranchCells;
 use mapledb_format::duplicates::DupField;
 use mapledb_format::free::record::FreeKey;
 use mapledb_format::leaf::{LeafCells, ValueField};
+use mapledb_format::lockfile::TXNID_JUMP;
 use mapledb_format::node::Node;
 use mapledb_format::snapshot_record::SNAPSHOT_RECORD_BYTES;
 use mapledb_format::tree_record::ATTR_KEY_TYPE;
@@ -45,6 +46,8 @@ pub enum Newer {
     Unreadable(Slot),
     /// The newer meta can be read, and a leaf that is the root of a tree of it is lost.
     Rootless,
+    /// The state is what a recovery made to stand, which may have passed a commit over.
+    Recovered,
 }
 
 /// The trees of the newest of `metas` whose trees have roots that verify or may have leaves below, or of the newest.
@@ -67,9 +70,14 @@ pub fn by_meta(pages: &PageFile, metas: &[Meta]) -> Option<Roots> {
         default_table: head.default_table,
         catalog: head.catalog,
         state: Some(Box::new(head.clone())),
-        newer: rootless.or(unreadable),
+        newer: rootless.or(unreadable).or_else(|| is_recovered(head).then_some(Newer::Recovered)),
         default_sequence: head.default_sequence,
     })
+}
+
+/// Whether a recovery has committed this state, and nobody since: it numbers it far above the commit that it is.
+fn is_recovered(head: &HeadBody) -> bool {
+    head.txnid.get().saturating_sub(head.base_txnid.get()) >= TXNID_JUMP
 }
 
 /// A page that verifies by itself.

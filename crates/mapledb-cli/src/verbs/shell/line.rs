@@ -141,7 +141,7 @@ pub enum Line {
 /// A shell on one database.
 #[derive(Debug)]
 pub struct Session {
-    file: PathBuf,
+    database: Reading,
     may_write: bool,
     table: Option<String>,
     /// How verbs go about it.
@@ -149,14 +149,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// A shell on `file`, at its default table.
-    pub fn new(file: PathBuf, may_write: bool, manner: Manner) -> Session {
-        Session { file, may_write, table: None, manner }
+    /// A shell on `database`, at its default table.
+    pub fn new(database: Reading, may_write: bool, manner: Manner) -> Session {
+        Session { database, may_write, table: None, manner }
     }
 
     /// What stands before a line.
     pub fn prompt(&self) -> String {
-        let name = self.file.file_name().unwrap_or(self.file.as_os_str()).to_string_lossy();
+        let name = self.database.file.file_name().unwrap_or(self.database.file.as_os_str()).to_string_lossy();
         let table = self.table.as_ref().map(|table| format!(":{table}")).unwrap_or_default();
         format!("{name}{table}{} ", if self.may_write { "#" } else { ">" })
     }
@@ -194,8 +194,9 @@ impl Session {
 
     /// As a path, or it may look like an option.
     fn file_as_a_word(&self) -> Result<String, Failure> {
-        let is_bare = self.file.is_relative();
-        let file = if is_bare { PathBuf::from(".").join(&self.file) } else { self.file.clone() };
+        let is_bare = self.database.file.is_relative();
+        let file =
+            if is_bare { PathBuf::from(".").join(&self.database.file) } else { self.database.file.clone() };
         file.into_os_string().into_string().map_err(|_| Failure::usage("the name of the database is no text"))
     }
 
@@ -205,13 +206,9 @@ impl Session {
             return Ok(());
         }
         kept::keep(match self.may_write {
-            true => door::open_to_write(&self.file, self.manner)?,
-            false => door::open_to_read(&self.reading(), self.manner)?,
+            true => door::open_to_write(&self.database.file, self.manner)?,
+            false => door::open_to_read(&self.database, self.manner)?,
         })
-    }
-
-    fn reading(&self) -> Reading {
-        Reading { file: self.file.clone(), frozen: false }
     }
 
     /// Chooses the table of the verbs that follow.
@@ -228,7 +225,7 @@ impl Session {
     /// The names of the tables there are.
     pub fn tables(&self) -> Result<Vec<String>, Failure> {
         let quiet = Manner { quiet: true, ..self.manner };
-        let env = door::open_to_read(&self.reading(), quiet)?;
+        let env = door::open_to_read(&self.database, quiet)?;
         let tables = env.read().and_then(|txn| txn.tables()).map_err(failure)?;
         Ok(tables.into_iter().filter_map(|table| table.name).collect())
     }
@@ -250,7 +247,11 @@ mod tests {
     use super::*;
 
     fn session(may_write: bool) -> Session {
-        Session::new("a.maple".into(), may_write, Manner { json: false, quiet: false })
+        Session::new(
+            Reading { file: "a.maple".into(), frozen: false },
+            may_write,
+            Manner { json: false, quiet: false },
+        )
     }
 
     fn words(line: &str) -> Line {

@@ -16,7 +16,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
-use crate::cli::{Cli, Manner};
+use crate::cli::{Cli, Manner, Reading};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::{interrupt, kept};
@@ -36,10 +36,10 @@ The database stays open from line to line, and each verb sees its latest state; 
 for as long as it takes. Verbs that are about no database are not here: shell, torture, completions
 and man.")]
 pub struct ShellArgs {
-    /// The database
-    file: PathBuf,
+    #[command(flatten)]
+    database: Reading,
     /// Allow verbs that change the database
-    #[arg(long)]
+    #[arg(long, conflicts_with = "frozen")]
     write: bool,
     /// Keep no history of what is typed
     #[arg(long)]
@@ -48,7 +48,7 @@ pub struct ShellArgs {
 
 /// Reads lines and does what they say.
 pub fn run(args: &ShellArgs, manner: Manner) -> Result<(), Failure> {
-    let mut session = Session::new(args.file.clone(), args.write, manner);
+    let mut session = Session::new(args.database.clone(), args.write, manner);
     // Told now rather than at the first verb.
     session.open()?;
     let done = match io::stdin().is_terminal() {
