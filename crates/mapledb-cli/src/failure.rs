@@ -1,5 +1,6 @@
 //! Why a verb could not do what it was asked, and the exit code that says so.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -131,7 +132,7 @@ impl Failure {
         let counts: Vec<String> = self.counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
         let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
         // Names and dumps may hold anything; what reaches the terminal is one harmless line.
-        form::harmless(&format!("maple: {}{counts}", self.message)).into_owned()
+        form::harmless(&format!("maple: {}{counts}", shortened(&self.message))).into_owned()
     }
 
     fn object(&self) -> serde_json::Map<String, serde_json::Value> {
@@ -143,6 +144,15 @@ impl Failure {
             object.insert(what.replace(' ', "_"), (*count).into());
         }
         object
+    }
+}
+
+/// A message as long as a reader can be asked to look at: names in dumps are of any length.
+fn shortened(message: &str) -> Cow<'_, str> {
+    const CHARS_MAX: usize = 2_000;
+    match message.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &message[..end]).into(),
+        None => message.into(),
     }
 }
 

@@ -7,7 +7,17 @@ use common::Place;
 
 #[test]
 fn a_malformed_dump_is_refused_by_line_and_nothing_of_it_is_kept() {
-    let table: [(&str, &[u8], &str); 9] = [
+    let long = format!("{{\"table\":\"t\",\"keys\":\"{}\",\"values\":\"str\"}}\n", "k".repeat(80_000));
+    let place = Place::new();
+    place.ok("create a.maple");
+    std::fs::write(place.path("long.jsonl"), long).unwrap();
+    assert!(place.fails(3, "load a.maple long.jsonl").len() < 3_000, "nobody reads so much");
+    let table: [(&str, &[u8], &str); 10] = [
+        (
+            "a.jsonl",
+            b"{\"table\":\"\",\"keys\":\"bytes\",\"values\":\"bytes\"}\n{\"records\":0}\n",
+            "line 1: a table cannot be called \"\": a name has 1 to 1024 bytes (records read 0,",
+        ),
         (
             "a.jsonl",
             b"{\"key\":\"a\",\"value\":\"b\"}\n{\"key\":\"a\"\n",

@@ -167,3 +167,18 @@ fn another_file_is_opened_and_closed_by_the_line_that_names_it() {
     assert_eq!(shell.end().0, Some(0));
     place.check("a.maple");
 }
+
+#[test]
+fn a_frozen_database_is_looked_at_without_a_lock_file() {
+    let place = Place::new();
+    place.ok("create a.maple");
+    place.ok("put a.maple key value");
+    std::fs::remove_file(place.path("a.maple-lock")).unwrap();
+    let shown = place.maple_reading("shell a.maple --frozen", b"get key\nget 1 --bogus\n");
+    assert_eq!((shown.code, &shown.stdout[..]), (Some(2), &b"value\n"[..]), "{}", shown.stderr);
+    assert!(!shown.stderr.contains("\\n"), "a message is a line: {}", shown.stderr);
+    place.ok("residency a.maple --tables --frozen");
+    place.ok("warm a.maple --branches --frozen");
+    assert!(!place.path("a.maple-lock").exists());
+    place.fails(2, "shell a.maple --frozen --write");
+}

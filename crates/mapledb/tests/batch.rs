@@ -332,6 +332,7 @@ fn a_change_that_asks_for_a_write_transaction_is_refused_rather_than_waiting_for
     let env = file.open(options());
     env.batch(|txn| -> Result<()> {
         assert!(matches!(env.write(), Err(Error::BatchWithin)));
+        check(&env);
         assert!(matches!(env.sync(), Ok(()) | Err(Error::BatchWithin)));
         put(txn, 1)
     })

@@ -67,6 +67,7 @@ struct DuplicatesField {
     order: String,
     /// The length in bytes that all of them have, or null.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[serde(default)]
     len: Option<usize>,
 }
 

@@ -6,7 +6,7 @@ use super::Env;
 use crate::catalog::snapshots;
 use crate::check::{CheckLevel, CheckProblem, CheckProgress, CheckReport, Latest, Named, check, check_waiting};
 use crate::commit::check_durable_meta;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mvcc::{Mode, Wait};
 use crate::space::{Extents, waiting_groups};
 use crate::store::Snapshot;
@@ -126,7 +126,14 @@ impl Env {
     /// Compares waiting pages with their free records if nobody writes now and the snapshot is still the latest.
     fn check_waiting(&self, txn: &ReadTxn, head: &HeadBody, report: &mut CheckReport) -> Result<()> {
         let is_frozen = self.core.attached.mode() == Mode::Frozen;
-        let guard = if self.core.options.is_read_only { None } else { self.core.lock(Wait::Try)? };
+        let guard = match self.core.options.is_read_only {
+            true => None,
+            // Within a change of a batch it is this very thread that writes.
+            false => match self.core.lock(Wait::Try) {
+                Err(Error::BatchWithin) => None,
+                locked => locked?,
+            },
+        };
         if guard.is_none() && !is_frozen || self.core.attached.published_txnid()? != txn.txnid() {
             return Ok(());
         }

@@ -37,7 +37,8 @@ pub struct ReaderInfo {
     pub is_own: bool,
     /// Whether it is parked, and may be evicted.
     pub is_parked: bool,
-    /// Bytes of pages that the latest state has given up and its snapshot still reaches; 0 where nobody asked for it.
+    /// Bytes of pages that the latest state has given up and its snapshot still reaches. Counted by [`Env::readers`](crate::Env::readers)
+    /// alone: 0 in what [`Env::evict_parked`](crate::Env::evict_parked) and [`ReaderPolicy::warn`] are given.
     pub retained_bytes: u64,
 }
 

@@ -1,10 +1,10 @@
 //! The table that records are loaded into.
 
-use mapledb::{Duplicates, Multimap, WriteTxn};
+use mapledb::{Duplicates, Multimap, TableInfo, WriteTxn};
 
 use super::work::Rules;
 use crate::door::failure;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::selection::{self, Bytes, Types, untyped};
 
 /// A table that is there.
@@ -53,45 +53,23 @@ impl Target {
         txn: &mut WriteTxn,
     ) -> Result<Target, Failure> {
         let tables = txn.tables().map_err(failure)?;
-        if let Some(info) = tables.iter().find(|table| table.name == name) {
-            let types = Types::recorded(info);
-            if let Some(order) = order.filter(|order| *order != info.order) {
-                return Err(Failure::input(format!(
-                    "the dump is in the order \"{order}\", and the table in the order \"{}\"",
-                    info.order
-                )));
+        match tables.iter().find(|table| table.name == name) {
+            Some(info) => {
+                refuse_unless_alike(info, dumped.as_ref(), order, duplicates, rules)?;
+                Ok(Target { name, types: Types::recorded(info), duplicates: info.duplicates })
             }
-            if let Some(asked) = rules.order.filter(|asked| asked.name() != info.order) {
-                return Err(Failure::input(format!(
-                    "the table is there and in the order \"{}\", and --order asks for \"{}\": name another (--table)",
-                    info.order,
-                    asked.name()
-                )));
-            }
-            return match dumped {
-                Some(dumped) if dumped != types => Err(Failure::input(format!(
-                    "the dump maps {} to {}, and the table {} to {}",
-                    dumped.keys, dumped.values, types.keys, types.values
-                ))),
-                _ if duplicates.is_some() && info.duplicates.is_none() => Err(Failure::input(
-                    "the dump is of a multimap, and the table is there and holds one value to a key: name another (--table)",
-                )),
-                _ if duplicates.is_some() && info.duplicates != duplicates => Err(Failure::input(format!(
-                    "the dump is of a multimap whose duplicates are {}, and those of the table are {}",
-                    in_words(duplicates, None),
-                    in_words(info.duplicates, info.duplicate_order.as_deref())
-                ))),
-                _ if rules.multimap && info.duplicates.is_none() => Err(Failure::input(match name {
-                    None => {
-                        "the default table holds one value to a key: name a table for the multimap (--table)"
-                    }
-                    Some(_) => {
-                        "the table is there and holds one value to a key, and --multimap asks for many"
-                    }
-                })),
-                _ => Ok(Target { name, types, duplicates: info.duplicates }),
-            };
+            None => Target::make(name, dumped, order, duplicates, rules, txn),
         }
+    }
+
+    fn make(
+        name: Option<String>,
+        dumped: Option<Types>,
+        order: Option<&str>,
+        duplicates: Option<Duplicates>,
+        rules: &Rules,
+        txn: &mut WriteTxn,
+    ) -> Result<Target, Failure> {
         let types =
             dumped.unwrap_or_else(|| Types { keys: rules.keys.clone(), values: rules.values.clone() });
         let duplicates = match duplicates {
@@ -102,18 +80,63 @@ impl Target {
         let asked = rules.order.unwrap_or(types.keys.order());
         let order = order.map_or(Ok(asked), selection::order)?;
         let name_or_none = name.as_deref().unwrap_or_default();
-        match duplicates {
-            None => {
-                let _ =
-                    txn.open_table_as_in_order(name_or_none, &keys, &values, Some(order)).map_err(failure)?;
-            }
+        let made = match duplicates {
+            None => txn.open_table_as_in_order(name_or_none, &keys, &values, Some(order)).map(drop),
             Some(duplicates) => {
-                let _ = txn
-                    .open_multimap_as(name_or_none, &keys, &values, Some(order), duplicates)
-                    .map_err(failure)?;
+                txn.open_multimap_as(name_or_none, &keys, &values, Some(order), duplicates).map(drop)
             }
-        }
+        };
+        // Name and types are the dump's.
+        made.map_err(|error| match failure(error) {
+            Failure { kind: Kind::Usage, message, .. } => Failure::input(message),
+            other => other,
+        })?;
         Ok(Target { name, types, duplicates })
+    }
+}
+
+/// Refuses to load into a table that is there and is not what the source and the rules say.
+fn refuse_unless_alike(
+    info: &TableInfo,
+    dumped: Option<&Types>,
+    order: Option<&str>,
+    duplicates: Option<Duplicates>,
+    rules: &Rules,
+) -> Result<(), Failure> {
+    let types = Types::recorded(info);
+    if let Some(order) = order.filter(|order| *order != info.order) {
+        return Err(Failure::input(format!(
+            "the dump is in the order \"{order}\", and the table in the order \"{}\"",
+            info.order
+        )));
+    }
+    if let Some(asked) = rules.order.filter(|asked| asked.name() != info.order) {
+        return Err(Failure::input(format!(
+            "the table is there and in the order \"{}\", and --order asks for \"{}\": name another (--table)",
+            info.order,
+            asked.name()
+        )));
+    }
+    if let Some(dumped) = dumped.filter(|dumped| **dumped != types) {
+        return Err(Failure::input(format!(
+            "the dump maps {} to {}, and the table {} to {}",
+            dumped.keys, dumped.values, types.keys, types.values
+        )));
+    }
+    match (duplicates, info.duplicates) {
+        (Some(_), None) => Err(Failure::input(
+            "the dump is of a multimap, and the table is there and holds one value to a key: name another (--table)",
+        )),
+        (Some(_), there) if there != duplicates => Err(Failure::input(format!(
+            "the dump is of a multimap whose duplicates are {}, and those of the table are {}",
+            in_words(duplicates, None),
+            in_words(there, info.duplicate_order.as_deref())
+        ))),
+        (None, None) if rules.multimap => Err(Failure::input(match info.name {
+            None => "the default table holds one value to a key: name a table for the multimap (--table)",
+            Some(_) => "the table is there and holds one value to a key, and --multimap asks for many",
+        })),
+        _ => Ok(()),
     }
 }
 

@@ -97,8 +97,8 @@ pub fn run(args: &RescueArgs, manner: Manner) -> Result<(), Failure> {
     let at = |failure: Failure| failure.at(args.file.display());
     let file = super::page::open(&args.file)?;
     let metas = metas(&file);
-    let pages = page_file(&args.file, args.page_size.or_else(|| metas.first().map(|meta| meta.page_size)))
-        .map_err(at)?;
+    let size = metas.first().map(|meta| meta.page_size).or(args.page_size);
+    let pages = page_file(&args.file, size).map_err(at)?;
     let bar = progress::counter(manner.quiet, "records or pages");
     let roots =
         roots::by_meta(&pages, &metas).unwrap_or_else(|| roots::by_every_page(&pages, &mut || bar.inc(1)));

@@ -132,11 +132,13 @@ fn act(session: &mut Session, line: &str) -> Result<Next, Failure> {
     Ok(Next::GoOn)
 }
 
-/// What clap has to say: help is printed, and no failure.
+/// What clap has to say: help is printed, and no failure. Of a refusal the first paragraph, for messages are lines.
 fn explained(error: &clap::Error) -> Failure {
-    let rendered = error.render().to_string();
     if error.use_stderr() {
-        return Failure::usage(rendered.trim_start_matches("error: ").trim_end());
+        let rendered = error.render().to_string();
+        let first = rendered.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+        let words: Vec<&str> = first.split_whitespace().collect();
+        return Failure::usage(words.join(" "));
     }
     match error.print() {
         Ok(()) => Failure::absent(""),
