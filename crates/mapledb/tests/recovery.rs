@@ -95,10 +95,10 @@ fn damage_after_a_clean_close_is_told_and_costs_no_commit() {
     let file = TestFile::new();
     let env = file.open(options());
     let mut txn = env.write().expect("write");
-    (0..3000u32).for_each(|n| _ = txn.main().put(&n.to_be_bytes(), &[7; 20]).expect("put"));
+    (0..3000u32).for_each(|n| txn.main().put(&n.to_be_bytes(), &[7; 20]).expect("put"));
     txn.commit().expect("commit");
     let mut txn = env.write().expect("write");
-    (0..900u32).for_each(|n| _ = txn.main().put(&n.to_be_bytes(), &[8; 20]).expect("put"));
+    (0..900u32).for_each(|n| txn.main().put(&n.to_be_bytes(), &[8; 20]).expect("put"));
     let last = txn.commit().expect("commit");
     env.close().expect("close");
     let damaged = file.dir().join("damaged.maple");
