@@ -17,6 +17,7 @@
 //! Subtree counts count pairs (see [`tree`](crate::tree)), so pairs are counted, ranked and found by their number in two
 //! descents.
 
+mod copy;
 mod cursor;
 mod cut;
 mod form;
@@ -30,6 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use copy::copy_tree;
 pub(crate) use cursor::PairCursor;
 pub(crate) use cut::delete_range;
 pub(crate) use gap::PairGap;

@@ -7,18 +7,18 @@ use std::path::Path;
 
 use mapledb_format::free::PageBounds;
 use mapledb_format::ids::META_BYTES;
-use mapledb_format::order::{Bytewise, Order};
+use mapledb_format::order::Bytewise;
 use mapledb_format::{Extent, HeadBody, Manifest, Meta, PageSize, Slot, TreeRecord};
 use mapledb_os::{DataFile, NamedDraft, OsError, Seam};
 
 use super::Env;
 use super::scan::Scan;
 use crate::catalog;
+use crate::dup;
 use crate::error::{Error, Result};
-use crate::dup::{Loader, PairRange};
 use crate::pages::Pages;
-use crate::space::{Draft, Extents, marked_runs};
-use crate::tree::{Appender, Cursor, KeyOrder, Tree, TreeMut, Visit, in_its_order, walk};
+use crate::space::{Extents, marked_runs};
+use crate::tree::{KeyOrder, Visit, in_its_order, walk};
 use crate::txn::{ReadTxn, TableId, Whole};
 
 /// What a copy holds.
@@ -386,13 +386,13 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
         done += 1;
         if done % 4096 == 0 { go_on(progress(done, total)) } else { Ok(()) }
     };
-    to.change(TableId::Main, Bytewise, |tree| copy_tree(passing, &main, tree, &mut count))?;
+    to.change(TableId::Main, Bytewise, |tree| dup::copy_tree(passing, &main, tree, &mut count))?;
     to.take_sequence(TableId::Main, from.main_sequence())?;
     for (name, record) in &tables {
         let table = to.adopt_named(name, record)?;
         // A named order is not asked: what comes later is greater.
         in_its_order!(KeyOrder::recorded(record.tree.order), order => {
-            to.change(table, order, |tree| copy_tree(passing, &record.tree, tree, &mut count))?;
+            to.change(table, order, |tree| dup::copy_tree(passing, &record.tree, tree, &mut count))?;
         });
     }
     go_on(progress(done, total))?;
@@ -400,40 +400,4 @@ fn fill_compact(copy: &Env, from: &ReadTxn, progress: &mut dyn FnMut(u64, u64) -
     to.commit()?;
     let pages = copy.info()?.used_pages;
     Ok(CopyReport { txnid: from.txnid(), entries: done, pages })
-}
-
-/// Lays the entries of one tree down in another, in the order in which they are stored.
-fn copy_tree<O: Order>(
-    from: &Scan<'_>,
-    record: &TreeRecord,
-    to: &mut TreeMut<'_, Draft, O>,
-    count: &mut dyn FnMut() -> Result<()>,
-) -> Result<()> {
-    if record.duplicates.is_some() {
-        return copy_pairs(from, record, to, count);
-    }
-    let mut cursor = Cursor::new(Tree::new(from, record));
-    let mut appender = Appender::new(to)?;
-    while let Some((key, value)) = cursor.next()? {
-        appender.push(key, value)?;
-        count()?;
-    }
-    appender.finish()
-}
-
-/// As [`copy_tree`], of a multimap.
-fn copy_pairs<O: Order>(
-    from: &Scan<'_>,
-    record: &TreeRecord,
-    to: &mut TreeMut<'_, Draft, O>,
-    count: &mut dyn FnMut() -> Result<()>,
-) -> Result<()> {
-    let tree = Tree::in_order(from, record, KeyOrder::recorded(record.order));
-    let mut pairs = PairRange::all(tree)?;
-    let mut loader = Loader::as_stored(to)?;
-    while let Some((key, dup)) = pairs.next()? {
-        loader.push(key, dup)?;
-        count()?;
-    }
-    loader.finish()
 }

@@ -7,19 +7,19 @@
 
 use std::sync::Arc;
 
-use mapledb_format::order::{Bytewise, Order};
+use mapledb_format::order::Bytewise;
 use mapledb_format::{Extent, FormatError, SnapshotRecord, TableRecord, TreeRecord, header};
 
 use super::tables::Tables;
 use super::{Core, TableId, WriteTxn};
 use crate::catalog::{self, snapshots};
-use crate::dup::{Loader, PairRange};
+use crate::dup;
 use crate::error::{Error, Result};
 use crate::mvcc::Wait;
 use crate::pages::{Pages, PagesMut};
-use crate::space::{Draft, Extents};
+use crate::space::Extents;
 use crate::store::Snapshot;
-use crate::tree::{Appender, Cursor, KeyOrder, Tree, TreeMut, Visit, in_its_order, walk};
+use crate::tree::{KeyOrder, Visit, in_its_order, walk};
 
 impl Core {
     /// Commits the state of a named snapshot once more; answers the commit's number.
@@ -137,7 +137,7 @@ impl WriteTxn {
         let pages = Snapshot { store: &store, view: from.0 };
         // A named order is not asked: what comes later is greater.
         in_its_order!(KeyOrder::recorded(record.tree.order), order => {
-            self.change(id, order, |tree| lay_down(&pages, &record.tree, tree))?;
+            self.change(id, order, |tree| dup::copy_tree(&pages, &record.tree, tree, &mut || Ok(())))?;
         });
         Ok(record.tree.entries)
     }
@@ -186,34 +186,6 @@ fn main_record(snapshot: &SnapshotRecord) -> TableRecord {
     let mut record = TableRecord::new(snapshot.default_table);
     record.sequence = snapshot.default_sequence;
     record
-}
-
-/// Lays the entries of one tree down in another, in the order in which they are stored.
-fn lay_down<P: Pages, O: Order>(from: &P, record: &TreeRecord, to: &mut TreeMut<'_, Draft, O>) -> Result<()> {
-    if record.duplicates.is_some() {
-        return lay_pairs_down(from, record, to);
-    }
-    let mut cursor = Cursor::new(Tree::new(from, record));
-    let mut appender = Appender::new(to)?;
-    while let Some((key, value)) = cursor.next()? {
-        appender.push(key, value)?;
-    }
-    appender.finish()
-}
-
-/// As [`lay_down`], of a multimap.
-fn lay_pairs_down<P: Pages, O: Order>(
-    from: &P,
-    record: &TreeRecord,
-    to: &mut TreeMut<'_, Draft, O>,
-) -> Result<()> {
-    let tree = Tree::in_order(from, record, KeyOrder::recorded(record.order));
-    let mut pairs = PairRange::all(tree)?;
-    let mut loader = Loader::as_stored(to)?;
-    while let Some((key, duplicate)) = pairs.next()? {
-        loader.push(key, duplicate)?;
-    }
-    loader.finish()
 }
 
 /// A view of a named snapshot.

@@ -6,7 +6,7 @@ use mapledb_format::free::PageBounds;
 use mapledb_format::{Extent, HeadBody, Meta, Pgno, Slot, Txnid};
 use mapledb_os::planted;
 
-use super::{Core, WriteTxn};
+use super::Core;
 use crate::commit::decode_head;
 use crate::error::Result;
 use crate::mvcc::{Wait, WriterGuard};
@@ -35,26 +35,18 @@ impl Core {
     pub(crate) fn trim(self: &Arc<Core>) -> Result<TrimReport> {
         let before = self.store.file().stat()?.allocated_bytes;
         self.sync()?;
-        self.next_write()?.commit_as_anchor()?;
-        let mut txn = self.next_write()?;
+        self.begin_write_at_last()?.commit_as_anchor()?;
+        let mut txn = self.begin_write_at_last()?;
         txn.mark_holes()?;
         if planted("hole_before_mark") {
             let marked = txn.draft().marked_runs()?;
             marked.iter().try_for_each(|run| self.store.punch(run).map(drop))?;
         }
         txn.commit_as_anchor()?;
-        self.next_write()?.commit_as_anchor()?;
+        self.begin_write_at_last()?.commit_as_anchor()?;
         let mut report = self.punch()?;
         report.given_back_bytes = before.saturating_sub(self.store.file().stat()?.allocated_bytes);
         Ok(report)
-    }
-
-    pub(super) fn next_write(self: &Arc<Core>) -> Result<WriteTxn> {
-        loop {
-            if let Some(txn) = self.begin_write(Wait::Forever)? {
-                return Ok(txn);
-            }
-        }
     }
 
     /// Punches out the runs that are marked in whatever may be found after a crash, and in what the next writer builds on.

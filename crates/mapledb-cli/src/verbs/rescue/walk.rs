@@ -133,7 +133,7 @@ struct Walk<'w> {
     below: &'w mut FindBelow<'w>,
     reads_values: bool,
     given: u64,
-    /// Its branches are asked, too: hostile ones may refer to one page many times, at each level.
+    /// A page that it has reached is not gone into again: hostile branches may refer to one many times, at each level.
     walked: Walked,
 }
 

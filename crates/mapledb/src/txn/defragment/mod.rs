@@ -311,7 +311,7 @@ impl Job<'_> {
     /// Lets the metas go by what was given up, and then gives the free end of the used part back.
     fn let_go(&self) -> Result<()> {
         for _ in 0..2 {
-            let mut txn = self.core.next_write()?;
+            let mut txn = self.core.begin_write_at_last()?;
             txn.attempt(|txn| txn.draft.pack())?;
             txn.commit_as_anchor()?;
         }
