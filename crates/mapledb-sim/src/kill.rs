@@ -26,8 +26,10 @@ use crate::processes::status::{Phase, Word, now_nanos};
 const SESSION_KILLS: u64 = 80;
 /// From how many kills on a run must have killed somebody in every phase.
 const FULL_BUDGET: u64 = 100;
-/// A tenth of this is what a killed lock holder may cost the next writer.
-const HANDOVER_MAX_MS: f64 = 1000.0;
+/// A tenth of this is what a killed lock holder may cost the next writer; 99 of a hundred may cost no more than this.
+const HANDOVER_MS: f64 = 1000.0;
+/// No one may cost more, however little the machine lets the processes run.
+const HANDOVER_MAX_MS: f64 = 10_000.0;
 
 /// What became of a run's victims.
 struct Deaths {
@@ -131,11 +133,15 @@ fn report(deaths: &mut Deaths, tally: &mut Tally) {
     }
 }
 
-/// Whether the kills were where they should be.
+/// Whether the kills were where they should be, and the next writer soon there. The times are sorted.
 fn judge(deaths: &Deaths, seed: u64) -> Result<(), Failure> {
-    let slow = deaths.handovers_ms.iter().copied().fold(0.0, f64::max);
-    if slow > HANDOVER_MAX_MS {
-        let what = format!("after a killed lock holder the next writer got in after {slow:.0} ms");
+    let times = &deaths.handovers_ms;
+    let slowest = times.last().copied().unwrap_or_default();
+    let slow = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    if slow > HANDOVER_MS || slowest > HANDOVER_MAX_MS {
+        let what = format!(
+            "after a killed lock holder the next writer got in after {slow:.0} ms (99 of 100), {slowest:.0} ms at most"
+        );
         return Err(Failure::new(seed, Value::Null, what));
     }
     if deaths.kills < FULL_BUDGET {

@@ -306,7 +306,7 @@ fn a_value_that_cannot_be_written_changes_nothing() {
     ];
     for refused in refusals {
         assert!(matches!(refused, Error::Encode { .. }), "{refused:?}");
-        assert!(refused.to_string().contains("is odd; nothing was changed"), "{refused}");
+        assert!(refused.to_string().ends_with("is odd"), "{refused}");
     }
     txn.commit().expect("it is as good as before");
     let txn = env.read().expect("read");
