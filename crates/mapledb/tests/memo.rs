@@ -49,4 +49,5 @@ fn a_page_that_is_used_again_is_verified_again() {
     handle.write_all_at(&[bytes[at] ^ 1], at as u64).expect("damage");
     let read = env.read().and_then(|txn| txn.main()?.get(b"key").map(|value| value.map(<[u8]>::to_vec)));
     assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
+    handle.write_all_at(&[bytes[at]], at as u64).expect("mend");
 }
