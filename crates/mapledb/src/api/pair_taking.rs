@@ -55,7 +55,7 @@ type Taken<K, V> = (Owned<K>, Owned<V>);
 /// # }
 /// ```
 impl<'t, K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'t, K, V> {
-    /// Takes the first pair out and answers it. Cost: two descents, of which the second copies one page a level.
+    /// Takes the first pair out and answers it. Cost: three descents, of which the last copies one page a level.
     ///
     /// # Errors
     /// [`Error::OrderMissing`](crate::Error::OrderMissing), which changes nothing, as of each of the calls below.

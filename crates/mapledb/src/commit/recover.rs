@@ -137,12 +137,7 @@ pub(crate) fn recover(store: &Store, left: Option<&LeftBehind>, opener: Opener) 
         return Err(Error::NotMapleDb { path: store.file().path().to_path_buf() });
     };
     let meta_checksum = meta::stored_sum(&store.read_meta(standing));
-    let was_clean = left.is_some_and(|left| {
-        left.is_clean
-            && left.durable_txnid == chosen.head.txnid.get()
-            && left.durable_meta_checksum == meta_checksum
-            && passed_over.is_none()
-    });
+    let was_clean = noted == Some(standing) && passed_over.is_none();
     let last_txnid = last_txnid(&metas, left);
     let mut recovered = Recovered {
         head: chosen.head.clone(),
@@ -211,13 +206,12 @@ type Metas = [std::result::Result<Meta, MetaFault>; 2];
 /// The slot of the meta that a clean close has noted as the durable one, if both metas can be read. All its pages were on the disk
 /// then: one that does not verify was damaged since, which is told where it is read, and is no reason to fall back.
 fn noted(store: &Store, metas: &Metas, left: &LeftBehind) -> Option<Slot> {
-    let is_noted = |slot: Slot, meta: &Meta| {
-        meta.head.txnid.get() == left.durable_txnid
-            && meta::stored_sum(&store.read_meta(slot)) == left.durable_meta_checksum
+    let is_noted = |slot: &Slot| {
+        metas[*slot as usize].as_ref().is_ok_and(|meta| meta.head.txnid.get() == left.durable_txnid)
+            && meta::stored_sum(&store.read_meta(*slot)) == left.durable_meta_checksum
     };
-    let [Ok(a), Ok(b)] = metas else { return None };
-    let slots = [(Slot::A, a), (Slot::B, b)].into_iter().filter(|_| left.is_clean);
-    slots.filter(|(slot, meta)| is_noted(*slot, meta)).map(|(slot, _)| slot).next()
+    let is_believed = left.is_clean && metas.iter().all(|meta| meta.is_ok());
+    [Slot::A, Slot::B].into_iter().filter(|_| is_believed).find(is_noted)
 }
 
 /// The slot whose meta stands, and why the other one does not if that is worth a word. The one in slot `noted` needs no proof.

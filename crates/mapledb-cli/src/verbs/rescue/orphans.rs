@@ -64,6 +64,28 @@ impl Orphans {
     pub fn below(&self, pgno: Pgno) -> Below {
         Below { leaves: self.below.get(&pgno).cloned().unwrap_or_default(), is_sound: self.is_sound }
     }
+
+    /// Looks for leaves that were written after transaction `newest`, all of which lie where it has free pages or none.
+    fn look_after(&mut self, newest: Txnid, pages: &PageFile, known: &Known) -> Result<(), Failure> {
+        let mut seen = Seen::default();
+        for pgno in pages.numbers().filter(|pgno| !known.reached.contains(pgno)) {
+            seen.page(pages, pgno, false, |txnid| txnid > newest);
+        }
+        seen.leave_nested_out(pages)?;
+        let all = seen.leaves.len();
+        if known.has_multimaps {
+            seen.leaves.retain(|leaf| !leaf.is_keys_alone);
+        }
+        let keys_alone = all - seen.leaves.len();
+        let (sections, left_out) = sections(seen.leaves);
+        (self.newer, self.is_newer_found) = (sections, seen.pages > 0);
+        if keys_alone + left_out > 0 {
+            let leaves = crate::table::plural((keys_alone + left_out) as u64, "leaf", "leaves");
+            self.notes
+                .push(format!("{leaves} written after it: left out, for nothing tells where they belong"));
+        }
+        Ok(())
+    }
 }
 
 struct Orphan {
@@ -160,7 +182,7 @@ pub fn find(
     let mut orphans = assign(seen, &known, unknown);
     if let (Some(newer), Some((newest, _))) = (roots.newer, limit) {
         let newest = if newer == Newer::Recovered { known.newest(pages) } else { newest };
-        (orphans.newer, orphans.is_newer_found) = written_after(pages, newest, &known)?;
+        orphans.look_after(newest, pages, &known)?;
     }
     (orphans.is_sound, orphans.is_default_doubtful) = (is_sound, is_default_doubtful);
     if !is_sound && (!orphans.below.is_empty() || !orphans.apart.is_empty()) {
@@ -171,19 +193,6 @@ pub fn find(
         );
     }
     Ok(orphans)
-}
-
-/// The leaves that were written after transaction `newest`, which all lie where it has free pages or none; and whether any page was.
-fn written_after(pages: &PageFile, newest: Txnid, known: &Known) -> Result<(Vec<Section>, bool), Failure> {
-    let mut seen = Seen::default();
-    for pgno in pages.numbers().filter(|pgno| !known.reached.contains(pgno)) {
-        seen.page(pages, pgno, false, |txnid| txnid > newest);
-    }
-    seen.leave_nested_out(pages)?;
-    if known.has_multimaps {
-        seen.leaves.retain(|leaf| !leaf.is_keys_alone);
-    }
-    Ok((sections(seen.leaves).0, seen.pages > 0))
 }
 
 /// What is reached from roots, and what is missing there.
