@@ -49,6 +49,9 @@ impl Cells for LeafCells {
     }
 
     fn is_sealed(page: &[u8], offset: usize, field: u16) -> bool {
+        if field & REFERENCE == 0 {
+            return true;
+        }
         match value_at(page, offset, field) {
             Ok(ValueField::Inline(_)) => true,
             Ok(ValueField::Overflow(reference)) => reference.tag != 0,

@@ -19,6 +19,10 @@ pub const fn len(value: u64) -> usize {
 /// Appends `value` to `out`.
 #[inline]
 pub fn encode(mut value: u64, out: &mut Vec<u8>) {
+    // Most numbers of a list are this short, and one look at the room is enough for them.
+    if (0x80..0x4000).contains(&value) {
+        return out.extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]);
+    }
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -93,15 +93,7 @@ impl InlineFree {
     /// The bytes of the area: empty lists take none.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len_bytes());
-        if !self.available.is_empty() {
-            out.push(SECTION_AVAILABLE);
-            varint::encode(self.available.len() as u64, &mut out);
-            let mut end = 0;
-            for extent in &self.available {
-                encode_extent(extent, &mut end, &mut out);
-            }
-        }
-        self.pending.iter().for_each(|group| group.encode(&mut out));
+        encode_area(self.available.len(), self.available.iter().copied(), &self.pending, &mut out);
         out
     }
 
@@ -126,6 +118,19 @@ impl InlineFree {
         }
         Ok(inline)
     }
+}
+
+/// Appends the bytes of an area: `count` extents that are available, ascending, and groups that wait.
+pub fn encode_area(count: usize, available: impl Iterator<Item = Extent>, pending: &[PackedGroup], out: &mut Vec<u8>) {
+    if count > 0 {
+        out.push(SECTION_AVAILABLE);
+        varint::encode(count as u64, out);
+        let mut end = 0;
+        for extent in available {
+            encode_extent(&extent, &mut end, out);
+        }
+    }
+    pending.iter().for_each(|group| group.encode(out));
 }
 
 /// How many bytes a section of available pages takes inline; none if there are none.

@@ -113,6 +113,14 @@ impl Attached {
         heads::head(&self.member.memory)
     }
 
+    /// The newest head's txnid, for whoever holds the writer lock.
+    ///
+    /// Cost: three words of the shared memory.
+    pub(crate) fn head_txnid(&self, guard: &WriterGuard) -> Result<u64> {
+        self.check_writer(guard)?;
+        heads::head_txnid(&self.member.memory)
+    }
+
     /// The published head.
     pub fn published(&self) -> Result<HeadRecord> {
         self.member.check()?;

@@ -119,6 +119,16 @@ pub(super) fn head(memory: &LockMemory) -> Result<HeadRecord> {
     settled(memory, &memory.header().head_seq)
 }
 
+/// The newest head's txnid. The caller holds the writer lock, so the record stays where it is.
+pub(super) fn head_txnid(memory: &LockMemory) -> Result<u64> {
+    let seq = memory.header().head_seq.load(Ordering::Acquire);
+    let record = place(memory, seq);
+    match record.seq.load(Ordering::Relaxed) == seq {
+        true => Ok(record.sealed[0].load(Ordering::Relaxed)),
+        false => Err(bad(memory, seq, "another head record lies in this one's place")),
+    }
+}
+
 /// The published head, whole.
 pub(super) fn published(memory: &LockMemory) -> Result<HeadRecord> {
     settled(memory, &memory.header().published_seq)

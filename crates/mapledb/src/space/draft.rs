@@ -13,7 +13,7 @@ use mapledb_format::header::Kind;
 use mapledb_format::{Extent, FormatError, FreedExtent, PageSize, Pgno, TreeRecord, Txnid, header};
 use mapledb_os::{planted, poisons};
 
-use super::Space;
+use super::{Seen, Space};
 use super::grow::GrowthLimit;
 use super::laid_down::Unwritten;
 use super::level::Level;
@@ -105,6 +105,16 @@ impl Draft {
         &mut self,
         act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>,
     ) -> Result<R> {
+        self.space.seen = Seen::default();
+        self.change_free_tree(act)
+    }
+
+    /// Seals the free tree, which leaves what it says as it is.
+    pub(super) fn seal_free_tree(&mut self) -> Result<()> {
+        self.change_free_tree(|tree| tree.seal())
+    }
+
+    fn change_free_tree<R>(&mut self, act: impl FnOnce(&mut TreeMut<'_, Draft>) -> Result<R>) -> Result<R> {
         let mut record: TreeRecord = self.space.tree;
         let was_busy = std::mem::replace(&mut self.space.is_busy, true);
         let answer = act(&mut TreeMut::new(self, &mut record));

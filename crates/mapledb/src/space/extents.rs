@@ -126,6 +126,11 @@ impl Extents {
         self.iter().find(|extent| extent.pages >= pages)
     }
 
+    /// The extent that begins at `first`.
+    pub(crate) fn run_at(&self, first: Pgno) -> Option<Extent> {
+        self.runs.get(&first.get()).map(|&pages| Extent::new(first, pages))
+    }
+
     /// The shortest extent of at least `pages`.
     pub(crate) fn best_fit(&self, pages: u64) -> Option<Extent> {
         self.by_size.range((pages, 0)..).next().and_then(sized)

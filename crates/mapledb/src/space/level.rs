@@ -9,7 +9,7 @@ use mapledb_format::free::list::PackedGroup;
 use mapledb_format::{Extent, Pgno, TreeRecord};
 use mapledb_os::planted;
 
-use super::{Draft, Space};
+use super::{Draft, Seen, Space};
 use crate::error::Result;
 use crate::store::Layer;
 
@@ -189,6 +189,7 @@ impl Space {
             self.waiting = waiting;
         }
         (self.tree, self.shelved_pages) = (mark.tree, mark.shelved_pages);
+        self.seen = Seen::default();
         // Whoever unwound may have been at it.
         self.is_busy = false;
         self.pages_used = mark.pages_used;

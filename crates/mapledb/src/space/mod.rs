@@ -29,6 +29,8 @@ mod runs;
 mod spill;
 mod withdraw;
 
+use std::ops::Range;
+
 use mapledb_format::free::list::{InlineFree, PackedGroup};
 use mapledb_format::free::{PageBounds, blocker};
 use mapledb_format::{Extent, FreedExtent, HeadBody, PendingGroup, Pgno, TreeRecord, Txnid};
@@ -47,6 +49,8 @@ pub(crate) use report::{Free, each_free};
 const TAIL_KEPT_MAX: u64 = 64;
 /// Up to so many bytes a group's list is written anew to take more in: some 30 extents.
 const SHORT_LIST_BYTES: usize = 128;
+/// So many short lists that can be one become one.
+const SHORT_LISTS_MAX: usize = 8;
 
 /// The state of free space within one write transaction.
 #[derive(Debug)]
@@ -83,6 +87,12 @@ pub(crate) struct Space {
     tree: TreeRecord,
     /// How many pages are available there.
     shelved_pages: u64,
+    /// What is known of the free tree without a look at it.
+    seen: Seen,
+    /// Where what is left of a run begins that single pages were taken from.
+    begun: Option<Pgno>,
+    /// Pages that were populated for small transactions.
+    ready: Range<u64>,
     /// Whether the free tree is being changed.
     is_busy: bool,
     /// Whether the transaction packs the file: it takes the lowest pages there are, and gives every free one at the end back.
@@ -101,6 +111,26 @@ pub(crate) struct Space {
     released: u64,
 }
 
+/// The free space that a commit leaves to the next one, where that need not read it again.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pool: Logged,
+    waiting: Vec<PackedGroup>,
+    shelved_pages: u64,
+    seen: Seen,
+    begun: Option<Pgno>,
+    ready: Range<u64>,
+}
+
+/// What was found out about the free tree and holds until it is changed.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The snapshots that its waiting groups wait for.
+    blockers: Option<Vec<Txnid>>,
+    /// Where the used part ended, but for what was at hand, when no run there was worth taking out.
+    no_tail_at: Option<u64>,
+}
+
 impl Space {
     /// The free space that `head` leaves to the transaction after it, when `pins` are pinned.
     ///
@@ -109,19 +139,61 @@ impl Space {
     pub(crate) fn of(
         head: &HeadBody,
         bounds: PageBounds,
-        mut pins: Vec<Txnid>,
+        pins: Vec<Txnid>,
         settled: Txnid,
         pages_allocated: u64,
     ) -> Result<Space> {
+        let inline = InlineFree::decode(head.inline_free(), bounds).map_err(bad_area)?;
+        let mut space = Space::beginning(head, bounds.first, pins, settled, pages_allocated);
+        space.pool = Extents::of_ascending(&inline.available).into();
+        space.shelved_pages = head.pages_available.saturating_sub(space.pool.pages());
+        space.let_go(inline.pending)?;
+        Ok(space)
+    }
+
+    /// As [`Space::of`] of the head that was committed when this was left.
+    ///
+    /// Cost: that of the groups whose blocker has gone.
+    pub(crate) fn after(
+        left: Left,
+        head: &HeadBody,
+        bounds: PageBounds,
+        pins: Vec<Txnid>,
+        settled: Txnid,
+        pages_allocated: u64,
+    ) -> Result<Space> {
+        let Left { pool, waiting, shelved_pages, seen, begun, ready } = left;
+        let mut space = Space::beginning(head, bounds.first, pins, settled, pages_allocated);
+        (space.pool, space.shelved_pages) = (pool, shelved_pages);
+        (space.seen, space.begun, space.ready) = (seen, begun, ready);
+        space.let_go(waiting)?;
+        Ok(space)
+    }
+
+    /// Takes out what the next transaction begins with. The free space was brought into its final form, and is done with.
+    pub(crate) fn leave(&mut self) -> Left {
+        for extent in std::mem::take(&mut self.loose).iter() {
+            self.pool.insert(extent);
+        }
+        Left {
+            pool: std::mem::take(&mut self.pool),
+            waiting: std::mem::take(&mut self.waiting),
+            shelved_pages: self.shelved_pages,
+            seen: std::mem::take(&mut self.seen),
+            begun: self.begun,
+            ready: std::mem::take(&mut self.ready),
+        }
+    }
+
+    /// Nothing at hand, nothing that waits.
+    fn beginning(head: &HeadBody, first: Pgno, mut pins: Vec<Txnid>, settled: Txnid, pages_allocated: u64) -> Space {
         pins.sort_unstable();
         pins.dedup();
-        let inline = InlineFree::decode(head.inline_free(), bounds).map_err(bad_area)?;
-        let inline_pages: u64 = inline.available.iter().map(|extent| extent.pages).sum();
-        let mut space = Space {
+        Space {
             base: head.txnid,
             pins,
             named: Vec::new(),
-            pool: Extents::of_ascending(&inline.available).into(),
+            pool: Logged::default(),
             dirty: Logged::default(),
             settled,
             handed: Logged::default(),
@@ -131,9 +203,12 @@ impl Space {
             freed_pages: 0,
             not_to_be_had: u64::MAX,
             waiting: Vec::new(),
-            first: bounds.first,
+            first,
             tree: head.free,
-            shelved_pages: head.pages_available.saturating_sub(inline_pages),
+            shelved_pages: 0,
+            seen: Seen::default(),
+            begun: None,
+            ready: 0..0,
             is_busy: false,
             packs: false,
             in_use_before: head.pages_in_use,
@@ -142,14 +217,23 @@ impl Space {
             has_grown: false,
             has_refilled: false,
             released: 0,
-        };
-        for group in inline.pending {
-            match space.is_pinned(group.blocker) {
-                true => space.waiting.push(group),
-                false => space.release(group.unpack(bounds).map_err(bad_area)?)?,
-            }
         }
-        Ok(space)
+    }
+
+    /// Releases the groups whose blocker has gone; the others wait on.
+    fn let_go(&mut self, mut waiting: Vec<PackedGroup>) -> Result<()> {
+        let gone: Vec<PackedGroup> = waiting.extract_if(.., |group| !self.is_pinned(group.blocker)).collect();
+        self.waiting = waiting;
+        gone.iter().try_for_each(|group| self.release(group.unpack(self.bounds()).map_err(bad_area)?))
+    }
+
+    /// Whether the two are one as far as a transaction that begins can tell.
+    #[cfg(debug_assertions)]
+    pub(crate) fn begins_as(&self, other: &Space) -> bool {
+        let sets = |space: &Space| [space.pool.clone(), space.dirty.clone()];
+        let lists = |space: &Space| (space.base, space.pins.clone(), space.waiting.clone());
+        let numbers = |space: &Space| [space.first.get(), space.shelved_pages, space.in_use_before, space.pages_used];
+        sets(self) == sets(other) && lists(self) == lists(other) && numbers(self) == numbers(other) && self.tree == other.tree
     }
 
     /// Takes note of the snapshots with names, all of which are pinned: a commit vouches for what they reach, too.
@@ -193,17 +277,25 @@ impl Space {
         Ok(())
     }
 
-    /// Lets a group wait, joined with a short one if there is one that it can be joined with.
+    /// Lets a group wait. Once there are [`SHORT_LISTS_MAX`] short ones that can be one, they are: to write the list anew
+    /// for each group that comes would cost a commit more than its own pages do.
     fn join(&mut self, group: PendingGroup) -> Result<()> {
-        let place = self.waiting.iter().position(|short| {
-            short.list.len() <= SHORT_LIST_BYTES && self.is_one((short.blocker, short.freed), (group.blocker, group.freed))
-        });
-        let group = match place {
-            Some(place) => joined(self.waiting.swap_remove(place).unpack(self.bounds()).map_err(bad_area)?, group),
-            None => group,
-        };
+        let like = (group.blocker, group.freed);
         self.waiting.push(group.pack());
+        if self.waiting.iter().filter(|other| self.goes_with(other, like)).count() < SHORT_LISTS_MAX {
+            return Ok(());
+        }
+        let (short, others): (Vec<_>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|other| self.goes_with(other, like));
+        self.waiting = others;
+        let joined = self.joined(&short)?;
+        self.waiting.extend(joined.iter().map(PendingGroup::pack));
         Ok(())
+    }
+
+    /// Whether a group is short and can be one with another, of which `like` tells the blocker and who freed it.
+    fn goes_with(&self, group: &PackedGroup, like: (Txnid, Txnid)) -> bool {
+        group.list.len() <= SHORT_LIST_BYTES && self.is_one((group.blocker, group.freed), like)
     }
 
     /// Groups as few as they can be.
@@ -420,13 +512,17 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_joined_unless_a_pinned_snapshot_could_tell_them_apart() {
+    fn short_groups_are_joined_unless_a_pinned_snapshot_could_tell_them_apart() {
         let mut space = space(&[9, 15, 20]);
-        for (freed, page) in [(11, 40), (13, 50), (16, 60), (18, 45)] {
-            space.join(group(9, freed, page)).expect("joined");
-        }
+        let join = |space: &mut Space, freed, page| space.join(group(9, freed, page)).expect("joined");
+        join(&mut space, 16, 90);
         space.join(group(15, 18, 70)).expect("joined");
-        assert_eq!(waiting(&space), [(9, 13, 2), (9, 18, 2), (15, 18, 1)]);
+        for page in 1..SHORT_LISTS_MAX as u64 {
+            join(&mut space, 10 + page % 5, 200 - 3 * page);
+        }
+        assert_eq!(waiting(&space).len(), 2 + SHORT_LISTS_MAX - 1, "each for itself");
+        join(&mut space, 13, 33);
+        assert_eq!(waiting(&space), [(9, 16, 1), (15, 18, 1), (9, 14, SHORT_LISTS_MAX)]);
     }
 
     #[test]

@@ -137,7 +137,14 @@ impl Draft {
     pub(super) fn unshelve_tail(&mut self) -> Result<()> {
         let runs_max = if self.space.packs { usize::MAX } else { TAIL_RUNS_MAX };
         for _ in 0..runs_max {
-            let Some((chunk, record, run)) = self.shelved_tail()? else { return Ok(()) };
+            let end = self.space.tail_start();
+            if self.space.seen.no_tail_at == Some(end) && !self.space.packs {
+                return Ok(());
+            }
+            let Some((chunk, record, run)) = self.shelved_tail(end)? else {
+                self.space.seen.no_tail_at = Some(end);
+                return Ok(());
+            };
             if record.punched {
                 self.give_tail_back();
                 if run.end() != self.space.pages_used {
@@ -154,9 +161,8 @@ impl Draft {
         Ok(())
     }
 
-    /// The available run of the free tree behind which nothing is in use, if it is worth taking out.
-    fn shelved_tail(&self) -> Result<Option<(ChunkNo, ChunkRecord, Extent)>> {
-        let end = self.space.tail_start();
+    /// The available run of the free tree that ends at `end`, behind which nothing is in use, if it is worth taking out.
+    fn shelved_tail(&self, end: u64) -> Result<Option<(ChunkNo, ChunkRecord, Extent)>> {
         let Some(last) = end.checked_sub(1).and_then(Pgno::new) else { return Ok(None) };
         let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
         let Some((key, value)) = cursor.seek_to(&chunk_key(ChunkNo::of(last)), true)? else { return Ok(None) };
@@ -246,7 +252,22 @@ impl Draft {
     }
 
     /// The first waiting group of the free tree whose blocker is not pinned.
-    fn next_released(&self) -> Result<Option<PendingGroup>> {
+    ///
+    /// Cost: a descent for each blocker that is; none where all were found pinned before, still are, and the tree is the same.
+    fn next_released(&mut self) -> Result<Option<PendingGroup>> {
+        if self.space.seen.blockers.as_ref().is_some_and(|seen| seen.iter().all(|blocker| self.space.is_pinned(*blocker))) {
+            return Ok(None);
+        }
+        let mut pinned = Vec::new();
+        let released = self.look_for_released(&mut pinned)?;
+        if released.is_none() {
+            self.space.seen.blockers = Some(pinned);
+        }
+        Ok(released)
+    }
+
+    /// As [`Draft::next_released`], with a look at the tree; the blockers passed over are `pinned`.
+    fn look_for_released(&self, pinned: &mut Vec<Txnid>) -> Result<Option<PendingGroup>> {
         let mut cursor = Cursor::new(Tree::<_>::new(self, &self.space.tree));
         let mut from = Txnid(0);
         loop {
@@ -261,6 +282,7 @@ impl Draft {
             if !self.space.is_pinned(blocker) {
                 return decode_pending(key, list, self.space.bounds()).map(Some).map_err(fault);
             }
+            pinned.push(blocker);
             let Some(next) = blocker.checked_next() else { return Ok(None) };
             from = next;
         }

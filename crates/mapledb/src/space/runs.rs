@@ -26,6 +26,9 @@ const CLAIM_MIN: u64 = 256;
 const FRUGAL_APPETITE_MAX: u64 = 256;
 /// From so many pages on a transaction's pages are populated ahead.
 const POPULATE_FROM: u64 = 16;
+/// So many pages are populated for small transactions to come, where one follows the other without a sync. Those that none has
+/// taken when it comes are written for nothing.
+const READY_PAGES: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that, if sorted input is laid
 /// down: a third less time for the load, at the price of larger folios, of which a later store to one page dirties all.
 const FILL_FROM: u64 = 1024;
@@ -34,7 +37,10 @@ impl Draft {
     /// Puts what is left of the current run back.
     pub(super) fn settle_run(&mut self) -> Result<()> {
         match self.run.take() {
-            Some(rest) if rest.pages > 0 => self.space.make_available(rest),
+            Some(rest) if rest.pages > 0 => {
+                self.space.begun = Some(rest.first);
+                self.space.make_available(rest)
+            }
             _ => Ok(()),
         }
     }
@@ -77,7 +83,10 @@ impl Draft {
     fn populate_ahead(&mut self, pgno: Pgno) -> Result<()> {
         let handed = self.space.handed.pages();
         let Some(run) = self.run else { return Ok(()) };
-        if pgno.get() < self.populated_to || handed < POPULATE_FROM || run.pages == 0 {
+        if handed < POPULATE_FROM {
+            return self.make_ready(Extent::new(pgno, run.pages + 1));
+        }
+        if pgno.get() < self.populated_to || run.pages == 0 {
             return Ok(());
         }
         let pages = (handed / 8).clamp(8, 1024).min(run.pages);
@@ -85,6 +94,18 @@ impl Draft {
         if self.lays_down && run.first >= self.view.pages_used && handed >= FILL_FROM {
             self.store.fill(run.first, pages)?;
         }
+        self.store.populate(self.generation, run.first, pages)
+    }
+
+    /// Populates the front of `run`, of which this transaction and those after it take the pages one by one, unless that was done
+    /// before or the commits are synced one by one: a sync makes pages clean, and each a fault at its next store.
+    fn make_ready(&mut self, run: Extent) -> Result<()> {
+        let is_synced_each = self.view.txnid <= self.view.settled();
+        if is_synced_each || self.space.ready.contains(&run.first.get()) {
+            return Ok(());
+        }
+        let pages = run.pages.min(READY_PAGES);
+        self.space.ready = run.first.get()..run.first.get() + pages;
         self.store.populate(self.generation, run.first, pages)
     }
 
@@ -136,6 +157,11 @@ impl Draft {
                 None => self.grow(wish),
             };
         }
+        if wish < LONG_RUN
+            && let Some(run) = self.begun_run(pages, wish)
+        {
+            return Ok(run);
+        }
         let good = pages.max(if wish >= LONG_RUN { GOOD_RUN } else { RUN_MIN });
         if self.space.at_hand() > RESERVE_PAGES + pages
             && let Some(run) = self.run_at_hand(pages, good, wish)
@@ -177,9 +203,16 @@ impl Draft {
         if pages > 1 { self.space.pool.best_fit(pages) } else { self.space.pool.longest() }
     }
 
-    /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than
-    /// `good`. Single pages come from the longest: it stays the longest for a while, so the pages of commits in a row
+    /// What is left of the run that the last small transaction took its pages from, if that is enough: the pages of small commits in a row
     /// follow each other, and one sync of them all is one write to the disk.
+    fn begun_run(&mut self, pages: u64, wish: u64) -> Option<Extent> {
+        let run = self.space.pool.run_at(self.space.begun?).filter(|run| run.pages >= pages)?;
+        let is_enough = self.space.at_hand() > RESERVE_PAGES + pages;
+        is_enough.then(|| self.take_from_pool(run, wish))
+    }
+
+    /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than
+    /// `good`. Single pages come from the longest.
     fn run_at_hand(&mut self, pages: u64, good: u64, wish: u64) -> Option<Extent> {
         let pool = &self.space.pool;
         let fit = if pages > 1 { pool.best_fit(wish) } else { None };

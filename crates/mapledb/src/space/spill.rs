@@ -1,18 +1,21 @@
 //! At commit: what fits stays inline, the rest goes to the free tree.
 
-use mapledb_format::free::list::{self, InlineFree, PackedGroup};
+use mapledb_format::free::list::{self, PackedGroup};
 use mapledb_format::head_body::INLINE_FREE_BYTES;
 use mapledb_format::free::record::encode_pending;
 use mapledb_format::node::cell_max;
 use mapledb_format::{Extent, FormatError, FreedExtent, PendingGroup};
 
 use super::runs::RESERVE_PAGES;
-use super::{Draft, Extents, Logged};
+use super::{Draft, Extents, Logged, Space};
 use crate::error::{Error, Result};
 use crate::tree::Value;
 
 /// The most extents that stay at hand when not everything fits: enough for many small commits.
 const KEEP_EXTENTS: usize = 48;
+/// What a group takes beside its list, and an extent, in most files: the room for the area is made to this measure.
+const GROUP_BYTES: usize = 8;
+const EXTENT_BYTES: usize = 4;
 /// Rounds after which something must be wrong: each round frees only pages of the free tree that no round touched.
 const ROUNDS_MAX: usize = 64;
 
@@ -29,12 +32,12 @@ impl Draft {
         for _ in 0..ROUNDS_MAX {
             self.settle_run()?;
             self.let_freed_wait()?;
-            let available = self.space.available()?;
-            let waiting_bytes = self.space.waiting.iter().map(PackedGroup::len_bytes).sum::<usize>();
-            if list::available_len_bytes(&available) + waiting_bytes <= INLINE_FREE_BYTES {
-                self.free_tree(|tree| tree.seal())?;
-                return self.inline_free(available);
+            let area = self.inline_area()?;
+            if area.len() <= INLINE_FREE_BYTES {
+                self.seal_free_tree()?;
+                return if self.give_tail_back() { self.inline_area() } else { Ok(area) };
             }
+            let waiting_bytes = self.space.waiting.iter().map(PackedGroup::len_bytes).sum::<usize>();
             match waiting_bytes > INLINE_FREE_BYTES / 2 {
                 true => self.shelve_waiting()?,
                 false => self.shelve_available()?,
@@ -44,13 +47,18 @@ impl Draft {
         Err(Error::Corrupt { pgno: self.space.tree.root, cause })
     }
 
-    /// The inline area, of what is `available`, with the tail of the file given back. Nothing waits here any more.
-    fn inline_free(&mut self, available: Vec<Extent>) -> Result<Vec<u8>> {
-        let available = match self.give_tail_back() {
-            true => self.space.available()?,
-            false => available,
-        };
-        Ok(InlineFree { available, pending: std::mem::take(&mut self.space.waiting) }.encode())
+    /// The inline area as it stands, which may be longer than its room.
+    fn inline_area(&self) -> Result<Vec<u8>> {
+        let Space { pool, loose, waiting, .. } = &self.space;
+        let listed: usize = waiting.iter().map(|group| group.list.len() + GROUP_BYTES).sum();
+        let mut area = Vec::with_capacity(listed + pool.len() * EXTENT_BYTES);
+        if loose.pages() == 0 {
+            list::encode_area(pool.len(), pool.iter(), waiting, &mut area);
+        } else {
+            let available = self.space.available()?;
+            list::encode_area(available.len(), available.into_iter(), waiting, &mut area);
+        }
+        Ok(area)
     }
 
     /// Lets what this transaction has freed so far wait for its base.

@@ -241,6 +241,17 @@ impl Store {
         Ok(self.file.punch(pages.first.offset(self.size), pages.pages << self.size.shift())?)
     }
 
+    /// How many of the first `pages` pages the file is long enough for.
+    ///
+    /// Cost: a load where it has been seen to be long enough for all, else an `fstat`.
+    #[inline]
+    pub(crate) fn pages_within(&self, pages: u64) -> Result<u64> {
+        match pages << self.size.shift() <= self.len_bytes.load(Ordering::Relaxed) {
+            true => Ok(pages),
+            false => Ok(pages.min(self.len_pages()?)),
+        }
+    }
+
     /// The file's length in whole pages, by `fstat`.
     pub(crate) fn len_pages(&self) -> Result<u64> {
         Ok(self.file.len_bytes()? >> self.size.shift())

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mapledb_format::free::PageBounds;
 use mapledb_format::{HeadBody, Identity, Txnid};
 use parking_lot::Mutex;
 
 use super::batch::Changes;
+use super::kept::Base;
 use super::syncer::Syncer;
 use super::overdue::{ReaderPolicy, Told};
 use super::snapshots::{NamedPins, Naming};
 use super::{ReadTxn, WriteTxn};
 use mapledb_os::planted;
-use crate::commit::{Committer, Durability, Leader, Recovery, TXNIDS_AHEAD_MAX, Written, cut_tail, decode_head};
+use crate::commit::{Committer, Durability, Leader, Recovery, TXNIDS_AHEAD_MAX, Written, cut_tail};
 use crate::error::{Error, Result};
 use crate::catalog::snapshots::Named;
 use crate::mvcc::{Attached, Turn, Wait, WriterGuard};
-use crate::space::{Draft, GrowthLimit, Space};
+use crate::space::{Draft, GrowthLimit};
 use crate::store::Store;
 use crate::tree::KeyOrder;
 
@@ -56,6 +56,8 @@ pub(crate) struct Core {
     is_detached: Mutex<bool>,
     /// Whether a transaction has run out of room since the last one began.
     was_full: AtomicBool,
+    /// What the last commit of this process leaves to the next.
+    pub(super) kept: Mutex<Option<Base>>,
     /// Whether a transaction has committed a change.
     pub(super) has_committed: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl Core {
             changes: Changes::default(),
             is_detached: Mutex::new(false),
             was_full: AtomicBool::new(false),
+            kept: Mutex::default(),
             has_committed: AtomicBool::new(false),
         }
     }
@@ -126,19 +129,17 @@ impl Core {
 
     /// What a write transaction begins with: a draft on top of the newest head, that head, and what it does to names.
     pub(super) fn draft(self: &Arc<Core>, guard: &WriterGuard) -> Result<(Draft, Box<HeadBody>, Naming)> {
-        let record = self.attached.head()?.head;
-        let head = Box::new(decode_head(&record)?);
+        let base = self.base(guard)?;
+        let head = &base.head;
         self.watch(head.txnid.get());
-        let view = self.store.view(head.txnid, head.pages_used, Txnid(record.durable_txnid))?;
+        let view = self.store.view(head.txnid, head.pages_used, base.durable)?;
         let txnid = Txnid(self.attached.next_txnid(guard)?);
-        let bounds =
-            PageBounds { first: self.store.page_size().first_data_pgno(), end: head.pages_used };
         let overdue = self.mind_readers()?;
-        let named = self.named_pins(&head)?;
-        let pages_allocated = self.attached.pages_allocated(guard)?.min(self.store.len_pages()?);
+        let named = self.named_pins(head)?;
+        let pages_allocated = self.store.pages_within(self.attached.pages_allocated(guard)?)?;
         let NamedPins { pinned, .. } = &named;
-        let pins = self.pins_beside(&head, pinned)?;
-        let mut space = Space::of(&head, bounds, pins, view.settled(), pages_allocated)?;
+        let pins = self.pins_beside(head, pinned)?;
+        let (mut space, head) = self.space(base, pins, view.settled(), pages_allocated)?;
         space.keep_listed(pinned.clone());
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);

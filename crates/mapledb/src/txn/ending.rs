@@ -213,6 +213,7 @@ impl WriteTxn {
         let reached = self.core.committer(&self.guard).commit(&self.draft, &mut self.head, durability)?;
         self.core.has_committed.store(true, Ordering::Relaxed);
         self.core.attached.count_commit(self.changes, self.draft.space.handed_pages());
+        self.keep_for_next();
         match reached {
             Reached::Durable => self.core.syncer.settled_up_to(txnid),
             Reached::Published => {

@@ -4,6 +4,7 @@ mod batch;
 mod core;
 mod defragment;
 mod ending;
+mod kept;
 mod level;
 mod overdue;
 mod park;
