@@ -33,6 +33,8 @@ pub struct Draft {
     pub(super) quota_pages: u64,
     pub(super) growth_limit: Option<GrowthLimit>,
     pub(crate) space: Space,
+    /// Whether the snapshot it builds on is not durable. If it is, each commit is likely to be synced alone.
+    pub(crate) follows_unsynced: bool,
     /// Pages handed out one after the other.
     pub(super) run: Option<Extent>,
     /// Where population ends within the run.
@@ -62,6 +64,7 @@ impl Draft {
             txnid,
             quota_pages,
             growth_limit: None,
+            follows_unsynced: false,
             space,
             run: None,
             populated_to: 0,

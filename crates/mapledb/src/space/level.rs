@@ -39,6 +39,7 @@ struct SpaceMark {
     shelved_pages: u64,
     pages_used: u64,
     released: u64,
+    taken_dirty: u64,
 }
 
 impl Draft {
@@ -173,6 +174,7 @@ impl Space {
             shelved_pages: self.shelved_pages,
             pages_used: self.pages_used,
             released: self.released,
+            taken_dirty: self.taken_dirty,
         }
     }
 
@@ -194,6 +196,7 @@ impl Space {
         self.is_busy = false;
         self.pages_used = mark.pages_used;
         self.released = mark.released;
+        self.taken_dirty = mark.taken_dirty;
     }
 
     fn forget_logs(&mut self) {

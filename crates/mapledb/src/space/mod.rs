@@ -67,6 +67,8 @@ pub(crate) struct Space {
     pool: Logged,
     /// Available, and written since the last sync: the first to be handed out, for they are dirty as it is.
     dirty: Logged,
+    /// How many of them were handed out.
+    taken_dirty: u64,
     /// Handed out.
     handed: Logged,
     /// Handed out and given back: already dirty, so the first to be handed out again.
@@ -195,6 +197,7 @@ impl Space {
             named: Vec::new(),
             pool: Logged::default(),
             dirty: Logged::default(),
+            taken_dirty: 0,
             settled,
             handed: Logged::default(),
             loose: Logged::default(),
@@ -415,6 +418,11 @@ impl Space {
     /// How many pages were handed out.
     pub(crate) fn handed_pages(&self) -> u64 {
         self.handed.pages() - self.loose.pages()
+    }
+
+    /// How many of the pages handed out had not been written since the last sync: what the next one has to write more.
+    pub(crate) fn newly_dirty_pages(&self) -> u64 {
+        self.handed_pages().saturating_sub(self.taken_dirty)
     }
 
     /// How many committed pages were given up.

@@ -56,6 +56,7 @@ impl Draft {
             return Ok(pgno);
         }
         if let Some(pgno) = self.space.dirty.take_lowest() {
+            self.space.taken_dirty += 1;
             self.hand_out(Extent::new(pgno, 1))?;
             self.store.before_store(self.generation, pgno, 1)?;
             return Ok(pgno);
@@ -100,8 +101,7 @@ impl Draft {
     /// Populates the front of `run`, of which this transaction and those after it take the pages one by one, unless that was done
     /// before or the commits are synced one by one: a sync makes pages clean, and each a fault at its next store.
     fn make_ready(&mut self, run: Extent) -> Result<()> {
-        let is_synced_each = self.view.txnid <= self.view.settled();
-        if is_synced_each || self.space.ready.contains(&run.first.get()) {
+        if !self.follows_unsynced || self.space.ready.contains(&run.first.get()) {
             return Ok(());
         }
         let pages = run.pages.min(READY_PAGES);
@@ -203,12 +203,14 @@ impl Draft {
         if pages > 1 { self.space.pool.best_fit(pages) } else { self.space.pool.longest() }
     }
 
-    /// What is left of the run that the last small transaction took its pages from, if that is enough: the pages of small commits in a row
-    /// follow each other, and one sync of them all is one write to the disk.
+    /// What is left of the run that the last small transaction took its pages from, if that is enough: the pages of commits without
+    /// a sync between them follow each other, and one sync of them all is one write to the disk. Not at the end of the used
+    /// part, which could never be given back.
     fn begun_run(&mut self, pages: u64, wish: u64) -> Option<Extent> {
-        let run = self.space.pool.run_at(self.space.begun?).filter(|run| run.pages >= pages)?;
-        let is_enough = self.space.at_hand() > RESERVE_PAGES + pages;
-        is_enough.then(|| self.take_from_pool(run, wish))
+        let run = self.space.pool.run_at(self.space.begun?)?;
+        let is_good = run.pages >= pages && run.end() < self.space.pages_used;
+        let serves = is_good && self.follows_unsynced && self.space.at_hand() > RESERVE_PAGES + pages;
+        serves.then(|| self.take_from_pool(run, wish))
     }
 
     /// A run of the pool to take `pages` from, of which more will be wanted, up to `wish`; `None` if it would be shorter than

@@ -144,6 +144,7 @@ impl Core {
         let shift = self.store.page_size().shift();
         let quota_pages = self.options.quota_bytes.map_or(u64::MAX, |bytes| bytes >> shift);
         let mut draft = Draft::new(Arc::clone(&self.store), view, txnid, space, quota_pages);
+        draft.follows_unsynced = self.attached.durable()?.txnid < head.txnid.get();
         if let Some(reader) = overdue {
             draft.limit_growth(GrowthLimit {
                 pages: pages_allocated.max(head.pages_used.get()),

@@ -202,7 +202,7 @@ impl WriteTxn {
         self.head.pages_available = self.draft.space.pages_available();
         self.head.set_inline_free(&inline).map_err(|cause| Error::BadHead { cause })?;
         let txnid = self.head.txnid.get();
-        let bytes = self.draft.space.handed_pages() << self.core.store.page_size().shift();
+        let bytes = self.draft.space.newly_dirty_pages() << self.core.store.page_size().shift();
         // Recovery reads what relaxed commits wrote, so no one of them may be of any size. And it cannot tell what they left
         // free of runs that had been punched out, and were given blocks that may not be durable.
         let is_too_much = bytes >= self.core.options.relaxed_bytes || self.draft.space.has_refilled();
@@ -240,7 +240,7 @@ impl WriteTxn {
             return false;
         }
         let owed_pages = self.core.syncer.owed_bytes() >> self.core.store.page_size().shift();
-        let written_pages = owed_pages + self.draft.space.handed_pages();
+        let written_pages = owed_pages + self.draft.space.newly_dirty_pages();
         written_pages > self.head.pages_available && written_pages > in_use / OWED_PART_MIN
     }
 
