@@ -36,7 +36,7 @@ pub use calls::{drop_cached, punch};
 pub use canary::{planted, poisons};
 pub use create::NamedDraft;
 pub use error::{OsError, Result, WantOfRoom, advice};
-pub use file::{Cached, DataFile, FileId, FileStat};
+pub use file::{Cached, DataFile, FILL_BYTES, FileId, FileStat};
 pub use filesystem::FileSystem;
 pub use image::ImageDraft;
 pub use limits::{

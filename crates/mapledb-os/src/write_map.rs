@@ -76,6 +76,13 @@ impl WriteMap {
         self.reserve.covers(offset, len)
     }
 
+    /// Asks the CPU for the cache lines of `len_bytes` bytes from the line at `offset` on, as
+    /// [`ReadMap::prefetch_lines`](crate::ReadMap::prefetch_lines).
+    #[inline(always)]
+    pub fn prefetch_lines(&self, offset: u64, len_bytes: usize) {
+        self.reserve.prefetch_lines(offset, len_bytes);
+    }
+
     /// The seam of the file, for who announces stores through [`WriteMap::slice_mut`].
     pub fn seam(&self) -> &Seam {
         self.reserve.seam()

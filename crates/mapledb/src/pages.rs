@@ -136,6 +136,12 @@ pub trait PagesMut: Pages {
     /// The running transaction.
     fn txnid(&self) -> Txnid;
 
+    /// Hints that the first bytes of a page that the transaction owns will be read next, so many.
+    #[inline(always)]
+    fn prefetch_own(&self, pgno: Pgno, len_bytes: usize) {
+        let _ = (pgno, len_bytes);
+    }
+
     /// So many new pages in a row, contents unspecified.
     fn allocate(&mut self, pages: u64) -> Result<Pgno>;
 

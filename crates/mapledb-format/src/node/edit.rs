@@ -11,6 +11,9 @@ use crate::error::FormatError;
 use crate::order::Order;
 use crate::packed::PackedMut;
 
+/// In the place of the prefix's length while heads were not all made with one. No key is so long.
+const STALE: usize = u16::MAX as usize;
+
 /// A node that may be changed: one of the transaction's own pages, validated when it was copied.
 pub struct NodeMut<'p, C> {
     page: &'p mut [u8],
@@ -117,8 +120,36 @@ impl<'p, C: Cells> NodeMut<'p, C> {
         if let Some(mut packed) = self.packed() {
             return packed.insert(count, cell).map(|_| ());
         }
-        let at = self.insert_slot(self.get(COUNT_AT), 0, field, cell.len())?;
+        let at = self.insert_slot(count, 0, field, cell.len())?;
         self.page[at].copy_from_slice(cell);
+        self.set(PREFIX_AT, STALE);
+        Ok(())
+    }
+
+    /// Appends the cells `range` of `from`, another page of this kind; [`NodeMut::retake_heads`] is to be called afterwards.
+    ///
+    /// As [`NodeMut::push_raw`] for each of them, in a fraction of the instructions; and their heads are kept, which is one pass
+    /// less where they turn out to be right.
+    pub fn append(&mut self, from: &Node<'_, C>, range: Range<usize>) -> Result<(), FormatError> {
+        if self.packed().is_some() {
+            return range.into_iter().try_for_each(|index| self.push_raw(0, from.cell(index)?));
+        }
+        let mut count = self.get(COUNT_AT);
+        let has_stale = count > 0 && self.get(PREFIX_AT) != from.prefix_len;
+        self.set(PREFIX_AT, if has_stale { STALE } else { from.prefix_len });
+        let mut offset = self.page.len() - self.get(HEAP_AT);
+        for index in range {
+            let (slot, cell) = (from.slot(index)?, from.cell(index)?);
+            if Self::slot_at(count + 1) + cell.len() > offset {
+                return Err(FormatError::HeapMismatch);
+            }
+            offset -= cell.len();
+            self.page[offset..offset + cell.len()].copy_from_slice(cell);
+            self.set_slot(count, Slot { offset: offset as u16, ..slot });
+            count += 1;
+        }
+        self.set(COUNT_AT, count);
+        self.set(HEAP_AT, self.page.len() - offset);
         Ok(())
     }
 
@@ -211,7 +242,7 @@ impl<'p, C: Cells> NodeMut<'p, C> {
         Ok(())
     }
 
-    /// Takes the longest prefix the keys share and makes all heads anew.
+    /// Takes the longest prefix the keys share, and makes all heads anew unless they were made with that.
     pub fn retake_heads<O: Order>(&mut self, order: O) -> Result<(), FormatError> {
         if self.packed().is_some() {
             return Ok(());
@@ -222,17 +253,23 @@ impl<'p, C: Cells> NodeMut<'p, C> {
             len if len > first => order.shared(node.key(first)?, node.key(len - 1)?),
             _ => 0,
         };
-        self.set_heads(order, prefix)
+        if prefix == self.get(PREFIX_AT) { Ok(()) } else { self.set_heads(order, prefix) }
     }
 
     fn set_heads<O: Order>(&mut self, order: O, prefix: usize) -> Result<(), FormatError> {
         for index in 0..self.get(COUNT_AT) {
-            let node = self.node()?;
-            let slot = node.slot(index)?;
-            let head = order.head(node.key(index)?, prefix);
+            let slot = self.slot(index);
+            let key = C::key(self.page, usize::from(slot.offset), slot.field);
+            let head = order.head(key.ok_or(FormatError::CellOutOfBounds { slot: index as u16 })?, prefix);
             self.set_slot(index, Slot { head, ..slot });
         }
         self.set(PREFIX_AT, prefix);
         Ok(())
+    }
+
+    /// Slot `index`, which is one.
+    fn slot(&self, index: usize) -> Slot {
+        let at = Self::slot_at(index);
+        self.page[at..at + SLOT_BYTES].first_chunk().map_or(Slot::NONE, Slot::read)
     }
 }

@@ -76,6 +76,8 @@ pub struct Slot {
 }
 
 impl Slot {
+    const NONE: Slot = Slot { head: 0, offset: 0, field: 0 };
+
     #[inline(always)]
     fn read(raw: &[u8; SLOT_BYTES]) -> Slot {
         let word = u64::from_le_bytes(*raw);

@@ -191,7 +191,6 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
     /// # Errors
     /// [`Error::NotSorted`], which changes nothing.
     pub fn append(&mut self, key: &K, value: &V) -> Result<()> {
-        self.txn.lay_down();
         K::with_bytes(key, |key| V::with_bytes(value, |value| self.change(|tree, order| dup::append(tree, order, key, value))))
     }
 
@@ -204,7 +203,6 @@ impl<K: Key + ?Sized, V: Key + ?Sized> WriteMultimap<'_, K, V> {
         &mut self,
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
-        self.txn.lay_down();
         let (stored, fault) = self.change(|tree, order| load(Loader::new(tree, order)?, pairs))?;
         fault.map_or(Ok(stored), Err)
     }

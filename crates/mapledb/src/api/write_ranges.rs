@@ -189,7 +189,6 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         self.check_order()?;
         K::with_bytes(key, |key| {
             V::with_bytes(value, |value| {
-                self.txn.lay_down();
                 change!(self, |tree| tree.put_last(key, value))
             })
         })
@@ -225,7 +224,6 @@ impl<'t, K: Key + ?Sized, V: Codec + ?Sized> WriteTable<'t, K, V> {
         pairs: impl IntoIterator<Item = Result<(Kb, Vb)>>,
     ) -> Result<u64> {
         self.check_order()?;
-        self.txn.lay_down();
         let (stored, fault) = change!(self, |tree| load(Appender::new(tree)?, pairs))?;
         fault.map_or(Ok(stored), Err)
     }

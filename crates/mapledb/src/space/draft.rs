@@ -39,8 +39,6 @@ pub struct Draft {
     pub(super) run: Option<Extent>,
     /// Where population ends within the run.
     pub(super) populated_to: u64,
-    /// Whether the transaction lays sorted input down.
-    pub(super) lays_down: bool,
     /// Whether it takes whatever is at hand before it grows the file, in runs however short.
     pub(super) is_frugal: bool,
     /// Own pages of sorted input that are as they will stay, and were not asked to be written yet.
@@ -68,7 +66,6 @@ impl Draft {
             space,
             run: None,
             populated_to: 0,
-            lays_down: false,
             unwritten: Unwritten::default(),
             seals_ahead: false,
             is_frugal: false,
@@ -231,6 +228,11 @@ impl PagesMut for Draft {
     #[inline]
     fn owns(&self, at: PageRef) -> bool {
         at.is_own() || self.space.sealed_ahead.pages() > 0 && self.space.sealed_ahead.holds(&Extent::new(at.pgno, 1))
+    }
+
+    #[inline(always)]
+    fn prefetch_own(&self, pgno: Pgno, len_bytes: usize) {
+        self.store.prefetch_own(self.generation, pgno, len_bytes);
     }
 
     fn seal_ahead(&mut self, is_ahead: bool) {

@@ -60,11 +60,6 @@ impl Draft {
             Err(cause) => Err(Error::Corrupt { pgno: at.pgno, cause }),
         }
     }
-
-    /// Takes note that sorted input is laid down from here on.
-    pub(crate) fn lay_down(&mut self) {
-        self.lays_down = true;
-    }
 }
 
 #[cfg(test)]

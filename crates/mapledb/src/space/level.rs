@@ -19,7 +19,6 @@ pub(crate) struct Level {
     space: SpaceMark,
     run: Option<Extent>,
     populated_to: u64,
-    lays_down: bool,
     recent: usize,
 }
 
@@ -52,7 +51,6 @@ impl Draft {
             space: self.space.mark(),
             run: self.run,
             populated_to: self.populated_to,
-            lays_down: self.lays_down,
             recent: self.recent.len(),
         });
     }
@@ -70,7 +68,6 @@ impl Draft {
         self.space.go_back_to(level.space);
         self.run = level.run;
         self.populated_to = level.populated_to;
-        self.lays_down = level.lays_down;
         self.recent.truncate(level.recent);
         self.forget_logs_of_no_level();
         Ok(())

@@ -265,9 +265,13 @@ impl Store {
         }
     }
 
-    /// Fills new pages with zeros, so that populating them costs less.
-    pub(crate) fn fill(&self, first: Pgno, pages: u64) -> Result<()> {
-        self.file.fill(first.offset(self.size), pages << self.size.shift()).map_err(Error::of_growth)
+    /// Makes new pages, all of which are about to be stored to, present in folios as large as is good for that: see [`folios`].
+    pub(crate) fn fill(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
+        let (offset, len) = (first.offset(self.size), pages << self.size.shift());
+        self.file.fill(offset, len).map_err(Error::of_growth)?;
+        self.populate(generation, first, pages)?;
+        self.folios.note_filled(offset, len);
+        Ok(())
     }
 
     /// Sees to it that stores to own pages to come dirty little else.
@@ -276,6 +280,17 @@ impl Store {
     #[inline]
     pub(crate) fn before_store(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         self.folios.before_store(self.writable(generation)?, first.offset(self.size), (pages << self.size.shift()) as usize);
+        Ok(())
+    }
+
+    /// Sees to it that stores to a run of own pages to come dirty little else: beside it, and unless it `is_for_all` of those
+    /// stores within it, too.
+    ///
+    /// Cost: a load, unless this process has made large folios there (see [`folios`]).
+    #[inline]
+    pub(crate) fn before_run(&self, generation: Generation, run: Extent, is_for_all: bool) -> Result<()> {
+        let (offset, len) = (run.first.offset(self.size), run.pages << self.size.shift());
+        self.folios.before_run(self.writable(generation)?, offset..offset + len, is_for_all);
         Ok(())
     }
 
@@ -436,6 +451,14 @@ impl Store {
         // SAFETY: own pages were taken from free space by the running transaction (I6), lie within the file, and are
         // stored to through `own_mut` alone, whose exclusive borrow is over.
         Ok(unsafe { map.slice(first.offset(self.size), len) })
+    }
+
+    /// Hints that bytes at the front of an own page will be read or written next.
+    #[inline(always)]
+    pub(crate) fn prefetch_own(&self, generation: Generation, pgno: Pgno, len_bytes: usize) {
+        if let Some(map) = &self.maps(generation).write {
+            map.prefetch_lines(pgno.offset(self.size), len_bytes);
+        }
     }
 
     /// Own pages, to write. The caller is the running write transaction and holds no other slice of them.

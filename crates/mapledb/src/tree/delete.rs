@@ -12,7 +12,6 @@ use mapledb_format::order::Order;
 use mapledb_format::{FormatError, Pgno, plan};
 
 use super::insert::{OwnPath, Taken, used_of};
-use super::split::push_all;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::Result;
 
@@ -196,7 +195,7 @@ fn join_leaves<O: Order>(order: O, to: &mut [u8], a: &[u8], b: &[u8]) -> std::re
     to.clear();
     for page in [a, b] {
         let node = Node::<LeafCells>::view(page)?;
-        push_all(&mut to, &node, 0..node.len())?;
+        to.append(&node, 0..node.len())?;
     }
     to.retake_heads(order)
 }
@@ -211,16 +210,16 @@ fn join_branches<O: Order>(
     let mut to = NodeMut::<BranchCells>::new(to);
     to.clear();
     let (a, b) = (Node::<BranchCells>::view(a)?, Node::<BranchCells>::view(b)?);
-    push_all(&mut to, &a, 0..a.len())?;
+    to.append(&a, 0..a.len())?;
     if a.is_empty() {
         // A range took all its children: what is left has nothing before it to be separated from.
-        push_all(&mut to, &b, 0..b.len())?;
+        to.append(&b, 0..b.len())?;
     } else if !b.is_empty() {
         // The right node's first child had no separator of its own; its parent knew it.
         let mut first = b.cell(0)?.to_vec();
         first.extend_from_slice(separator);
         to.push_raw(separator.len() as u16, &first)?;
-        push_all(&mut to, &b, 1..b.len())?;
+        to.append(&b, 1..b.len())?;
     }
     to.retake_heads(order)
 }

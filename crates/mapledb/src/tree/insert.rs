@@ -19,7 +19,7 @@ use mapledb_format::{FormatError, Pgno};
 use super::nested::check_layout;
 use super::redistribute::NewPair;
 use super::split::Half;
-use super::{check_level, DEPTH_MAX, KeyOrder, PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
+use super::{check_level, DEPTH_MAX, KeyOrder, PageRef, PagesMut, TreeMut, branch, corrupt, leaf, prefetch_touched};
 use crate::error::{Error, Result};
 
 /// What is to be stored under a key.
@@ -224,6 +224,7 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
             is_right_edge &= index + 1 == node.len();
             taken[step] = Taken { pgno, index };
             let entry = node.entry(index).map_err(fault)?;
+            prefetch_touched(self.pages, entry, level - 1);
             pgno = self.touch_child(pgno, index, entry, level - 1)?;
         }
         let at = Position { index: 0, exact: false };

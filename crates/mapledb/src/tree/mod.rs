@@ -195,14 +195,28 @@ fn known_leaf<P: Pages>(pages: &P, at: PageRef) -> Option<Leaf<'_>> {
     Leaf::of_this_kind(pages.known_node(at, Kind::Leaf, 0)?)
 }
 
-/// Asks for what a search of the child `entry` will read first: the header and all slots. Of a leaf their number is known;
-/// a branch has at least as many as fit beside separators of a few bytes.
+/// Asks for what a search of the child `entry` will read first.
 #[inline(always)]
 fn prefetch_child<P: Pages>(pages: &P, entry: Entry, level: usize) {
-    match level {
-        0 => pages.prefetch(entry.child, HEADER_BYTES + entry.count.min(PREFETCHED_SLOTS_MAX) as usize * SLOT_BYTES),
-        _ => pages.prefetch(entry.child, HEADER_BYTES + PREFETCHED_SLOTS_MAX as usize * SLOT_BYTES),
+    pages.prefetch(entry.child, searched_bytes(entry, level));
+}
+
+/// As [`prefetch_child`], for a child that is to be changed and may be an own page already. Own branches are in the caches as it is.
+#[inline(always)]
+fn prefetch_touched<P: PagesMut>(pages: &P, entry: Entry, level: usize) {
+    match (entry.tag, level) {
+        (0, 0) => pages.prefetch_own(entry.child, searched_bytes(entry, level)),
+        (0, _) => {}
+        _ => prefetch_child(pages, entry, level),
     }
+}
+
+/// How much of the child `entry` a search reads at its front: the header and all slots. Of a leaf their number is known;
+/// a branch has at least as many as fit beside separators of a few bytes.
+#[inline(always)]
+fn searched_bytes(entry: Entry, level: usize) -> usize {
+    let slots = if level == 0 { entry.count.min(PREFETCHED_SLOTS_MAX) } else { PREFETCHED_SLOTS_MAX };
+    HEADER_BYTES + slots as usize * SLOT_BYTES
 }
 
 /// The child that the node `from` refers to by `entry`.

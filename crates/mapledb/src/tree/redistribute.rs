@@ -19,7 +19,6 @@ use mapledb_format::{Pgno, plan};
 
 use super::insert::{Taken, used_of};
 use super::nested::weigh;
-use super::split::push_all;
 use super::{PageRef, PagesMut, TreeMut, branch, corrupt, leaf};
 use crate::error::Result;
 
@@ -153,8 +152,8 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         for (pgno, (of_left, of_right)) in pages.into_iter().zip(parts) {
             let mut leaf = self.leaf_mut(pgno)?;
             leaf.clear();
-            push_all(&mut leaf, &left, of_left).map_err(fault)?;
-            push_all(&mut leaf, &right, of_right).map_err(fault)?;
+            leaf.append(&left, of_left).map_err(fault)?;
+            leaf.append(&right, of_right).map_err(fault)?;
             leaf.retake_heads(order).map_err(fault)?;
         }
         let (pgno, index) = if new_is_left { (pages[0], shares.new) } else { (pages[1], shares.new - cut) };

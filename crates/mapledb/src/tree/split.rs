@@ -90,11 +90,11 @@ impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
         right_half.clear();
         if is_new_first {
             right_half.insert_child(order, 0, &[], entry).map_err(fault)?;
-            push_all(&mut right_half, &node, cut..node.len()).map_err(fault)?;
+            right_half.append(&node, cut..node.len()).map_err(fault)?;
         } else {
             let first = node.cell(cut).map_err(fault)?;
             right_half.push_raw(0, first.get(..ENTRY_BYTES).unwrap_or(first)).map_err(fault)?;
-            push_all(&mut right_half, &node, cut + 1..node.len()).map_err(fault)?;
+            right_half.append(&node, cut + 1..node.len()).map_err(fault)?;
         }
         right_half.retake_heads(order).map_err(fault)?;
         match half {
@@ -131,20 +131,8 @@ pub(super) fn fill<C: Cells, O: Order>(
     range: Range<usize>,
 ) -> std::result::Result<(), FormatError> {
     to.clear();
-    push_all(&mut to, from, range)?;
+    to.append(from, range)?;
     to.retake_heads(order)
-}
-
-/// Appends the cells `range` of `from`, heads left to be made.
-pub(super) fn push_all<C: Cells>(
-    to: &mut NodeMut<'_, C>,
-    from: &Node<'_, C>,
-    range: Range<usize>,
-) -> std::result::Result<(), FormatError> {
-    for index in range {
-        to.push_raw(from.slot(index)?.field, from.cell(index)?)?;
-    }
-    Ok(())
 }
 
 /// How many entries lie below an own branch.

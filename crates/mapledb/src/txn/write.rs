@@ -98,11 +98,6 @@ impl WriteTxn {
         self.durability = durability;
     }
 
-    /// Takes note that sorted input is laid down from here on.
-    pub(crate) fn lay_down(&mut self) {
-        self.draft.lay_down();
-    }
-
     /// Takes note that what is laid down is all that the file will hold for long.
     pub(crate) fn waste_no_pages(&mut self) {
         self.draft.waste_no_pages();
