@@ -10,7 +10,7 @@ use mapledb_format::{Extent, Pgno};
 
 use super::Extents;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Change {
     In(Extent),
     Out(Extent),

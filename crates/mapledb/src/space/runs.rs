@@ -31,6 +31,9 @@ const POPULATE_FROM: u64 = 16;
 const READY_PAGES: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that: a fifth of the time.
 const FILL_FROM: u64 = 1024;
+/// A run of so many pages for a single value is filled with zeros before it is populated, wherever it lies: that is faster than to
+/// make its pages dirty one by one, and what of it is not in memory need not be read for that.
+const FILLED_RUN_MIN: u64 = 16;
 
 impl Draft {
     /// Puts what is left of the current run back.
@@ -133,8 +136,10 @@ impl Draft {
         }
         self.hand_out(Extent::new(run.first, pages))?;
         self.store.before_run(self.generation, Extent::new(run.first, pages), true)?;
-        if pages > 1 {
-            self.store.populate(self.generation, run.first, pages)?;
+        match pages {
+            1 => {}
+            2..FILLED_RUN_MIN => self.store.populate(self.generation, run.first, pages)?,
+            _ => self.store.fill(self.generation, run.first, pages)?,
         }
         Ok(run.first)
     }

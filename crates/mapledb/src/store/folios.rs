@@ -49,12 +49,13 @@ pub(super) struct Folios {
 struct Filled(BTreeMap<u64, u64>);
 
 impl Filled {
-    /// Adds blocks behind all others, or anywhere.
+    /// Adds blocks, some of which may be there.
     fn add(&mut self, mut blocks: Range<u64>) {
-        if let Some((&first, end)) = self.0.range(..=blocks.start).next_back()
-            && *end >= blocks.start
+        while let Some((&first, &end)) = self.0.range(..=blocks.end).next_back()
+            && end >= blocks.start
         {
-            blocks = first..blocks.end.max(*end);
+            self.0.remove(&first);
+            blocks = first.min(blocks.start)..end.max(blocks.end);
         }
         self.0.insert(blocks.start, blocks.end);
     }
@@ -145,8 +146,9 @@ mod tests {
         let mut filled = Filled::default();
         filled.add(4..8);
         filled.add(8..10);
-        filled.add(9..12);
         filled.add(20..21);
+        filled.add(9..12);
+        filled.add(6..7);
         assert_eq!(filled.0, BTreeMap::from([(4, 12), (20, 21)]));
         let taken: Vec<u64> = [3, 7, 4, 7, 11, 12, 20, 20].into_iter().filter(|block| filled.take(*block)).collect();
         assert_eq!(taken, [7, 4, 11, 20]);
