@@ -121,7 +121,12 @@ impl InlineFree {
 }
 
 /// Appends the bytes of an area: `count` extents that are available, ascending, and groups that wait.
-pub fn encode_area(count: usize, available: impl Iterator<Item = Extent>, pending: &[PackedGroup], out: &mut Vec<u8>) {
+pub fn encode_area(
+    count: usize,
+    available: impl Iterator<Item = Extent>,
+    pending: &[PackedGroup],
+    out: &mut Vec<u8>,
+) {
     if count > 0 {
         out.push(SECTION_AVAILABLE);
         varint::encode(count as u64, out);
