@@ -6,6 +6,7 @@
 
 use mapledb_format::free::PageBounds;
 use mapledb_format::{HeadBody, Txnid};
+use mapledb_os::planted;
 
 use super::{Core, WriteTxn};
 use crate::commit::decode_head;
@@ -29,7 +30,7 @@ impl Core {
     pub(super) fn base(&self, guard: &WriterGuard) -> Result<Base> {
         let kept = self.kept.lock().take();
         let newest = self.attached.head_txnid(guard)?;
-        if let Some(kept) = kept.filter(|kept| kept.head.txnid.get() == newest) {
+        if let Some(kept) = kept.filter(|kept| kept.head.txnid.get() == newest || planted("stale_base")) {
             return Ok(kept);
         }
         let record = self.attached.head()?.head;
