@@ -19,9 +19,9 @@ const REASONS: [Reason; 14] = [
     Reason {
         measures: &["point read of a value of 1 MB", "durable puts of 1 MB", "churn of large values"],
         title: "values of many pages",
-        why: "A value's run is filled with zeros, populated and then stored to through the map, and is summed chunk by chunk; a read checks the \
-              header of its run.",
-        remedy: "Writing the value itself by `pwrite` in the place of the zeros.",
+        why: "A value is summed chunk by chunk before it is written, and its pages are synced through the map; a read checks the header of \
+              its run.",
+        remedy: "Summing and writing a chunk while it is in the cache; syncing what was written by its range alone.",
     },
     Reason {
         measures: &["overwrite, 100 per", "durable batches of 1,000"],

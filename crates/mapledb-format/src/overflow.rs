@@ -178,31 +178,50 @@ impl OverflowHead {
     }
 }
 
-/// Finishes a run whose value already lies at [`OVERFLOW_HEAD_BYTES`]: writes the table, the head and the
-/// zeros between, and returns the checksum. `run` must be as long as the geometry of `len` says.
-pub fn seal_run(run: &mut [u8], pgno: Pgno, txnid: Txnid, len: u64, size: PageSize) -> Result<u64> {
+/// What a run has around its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFrame {
+    /// What stands before the value.
+    pub head: [u8; OVERFLOW_HEAD_BYTES],
+    /// What stands behind it, to the end of the run: zeros and the table.
+    pub behind: Vec<u8>,
+    /// The checksum of both.
+    pub checksum: u64,
+}
+
+/// The frame of the run at `pgno` that `txnid` writes for `value`: run is head, value, and what is behind it.
+pub fn frame(value: &[u8], pgno: Pgno, txnid: Txnid, size: PageSize) -> Result<RunFrame> {
+    let len = value.len() as u64;
     let geometry =
         RunGeometry::of(len, size).ok_or(FormatError::BadOverflow("the value is longer than any file"))?;
-    if run.len() as u64 != geometry.run_bytes(size) {
-        return Err(FormatError::BadOverflow("the run has another length than its value needs"));
-    }
-    if let Some(behind) = run.get_mut(to_range(OVERFLOW_HEAD_BYTES as u64 + len..geometry.run_bytes(size))) {
-        behind.fill(0);
-    }
-    for index in 0..geometry.chunks {
-        let checksum = chunk_sum(run, &geometry, pgno, txnid, index);
-        let at = geometry.table_offset + 8 * index;
-        if let Some(entry) = run.get_mut(to_range(at..at + 8)) {
-            entry.copy_from_slice(&checksum.to_le_bytes());
-        }
+    let value_end = OVERFLOW_HEAD_BYTES as u64 + len;
+    let mut behind = vec![0; to_range(value_end..geometry.run_bytes(size)).len()];
+    let table = geometry.table();
+    let table = to_range(table.start - value_end..table.end - value_end);
+    let chunks = value.chunks(CHUNK_BYTES as usize).zip(0..);
+    let entries = behind.get_mut(table.clone()).unwrap_or_default().as_chunks_mut::<8>().0;
+    for (entry, (chunk, index)) in entries.iter_mut().zip(chunks) {
+        *entry = chunk_sum(chunk, pgno, txnid, index).to_le_bytes();
     }
     let mut head = OverflowHead { checksum: 0, pgno, txnid, len, pages: geometry.pages };
-    let bare = head.encode();
-    head.checksum = head_sum(&bare, run.get(to_range(geometry.table())).unwrap_or_default());
+    head.checksum = head_sum(&head.encode(), behind.get(table).unwrap_or_default());
+    Ok(RunFrame { head: head.encode(), behind, checksum: head.checksum })
+}
+
+/// Finishes a run whose value already lies at [`OVERFLOW_HEAD_BYTES`]: writes its frame, and returns the checksum. `run` must be
+/// as long as the geometry of `len` says.
+pub fn seal_run(run: &mut [u8], pgno: Pgno, txnid: Txnid, len: u64, size: PageSize) -> Result<u64> {
+    const OTHER_LENGTH: FormatError =
+        FormatError::BadOverflow("the run has another length than its value needs");
+    let value = to_range(OVERFLOW_HEAD_BYTES as u64..(OVERFLOW_HEAD_BYTES as u64).saturating_add(len));
+    let frame = frame(run.get(value.clone()).ok_or(OTHER_LENGTH)?, pgno, txnid, size)?;
+    let behind =
+        run.get_mut(value.end..).filter(|behind| behind.len() == frame.behind.len()).ok_or(OTHER_LENGTH)?;
+    behind.copy_from_slice(&frame.behind);
     if let Some(front) = run.first_chunk_mut() {
-        *front = head.encode();
+        *front = frame.head;
     }
-    Ok(head.checksum)
+    Ok(frame.checksum)
 }
 
 /// A whole run: its head makes sense, and all its bytes are there. What they hold is not verified yet.
@@ -252,7 +271,8 @@ impl<'a> Run<'a> {
         }
         for index in part.start / CHUNK_BYTES..end.div_ceil(CHUNK_BYTES) {
             let entry = self.table().get(to_range(8 * index..8 * index + 8)).and_then(|e| e.first_chunk());
-            let computed = chunk_sum(self.bytes, &self.geometry, self.head.pgno, self.head.txnid, index);
+            let chunk = self.bytes.get(to_range(self.geometry.chunk(index))).unwrap_or_default();
+            let computed = chunk_sum(chunk, self.head.pgno, self.head.txnid, index);
             if entry != Some(&computed.to_le_bytes()) {
                 return Err(FormatError::WrongChunk { chunk: index });
             }
@@ -278,9 +298,8 @@ fn head_sum(head: &[u8; OVERFLOW_HEAD_BYTES], table: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn chunk_sum(run: &[u8], geometry: &RunGeometry, pgno: Pgno, txnid: Txnid, index: u64) -> u64 {
-    let seed = pgno.get() ^ txnid.0.rotate_left(32) ^ index;
-    XxHash3_64::oneshot_with_seed(seed, run.get(to_range(geometry.chunk(index))).unwrap_or_default())
+fn chunk_sum(chunk: &[u8], pgno: Pgno, txnid: Txnid, index: u64) -> u64 {
+    XxHash3_64::oneshot_with_seed(pgno.get() ^ txnid.0.rotate_left(32) ^ index, chunk)
 }
 
 /// A range of bytes as one of indices: what no memory can hold becomes a range no slice has.

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -43,6 +43,22 @@ fn essence(dir: libc::c_int, path: &CStr, flags: libc::c_int) -> io::Result<Esse
     let about = unsafe { about.assume_init() };
     let dev = libc::makedev(about.stx_dev_major, about.stx_dev_minor);
     Ok(Essence { dev, ino: about.stx_ino, len_bytes: about.stx_size })
+}
+
+/// Writes slices, one behind the other, from `offset` on; answers how many bytes were written.
+pub(crate) fn write_vectored_at(file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+    let (count, offset) = (slices.len() as libc::c_int, offset as libc::off_t);
+    loop {
+        // SAFETY: `IoSlice` is laid out as `iovec`, as its documentation promises, and the slices outlive the call.
+        let written = unsafe { libc::pwritev(file.as_raw_fd(), slices.as_ptr().cast(), count, offset) };
+        match usize::try_from(written) {
+            Ok(written) => return Ok(written),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
 }
 
 /// How many kernel pages of `len` bytes of a file at `offset` are in memory, and how many of them were stored to since they were

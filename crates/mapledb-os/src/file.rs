@@ -1,7 +1,7 @@
 //! The data file behind its descriptor: opening, what it is, its length and its blocks.
 //!
-//! Contents pass through the maps ([`ReadMap`](crate::ReadMap), [`WriteMap`](crate::WriteMap)); here they are only
-//! read for inspection. The invariants kept:
+//! Contents pass through the maps ([`ReadMap`](crate::ReadMap), [`WriteMap`](crate::WriteMap)), but for values of many pages, which are
+//! written; the two agree, for both are the page cache. Else contents are only read here for inspection. The invariants kept:
 //!
 //! - the file is regular, and its path has no symbolic link in it;
 //! - blocks are allocated before anything is stored to them (I9), so that a full disk is an error and not a SIGBUS;
@@ -10,7 +10,7 @@
 //! Not done here: making a file (`create.rs`), locks, retrying a failed sync (never: the second one lies).
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -106,6 +106,27 @@ pub struct DataFile {
 pub const FILL_BYTES: usize = 64 << 10;
 
 static ZEROS: [u8; FILL_BYTES] = [0; FILL_BYTES];
+
+/// Writes `parts`, no call across a multiple of [`FILL_BYTES`].
+fn write_pieces(file: &File, mut offset: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        let mut room = FILL_BYTES - offset as usize % FILL_BYTES;
+        let mut piece = Vec::with_capacity(parts.len());
+        for part in parts.iter() {
+            let taken = part.len().min(room);
+            piece.push(IoSlice::new(&part[..taken]));
+            room -= taken;
+        }
+        let written = calls::write_vectored_at(file, &piece, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += written as u64;
+        IoSlice::advance_slices(&mut parts, written);
+    }
+    Ok(())
+}
 
 impl DataFile {
     /// Opens the existing file at `path` for reading and writing. Symbolic links are resolved first.
@@ -338,6 +359,20 @@ impl DataFile {
         self.seam
             .run(Effect::WriteZeros { offset, len }, || self.write_zeros(offset, offset + len, FILL_BYTES))
             .map_err(|e| self.failed("write zeros to", e))
+    }
+
+    /// Writes `parts`, one behind the other, from `offset` on: pages that have blocks, whole. The page cache then has them in folios of
+    /// [`FILL_BYTES`] at most. One system call for each of those, and the bytes are copied once.
+    ///
+    /// # Errors
+    /// An I/O error. Some of it may have been written.
+    pub fn write_parts<const N: usize>(&self, offset: u64, parts: [&[u8]; N]) -> Result<()> {
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        self.seam
+            .run(Effect::WritePages { offset, len }, || {
+                write_pieces(self.file.file(), offset, &mut parts.map(IoSlice::new))
+            })
+            .map_err(|e| self.failed("write pages of", e))
     }
 
     fn write_zeros(&self, offset: u64, end: u64, step: usize) -> io::Result<()> {

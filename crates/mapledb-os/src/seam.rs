@@ -104,6 +104,13 @@ pub enum Effect {
         /// How many bytes.
         len: u64,
     },
+    /// Pages are written by a system call.
+    WritePages {
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+    },
     /// Pages are stored to through the map.
     StorePages {
         /// Where.

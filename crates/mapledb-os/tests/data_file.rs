@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 
 use common::{create, is_alone, limit_file_size, names_in, page};
-use mapledb_os::{DataFile, OsError, Seam};
+use mapledb_os::{DataFile, FILL_BYTES, MapAdvice, OsError, ReadMap, Seam};
 
 fn reason(error: OsError) -> Option<i32> {
     error.source.raw_os_error()
@@ -205,6 +205,37 @@ fn growth_past_what_any_file_system_holds_is_full_and_changes_nothing() {
         assert!(refused.is_full(), "{refused}");
     }
     assert_eq!(file.stat().unwrap().len_bytes, 4 * page());
+}
+
+#[test]
+fn parts_are_written_one_behind_the_other_across_pieces_and_the_map_shows_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let piece = FILL_BYTES as u64;
+    let file = create(&dir.path().join("a"), 1);
+    file.grow(page(), 6 * piece).unwrap();
+    let map = ReadMap::map(&file, 8 * piece, MapAdvice::Random).unwrap();
+    let body: Vec<u8> = (0..3 * FILL_BYTES).map(|at| (at % 251) as u8).collect();
+    // From the middle of a piece to the middle of another, none of the parts at the edge of one; and one that is empty.
+    let at = piece + page();
+    let table: [(&[u8], &[u8]); 4] =
+        [(b"head", b"tail"), (b"", b"t"), (b"h", b""), (&[9; 5000], &[8; 70_000])];
+    for (head, tail) in table {
+        file.write_parts(at, [head, &body, tail]).unwrap();
+        let whole = [head, &body, tail].concat();
+        // SAFETY: within the file, to which nobody stores meanwhile.
+        assert!(
+            unsafe { map.slice(at, whole.len()) } == whole,
+            "{} and {} bytes around",
+            head.len(),
+            tail.len()
+        );
+    }
+    let mut before = [1; 4];
+    file.read_at(at - 4, &mut before).unwrap();
+    assert_eq!(before, [0; 4]);
+    assert!(
+        DataFile::open_read_only(file.path(), Seam::unwatched()).unwrap().write_parts(at, [b"no"]).is_err()
+    );
 }
 
 #[test]

@@ -282,6 +282,7 @@ impl Inner {
     /// A store to a page without a block is a signal on a full disk.
     fn look_for_holes(&mut self, effect: &Effect) {
         let (Effect::StorePages { offset, len }
+        | Effect::WritePages { offset, len }
         | Effect::Redirty { offset, len }
         | Effect::Populate { offset, len }) = *effect
         else {
@@ -389,7 +390,9 @@ impl Observer for Recorder {
                 inner.stored.push((offset, len));
                 inner.disk.stored(offset, len);
             }
-            Effect::Redirty { offset, len } => inner.disk.stored(offset, len),
+            Effect::WritePages { offset, len } | Effect::Redirty { offset, len } => {
+                inner.disk.stored(offset, len)
+            }
             Effect::Punch { offset, len } if ok => inner.disk.punched(offset, len),
             Effect::Grow { offset, len } | Effect::WriteZeros { offset, len } if ok => {
                 inner.disk.allocated(offset, len);

@@ -145,6 +145,17 @@ pub trait PagesMut: Pages {
     /// So many new pages in a row, contents unspecified.
     fn allocate(&mut self, pages: u64) -> Result<Pgno>;
 
+    /// As [`PagesMut::allocate`], for pages that are going to be [written](PagesMut::write) as a whole.
+    fn allocate_to_write(&mut self, pages: u64) -> Result<Pgno> {
+        self.allocate(pages)
+    }
+
+    /// Writes new pages in a row as a whole: `parts`, one behind the other.
+    fn write(&mut self, first: Pgno, pages: u64, parts: [&[u8]; 3]) -> Result<()> {
+        lay_out(self.own_mut(first, pages)?, parts);
+        Ok(())
+    }
+
     /// Gives pages up that transaction `born` wrote.
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()>;
 
@@ -188,4 +199,13 @@ pub trait PagesMut: Pages {
 
     /// Own pages, to write.
     fn own_mut(&mut self, first: Pgno, pages: u64) -> Result<&mut [u8]>;
+}
+
+/// Copies `parts` to the front of `to`, one behind the other.
+pub(crate) fn lay_out(mut to: &mut [u8], parts: [&[u8]; 3]) {
+    for part in parts {
+        let (front, rest) = to.split_at_mut(part.len());
+        front.copy_from_slice(part);
+        to = rest;
+    }
 }

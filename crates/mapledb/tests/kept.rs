@@ -62,8 +62,8 @@ fn whatever_came_between_the_next_transaction_begins_as_if_all_was_read_anew() {
             let (key, len) = (rng.random_range(0..2000u32).to_be_bytes(), rng.random_range(0..400));
             match rng.random_range(0..10) {
                 0..3 => drop(txn.main().delete(&key).expect("delete")),
-                3 => drop(txn.main().put(&key, &vec![3; 100 * len]).expect("put")),
-                _ => drop(txn.main().put(&key, &vec![5; len]).expect("put")),
+                3 => txn.main().put(&key, &vec![3; 100 * len]).expect("put"),
+                _ => txn.main().put(&key, &vec![5; len]).expect("put"),
             }
         }
         if rng.random_ratio(1, 4) {

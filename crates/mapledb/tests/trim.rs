@@ -42,6 +42,7 @@ impl Observer for Blocks {
     fn before(&self, effect: &Effect) -> io::Result<()> {
         match *effect {
             Effect::StorePages { offset, len }
+            | Effect::WritePages { offset, len }
             | Effect::Populate { offset, len }
             | Effect::Redirty { offset, len } => {
                 let holes = self.holes.lock().expect("holes");

@@ -138,7 +138,9 @@ impl Observer for Watcher {
                 self.voice.say(Phase::Growth)
             }
             Effect::Punch { .. } => self.voice.say(Phase::Punch),
-            Effect::StorePages { .. } | Effect::Redirty { .. } => self.voice.say(Phase::Stores),
+            Effect::WritePages { .. } | Effect::StorePages { .. } | Effect::Redirty { .. } => {
+                self.voice.say(Phase::Stores)
+            }
             Effect::StoreMeta { .. } => self.voice.say(Phase::Meta),
             Effect::Sync { .. } | Effect::SyncFile { .. } | Effect::SyncLockFile => {
                 self.voice.say(Phase::Sync)

@@ -19,7 +19,7 @@ use super::laid_down::Unwritten;
 use super::level::Level;
 use crate::error::{Error, Result};
 use crate::store::{Generation, Store, View};
-use crate::pages::{PageRef, Pages, PagesMut};
+use crate::pages::{PageRef, Pages, PagesMut, lay_out};
 use crate::tree::TreeMut;
 
 /// The pages of the running write transaction: what tables of a [`TxnView`](crate::TxnView) are read through, as those of a
@@ -258,6 +258,24 @@ impl PagesMut for Draft {
         self.note_handed_out(first);
         self.forget_sealed(Extent::new(first, pages));
         Ok(first)
+    }
+
+    fn allocate_to_write(&mut self, pages: u64) -> Result<Pgno> {
+        if pages == 1 {
+            return self.allocate(1);
+        }
+        let first = self.take_run_of(pages)?;
+        self.note_handed_out(first);
+        self.forget_sealed(Extent::new(first, pages));
+        Ok(first)
+    }
+
+    fn write(&mut self, first: Pgno, pages: u64, parts: [&[u8]; 3]) -> Result<()> {
+        if pages > 1 {
+            return self.store.write(first, pages, parts);
+        }
+        lay_out(self.own_mut(first, 1)?, parts);
+        Ok(())
     }
 
     fn free(&mut self, first: Pgno, pages: u64, born: Txnid) -> Result<()> {

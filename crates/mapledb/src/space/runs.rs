@@ -112,8 +112,21 @@ impl Draft {
         self.store.populate(self.generation, run.first, pages)
     }
 
-    /// So many pages in a row.
+    /// So many pages in a row, ready to be stored to.
     pub(super) fn take_exact(&mut self, pages: u64) -> Result<Pgno> {
+        let first = self.take_run_of(pages)?;
+        let run = Extent::new(first, pages);
+        self.store.before_run(self.generation, run, true)?;
+        match pages {
+            1 => {}
+            2..FILLED_RUN_MIN => self.store.populate(self.generation, first, pages)?,
+            _ => self.store.fill(self.generation, first, pages)?,
+        }
+        Ok(first)
+    }
+
+    /// So many pages in a row.
+    pub(super) fn take_run_of(&mut self, pages: u64) -> Result<Pgno> {
         if self.space.packs
             && let Some(first) = self.take_lowest_run(pages)?
         {
@@ -135,12 +148,6 @@ impl Draft {
             self.space.make_available(Extent::new(first, rest))?;
         }
         self.hand_out(Extent::new(run.first, pages))?;
-        self.store.before_run(self.generation, Extent::new(run.first, pages), true)?;
-        match pages {
-            1 => {}
-            2..FILLED_RUN_MIN => self.store.populate(self.generation, run.first, pages)?,
-            _ => self.store.fill(self.generation, run.first, pages)?,
-        }
         Ok(run.first)
     }
 

@@ -252,6 +252,15 @@ impl Store {
         }
     }
 
+    /// Writes new pages as a whole, which takes less than storing to them through the map.
+    pub(crate) fn write(&self, first: Pgno, pages: u64, parts: [&[u8]; 3]) -> Result<()> {
+        let (offset, len) = (first.offset(self.size), pages << self.size.shift());
+        debug_assert_eq!(len, parts.iter().map(|part| part.len() as u64).sum::<u64>());
+        self.file.write_parts(offset, parts).map_err(Error::of_growth)?;
+        self.folios.note_filled(offset, len);
+        Ok(())
+    }
+
     /// The file's length in whole pages, by `fstat`.
     pub(crate) fn len_pages(&self) -> Result<u64> {
         Ok(self.file.len_bytes()? >> self.size.shift())

@@ -1,7 +1,7 @@
 //! Values that take pages of their own.
 
 use mapledb_format::order::Order;
-use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, OverflowRef, RunGeometry, seal_run};
+use mapledb_format::overflow::{OVERFLOW_HEAD_BYTES, OverflowRef, RunGeometry, frame, seal_run};
 use mapledb_format::{FormatError, PageSize, header};
 
 use super::{Pages, PagesMut, TreeMut, corrupt};
@@ -23,11 +23,13 @@ pub(super) fn geometry(len: u64, size: PageSize) -> Result<RunGeometry> {
 impl<P: PagesMut, O: Order> TreeMut<'_, P, O> {
     /// Stores `value` in a run of its own, sealed.
     pub(super) fn store_run(&mut self, value: &[u8]) -> Result<OverflowRef> {
-        let len = value.len() as u64;
-        let mut at = self.reserve_run(len)?;
-        self.run_mut(&at)?[..value.len()].copy_from_slice(value);
-        at.tag = self.seal_run(&at)?;
-        Ok(at)
+        let (len, size, txnid) = (value.len() as u64, self.pages.page_size(), self.pages.txnid());
+        let pages = geometry(len, size)?.pages;
+        let pgno = self.pages.allocate_to_write(pages)?;
+        self.record.overflow_pages = self.record.overflow_pages.saturating_add(pages);
+        let frame = frame(value, pgno, txnid, size).map_err(|cause| corrupt(pgno, cause))?;
+        self.pages.write(pgno, pages, [&frame.head, value, &frame.behind])?;
+        Ok(OverflowRef { tag: header::tag(frame.checksum), pgno, len })
     }
 
     /// Takes a run for `len` bytes, to be written and sealed later.
