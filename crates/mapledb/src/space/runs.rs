@@ -31,8 +31,8 @@ const POPULATE_FROM: u64 = 16;
 const READY_PAGES: u64 = 16;
 /// From so many pages on new pages at the end of the file are filled with zeros before that: a fifth of the time.
 const FILL_FROM: u64 = 1024;
-/// A run of so many pages for a single value is filled with zeros before it is populated, wherever it lies: that is faster than to
-/// make its pages dirty one by one, and what of it is not in memory need not be read for that.
+/// A run of so many pages that is to be stored to in place is filled with zeros before it is populated, wherever it lies: that is
+/// faster than to make its pages dirty one by one, and what of it is not in memory need not be read for that.
 const FILLED_RUN_MIN: u64 = 16;
 
 impl Draft {

@@ -1,6 +1,6 @@
 //! What the last commit of this process leaves to the next: its head, and its free space as it had it in hand.
 //!
-//! A transaction that builds on it need not read either again, which for small ones would be a third of their work. Who owns the
+//! A transaction that builds on it need not read either again, which for small ones would be two fifths of their work. Who holds the
 //! writer lock owns this. The head in shared memory is what counts: if that is another one, whoever made it, nothing of this
 //! is used.
 
