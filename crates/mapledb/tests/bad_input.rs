@@ -617,6 +617,7 @@ fn as_another_process() {
         "open read-only" => Access::SharedReadOnly,
         "open" | "create" => Access::Shared,
         "fill" => return println!("answer: {}", fill(&path)),
+        "reuse" => return println!("answer: {}", reuse(&path)),
         other => panic!("no such role: {other}"),
     };
     let options = options().access(access);
@@ -659,26 +660,66 @@ fn fill(path: &Path) -> String {
     format!("{refused}; {committed} commits")
 }
 
+/// Forbids this process, or whatever it becomes, to write further into a file.
+fn limit_file_size(bytes: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: reads one struct that outlives the call.
+    #[allow(unsafe_code)]
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) };
+    if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
 #[test]
 fn growth_past_the_file_size_limit_is_an_error_and_no_signal() {
     let file = TestFile::new();
-    let limit = || {
-        let limit = libc::rlimit { rlim_cur: 3 << 20, rlim_max: 3 << 20 };
-        // SAFETY: reads one struct that outlives the call.
-        #[allow(unsafe_code)]
-        let set = unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) };
-        if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
     let child = launch("fill", file.path(), |command| {
         // SAFETY: between fork and exec it makes one system call, which is safe there.
         #[allow(unsafe_code)]
         unsafe {
-            command.pre_exec(limit)
+            command.pre_exec(|| limit_file_size(3 << 20))
         };
     });
     let answer = answer_of(child.expect("start"));
     assert!(answer.contains("no file may be so long") && answer.contains("nothing is lost"), "{answer}");
     assert!(!answer.contains("but deleting failed"), "{answer}");
+}
+
+/// Puts values of many pages where others were that have been deleted, and reserves some.
+fn reuse(path: &Path) -> String {
+    let env = open(path, options()).expect("open");
+    for round in 0..20u32 {
+        let mut txn = env.write().expect("write");
+        txn.main().put(&round.to_be_bytes(), &[round as u8; 200_000]).expect("put");
+        txn.main().reserve(&(round + 100).to_be_bytes(), 100_000, |bytes| bytes.fill(7)).expect("reserve");
+        txn.commit().expect("commit");
+    }
+    check(&env);
+    let len = env.read().expect("read").main().expect("main").len();
+    env.close().expect("close");
+    format!("{len} entries")
+}
+
+#[test]
+fn a_process_that_may_not_write_so_far_into_the_file_uses_what_is_free_there() {
+    let file = TestFile::new();
+    let env = file.open(options());
+    let mut txn = env.write().expect("write");
+    (0..100u32).for_each(|n| txn.main().put(&n.to_be_bytes(), &[1; 100_000]).expect("put"));
+    txn.commit().expect("commit");
+    // What is deleted lies behind what stays, and before an entry that keeps the file as long as it is.
+    let mut txn = env.write().expect("write");
+    (5..100u32).for_each(|n| drop(txn.main().delete(&n.to_be_bytes()).expect("delete")));
+    txn.main().put(b"the last", &[2; 100_000]).expect("put");
+    txn.commit().expect("commit");
+    env.close().expect("close");
+    let child = launch("reuse", file.path(), |command| {
+        // SAFETY: between fork and exec it makes one system call, which is safe there.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(|| limit_file_size(2 << 20))
+        };
+    });
+    assert_eq!(answer_of(child.expect("start")), "46 entries");
 }
 
 /// A small file system of its own, unmounted when it goes out of scope.

@@ -271,10 +271,10 @@ impl PagesMut for Draft {
     }
 
     fn write(&mut self, first: Pgno, pages: u64, parts: [&[u8]; 3]) -> Result<()> {
-        if pages > 1 {
+        if pages > 1 && self.store.may_write(first, pages) {
             return self.store.write(first, pages, parts);
         }
-        lay_out(self.own_mut(first, 1)?, parts);
+        lay_out(self.own_mut(first, pages)?, parts);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 use mapledb_format::{Extent, FormatError, PageSize, Pgno, Slot, Txnid, header, ids};
 use mapledb_os::sigbus::{self, Alarm};
 use mapledb_os::smaps::MapFacts;
-use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, planted, reserve_wish_bytes};
+use mapledb_os::{DataFile, MapAdvice, OsError, WriteMap, file_size_limit, planted, reserve_wish_bytes};
 
 use self::cold::Cold;
 use self::folios::Folios;
@@ -252,7 +252,8 @@ impl Store {
         }
     }
 
-    /// Writes new pages as a whole, which takes less than storing to them through the map.
+    /// Writes new pages as a whole, which takes less than storing to them through the map. The caller has asked
+    /// [`Store::may_write`].
     pub(crate) fn write(&self, first: Pgno, pages: u64, parts: [&[u8]; 3]) -> Result<()> {
         let (offset, len) = (first.offset(self.size), pages << self.size.shift());
         debug_assert_eq!(len, parts.iter().map(|part| part.len() as u64).sum::<u64>());
@@ -277,10 +278,22 @@ impl Store {
     /// Makes new pages, all of which are about to be stored to, present in folios as large as is good for that: see [`folios`].
     pub(crate) fn fill(&self, generation: Generation, first: Pgno, pages: u64) -> Result<()> {
         let (offset, len) = (first.offset(self.size), pages << self.size.shift());
+        if !self.may_write(first, pages) {
+            return self.populate(generation, first, pages);
+        }
         self.file.fill(offset, len).map_err(Error::of_growth)?;
         self.populate(generation, first, pages)?;
         self.folios.note_filled(offset, len);
         Ok(())
+    }
+
+    /// Whether pages may be written by a system call: behind the limit of this process (`RLIMIT_FSIZE`) that would be a deadly
+    /// signal, in a file that is longer already, where a store through the map is none.
+    ///
+    /// Cost: a system call.
+    pub(crate) fn may_write(&self, first: Pgno, pages: u64) -> bool {
+        let end = first.offset(self.size) + (pages << self.size.shift());
+        file_size_limit().is_none_or(|limit| end <= limit)
     }
 
     /// Sees to it that stores to own pages to come dirty little else.
