@@ -719,7 +719,7 @@ fn a_process_that_may_not_write_so_far_into_the_file_uses_what_is_free_there() {
             command.pre_exec(|| limit_file_size(2 << 20))
         };
     });
-    assert_eq!(answer_of(child.expect("start")), "46 entries");
+    assert_eq!(answer_of(child.expect("start")), "41 entries");
 }
 
 /// A small file system of its own, unmounted when it goes out of scope.
