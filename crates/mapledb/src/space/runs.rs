@@ -108,8 +108,14 @@ impl Draft {
             return Ok(());
         }
         let pages = run.pages.min(READY_PAGES);
-        self.space.ready = run.first.get()..run.first.get() + pages;
-        self.store.populate(self.generation, run.first, pages)
+        match self.store.populate(self.generation, run.first, pages) {
+            // A file system that writes blocks elsewhere may have room for what is needed now, and no more.
+            Err(error) if error.is_want_of_room() => self.store.populate(self.generation, run.first, 1),
+            populated => {
+                self.space.ready = run.first.get()..run.first.get() + pages;
+                populated
+            }
+        }
     }
 
     /// So many pages in a row, ready to be stored to.
