@@ -5,7 +5,8 @@
 //!
 //! - the file is regular, and its path has no symbolic link in it;
 //! - blocks are allocated before anything is stored to them (I9), so that a full disk is an error and not a SIGBUS;
-//! - growth past `RLIMIT_FSIZE` is refused here, since the kernel would answer it with a deadly signal.
+//! - growth past `RLIMIT_FSIZE` is refused here, since the kernel would answer it with a deadly signal; so it would a write
+//!   past it in a file that is longer, and whoever fills or writes pages asks before ([`limits::file_size_limit`]).
 //!
 //! Not done here: making a file (`create.rs`), locks, retrying a failed sync (never: the second one lies).
 
@@ -351,18 +352,20 @@ impl DataFile {
     }
 
     /// Writes zeros over `len` bytes at `offset` that have blocks and hold nothing: the page cache then has them, in
-    /// folios of [`FILL_BYTES`] at most, for a fraction of what as many faults cost. One system call for each of those.
+    /// folios of [`FILL_BYTES`] at most, for a fraction of what as many faults cost. One system call for each of those. The caller has
+    /// made sure that this process may write so far.
     ///
     /// # Errors
     /// An I/O error. Some zeros may have been written.
     pub fn fill(&self, offset: u64, len: u64) -> Result<()> {
         self.seam
-            .run(Effect::WriteZeros { offset, len }, || self.write_zeros(offset, offset + len, FILL_BYTES))
+            .run(Effect::WritePages { offset, len }, || self.write_zeros(offset, offset + len, FILL_BYTES))
             .map_err(|e| self.failed("write zeros to", e))
     }
 
     /// Writes `parts`, one behind the other, from `offset` on: pages that have blocks, whole. The page cache then has them in folios of
-    /// [`FILL_BYTES`] at most. One system call for each of those, and the bytes are copied once.
+    /// [`FILL_BYTES`] at most. One system call for each of those, and the bytes are copied once. The caller has made sure that
+    /// this process may write so far.
     ///
     /// # Errors
     /// An I/O error. Some of it may have been written.

@@ -223,12 +223,8 @@ fn parts_are_written_one_behind_the_other_across_pieces_and_the_map_shows_them()
         file.write_parts(at, [head, &body, tail]).unwrap();
         let whole = [head, &body, tail].concat();
         // SAFETY: within the file, to which nobody stores meanwhile.
-        assert!(
-            unsafe { map.slice(at, whole.len()) } == whole,
-            "{} and {} bytes around",
-            head.len(),
-            tail.len()
-        );
+        let shown = unsafe { map.slice(at, whole.len()) };
+        assert!(shown == whole, "{} and {} bytes around", head.len(), tail.len());
     }
     let mut before = [1; 4];
     file.read_at(at - 4, &mut before).unwrap();

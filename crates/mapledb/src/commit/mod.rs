@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::mvcc::layout::BODY_WORDS;
 use crate::mvcc::{Attached, Durable, NewHead, SyncGuard, WriterGuard};
-use crate::space::{Draft, Extents};
+use crate::space::{Draft, Extents, READY_PAGES};
 use crate::store::{Generation, Store, View};
 
 pub(crate) use create::create;
@@ -151,7 +151,8 @@ impl Leader<'_> {
         if let Some(listed) = &listed
             && let Some(any) = listed.pages.iter().next()
         {
-            self.store.before_sync(any.first, listed.pages.pages());
+            let spare = if listed.is_of_one_commit { 0 } else { READY_PAGES };
+            self.store.before_sync(any.first, listed.pages.pages(), spare);
         }
         let steps = plan(Circumstances {
             wants_two_syncs: self.wants_two_syncs,

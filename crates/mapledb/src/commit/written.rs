@@ -35,6 +35,8 @@ pub(super) struct Listed {
     pub(super) pages: Extents,
     /// Whether blocks were allocated for some of them.
     pub(super) has_grown: bool,
+    /// Whether they are those of one commit.
+    pub(super) is_of_one_commit: bool,
 }
 
 /// This process's commits, in their order.
@@ -86,7 +88,11 @@ impl Written {
             }
         }
         (pages.pages() <= manifest::MANIFEST_PAGES_MAX)
-            .then(|| Listed { pages, has_grown: chain.iter().any(|commit| commit.has_grown) })
+            .then(|| Listed {
+                pages,
+                has_grown: chain.iter().any(|commit| commit.has_grown),
+                is_of_one_commit: chain.len() == 1,
+            })
     }
 }
 

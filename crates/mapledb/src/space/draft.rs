@@ -149,6 +149,7 @@ impl Draft {
     }
 
     pub(super) fn hand_out(&mut self, extent: Extent) -> Result<()> {
+        self.space.newly_dirty += extent.pages;
         if self.space.handed.insert(extent) { Ok(()) } else { Err(super::listed_twice(extent.first)) }
     }
 

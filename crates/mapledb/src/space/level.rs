@@ -38,7 +38,7 @@ struct SpaceMark {
     shelved_pages: u64,
     pages_used: u64,
     released: u64,
-    taken_dirty: u64,
+    newly_dirty: u64,
 }
 
 impl Draft {
@@ -171,7 +171,7 @@ impl Space {
             shelved_pages: self.shelved_pages,
             pages_used: self.pages_used,
             released: self.released,
-            taken_dirty: self.taken_dirty,
+            newly_dirty: self.newly_dirty,
         }
     }
 
@@ -193,7 +193,7 @@ impl Space {
         self.is_busy = false;
         self.pages_used = mark.pages_used;
         self.released = mark.released;
-        self.taken_dirty = mark.taken_dirty;
+        self.newly_dirty = mark.newly_dirty;
     }
 
     fn forget_logs(&mut self) {

@@ -43,6 +43,7 @@ pub(crate) use extents::Extents;
 pub(crate) use holders::{holdings, waiting_groups};
 pub(crate) use holes::{HOLE_PAGES_MIN, marked_runs};
 use logged::Logged;
+pub(crate) use runs::READY_PAGES;
 pub(crate) use report::{Free, each_free};
 
 /// The most pages at the end of the used part that stay although they are available.
@@ -67,8 +68,8 @@ pub(crate) struct Space {
     pool: Logged,
     /// Available, and written since the last sync: the first to be handed out, for they are dirty as it is.
     dirty: Logged,
-    /// How many of them were handed out.
-    taken_dirty: u64,
+    /// How many pages that were not among them were handed out: what the next sync has to write more.
+    newly_dirty: u64,
     /// Handed out.
     handed: Logged,
     /// Handed out and given back: already dirty, so the first to be handed out again.
@@ -197,7 +198,7 @@ impl Space {
             named: Vec::new(),
             pool: Logged::default(),
             dirty: Logged::default(),
-            taken_dirty: 0,
+            newly_dirty: 0,
             settled,
             handed: Logged::default(),
             loose: Logged::default(),
@@ -420,9 +421,10 @@ impl Space {
         self.handed.pages() - self.loose.pages()
     }
 
-    /// How many of the pages handed out had not been written since the last sync: what the next one has to write more.
+    /// How many of the pages handed out, be they given back or not, are not known to have been written since the last sync: what the
+    /// next one has to write more.
     pub(crate) fn newly_dirty_pages(&self) -> u64 {
-        self.handed_pages().saturating_sub(self.taken_dirty)
+        self.newly_dirty
     }
 
     /// How many committed pages were given up.

@@ -139,6 +139,7 @@ impl Draft {
         for _ in 0..runs_max {
             let end = self.space.tail_start();
             if self.space.seen.no_tail_at == Some(end) && !self.space.packs {
+                debug_assert!(self.shelved_tail(end).is_ok_and(|tail| tail.is_none()), "there is a tail at {end}");
                 return Ok(());
             }
             let Some((chunk, record, run)) = self.shelved_tail(end)? else {
@@ -256,6 +257,7 @@ impl Draft {
     /// Cost: a descent for each blocker that is; none where all were found pinned before, still are, and the tree is the same.
     fn next_released(&mut self) -> Result<Option<PendingGroup>> {
         if self.space.seen.blockers.as_ref().is_some_and(|seen| seen.iter().all(|blocker| self.space.is_pinned(*blocker))) {
+            debug_assert!(self.look_for_released(&mut Vec::new()).is_ok_and(|found| found.is_none()), "a group was released");
             return Ok(None);
         }
         let mut pinned = Vec::new();

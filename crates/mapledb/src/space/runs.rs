@@ -26,9 +26,11 @@ const CLAIM_MIN: u64 = 256;
 const FRUGAL_APPETITE_MAX: u64 = 256;
 /// From so many pages on a transaction's pages are populated ahead.
 const POPULATE_FROM: u64 = 16;
-/// So many pages are populated for small transactions to come, where one follows the other without a sync. Those that none has
-/// taken when it comes are written for nothing.
-const READY_PAGES: u64 = 16;
+/// Up to so many pages are populated for small transactions to come, where one follows the other without a sync. Those that none
+/// has taken when it comes are written for nothing.
+pub(crate) const READY_PAGES: u64 = 16;
+/// For fewer the call costs as much as the faults that it spares.
+const READY_PAGES_MIN: u64 = 4;
 /// From so many pages on new pages at the end of the file are filled with zeros before that: a fifth of the time.
 const FILL_FROM: u64 = 1024;
 /// A run of so many pages that is to be stored to in place is filled with zeros before it is populated, wherever it lies: that is
@@ -58,8 +60,8 @@ impl Draft {
             return Ok(pgno);
         }
         if let Some(pgno) = self.space.dirty.take_lowest() {
-            self.space.taken_dirty += 1;
             self.hand_out(Extent::new(pgno, 1))?;
+            self.space.newly_dirty -= 1;
             self.store.before_store(self.generation, pgno, 1)?;
             return Ok(pgno);
         }
@@ -104,10 +106,10 @@ impl Draft {
     /// Populates the front of `run`, of which this transaction and those after it take the pages one by one, unless that was done
     /// before or the commits are synced one by one: a sync makes pages clean, and each a fault at its next store.
     fn make_ready(&mut self, run: Extent) -> Result<()> {
-        if !self.follows_unsynced || self.space.ready.contains(&run.first.get()) {
+        let pages = run.pages.min(READY_PAGES);
+        if !self.follows_unsynced || pages < READY_PAGES_MIN || self.space.ready.contains(&run.first.get()) {
             return Ok(());
         }
-        let pages = run.pages.min(READY_PAGES);
         match self.store.populate(self.generation, run.first, pages) {
             // A file system that writes blocks elsewhere may have room for what is needed now, and no more.
             Err(error) if error.is_want_of_room() => self.store.populate(self.generation, run.first, 1),

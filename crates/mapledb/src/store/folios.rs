@@ -6,8 +6,9 @@
 //! stored. If it is far more than was stored, the folios of the pages that are stored to next are split first, until
 //! sixteen looks in a row find small ones.
 //!
-//! And this process itself makes folios of 64 KiB where a large transaction fills new pages at the end of the file, which
-//! takes a fifth of the time of as many small ones. They are remembered, and split before a store to a part of them.
+//! And this process itself makes folios of up to 64 KiB where a large transaction fills new pages at the end of the file, and where a
+//! value of several pages is written, which takes a fifth of the time of as many small ones. They are remembered, and split before a
+//! store to a part of them.
 //!
 //! A wish, all of it: a folio that another process maps is not split, and a kernel before 6.5 does not say what is dirty.
 
@@ -113,17 +114,18 @@ impl Folios {
         self.has_filled.store(!filled.0.is_empty(), Ordering::Relaxed);
     }
 
-    /// Takes note that `len` bytes at `offset` were filled, and stored to as a whole.
+    /// Takes note that `len` bytes at `offset` were written in large pieces.
     pub(super) fn note_filled(&self, offset: u64, len: u64) {
         self.filled.lock().add(offset / BLOCK_BYTES..(offset + len).div_ceil(BLOCK_BYTES));
         self.has_filled.store(true, Ordering::Relaxed);
     }
 
     /// Looks, before every sixteenth sync, whether more is dirty around `offset`, where something was stored, than the
-    /// `pages` that were stored in all. Many pages say nothing, and are worth their folios.
+    /// `pages` that were stored in all, and `spare` others that may be dirty beside them. Many pages say nothing, and are worth their
+    /// folios.
     ///
     /// Cost: a system call in sixteen.
-    pub(super) fn before_sync(&self, file: &DataFile, offset: u64, pages: u64) {
+    pub(super) fn before_sync(&self, file: &DataFile, offset: u64, pages: u64, spare: u64) {
         let is_due = self.syncs.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY);
         if !is_due || pages > FEW_PAGES {
             return;
@@ -131,7 +133,7 @@ impl Folios {
         let around = offset & !(FOLIO_BYTES - 1);
         if let Some(dirty) = file.dirty_pages(around, FOLIO_BYTES) {
             let left = self.looks_left.load(Ordering::Relaxed);
-            let left = if dirty > pages + SIGN_PAGES { LOOKS_SMALL } else { left.saturating_sub(1) };
+            let left = if dirty > pages + spare + SIGN_PAGES { LOOKS_SMALL } else { left.saturating_sub(1) };
             self.looks_left.store(left, Ordering::Relaxed);
         }
     }

@@ -317,9 +317,10 @@ impl Store {
     }
 
     /// Looks now and then whether the stores that a sync is about to make durable, `pages` pages from `first` on among them,
-    /// have dirtied more than themselves.
-    pub(crate) fn before_sync(&self, first: Pgno, pages: u64) {
-        self.folios.before_sync(&self.file, first.offset(self.size), pages << self.size.shift() >> 12);
+    /// have dirtied more than themselves, and than `spare` pages that may have been populated for stores to come.
+    pub(crate) fn before_sync(&self, first: Pgno, pages: u64, spare: u64) {
+        let [pages, spare] = [pages, spare].map(|pages| pages << self.size.shift() >> 12);
+        self.folios.before_sync(&self.file, first.offset(self.size), pages, spare);
     }
 
     /// Has the system begin to write own pages that are as they will stay.

@@ -31,10 +31,21 @@ impl Core {
         let kept = self.kept.lock().take();
         let newest = self.attached.head_txnid(guard)?;
         if let Some(kept) = kept.filter(|kept| kept.head.txnid.get() == newest || planted("stale_base")) {
+            #[cfg(debug_assertions)]
+            self.compare(&kept)?;
             return Ok(kept);
         }
         let record = self.attached.head()?.head;
         Ok(Base { head: Box::new(decode_head(&record)?), durable: Txnid(record.durable_txnid), left: None })
+    }
+
+    /// Holds what was kept against the newest head as it stands in shared memory.
+    #[cfg(debug_assertions)]
+    fn compare(&self, kept: &Base) -> Result<()> {
+        let record = self.attached.head()?.head;
+        let (txnid, is_its_head) = (kept.head.txnid, *kept.head == decode_head(&record)?);
+        assert!(planted("stale_base") || is_its_head && kept.durable.get() == record.durable_txnid, "what was kept is commit {txnid}");
+        Ok(())
     }
 
     /// The free space of a transaction on this base, and its head.
