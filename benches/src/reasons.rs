@@ -62,8 +62,8 @@ const REASONS: [Reason; 14] = [
               process or the system can damage the file. LMDB without syncs on a \
               writable map copies too, but sums nothing and may leave a file that cannot be opened; engines with a log \
               append to a buffer.",
-        remedy: "A sync that does not hold the writer lock was tried, and made commits half as fast on two cores: each page that it \
-                 writes is taken from the map of a thread that runs, by an interrupt of the other core. Fewer such pages: runs of \
+        remedy: "A sync that does not hold the writer lock was tried, and commits took half as long again on two cores, it seems because \
+                 each page that it writes is taken from the map of a thread that runs. Fewer such pages: runs of \
                  overwritten leaves kept together.",
     },
     Reason {

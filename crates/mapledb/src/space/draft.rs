@@ -153,6 +153,12 @@ impl Draft {
         if self.space.handed.insert(extent) { Ok(()) } else { Err(super::listed_twice(extent.first)) }
     }
 
+    /// Takes note that the tree has been given a unit, which holds nothing that was sealed.
+    fn note_allocated(&mut self, unit: Extent) {
+        self.note_handed_out(unit.first);
+        self.forget_sealed(unit);
+    }
+
     /// Sees to it that stores to pages just handed out dirty little else.
     pub(super) fn before_store(&self, first: Pgno, pages: u64) -> Result<()> {
         self.store.before_store(self.generation, first, pages)
@@ -256,8 +262,7 @@ impl PagesMut for Draft {
 
     fn allocate(&mut self, pages: u64) -> Result<Pgno> {
         let first = if pages == 1 { self.next_page()? } else { self.take_exact(pages)? };
-        self.note_handed_out(first);
-        self.forget_sealed(Extent::new(first, pages));
+        self.note_allocated(Extent::new(first, pages));
         Ok(first)
     }
 
@@ -266,8 +271,7 @@ impl PagesMut for Draft {
             return self.allocate(1);
         }
         let first = self.take_run_of(pages)?;
-        self.note_handed_out(first);
-        self.forget_sealed(Extent::new(first, pages));
+        self.note_allocated(Extent::new(first, pages));
         Ok(first)
     }
 
